@@ -1,0 +1,1 @@
+"""Modelrail: from a Git commit to a model in production."""

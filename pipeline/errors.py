@@ -1,0 +1,97 @@
+"""Every error that Modelrail raises on purpose.
+
+::
+
+    ModelrailError                exit code 1   the work was tried and failed
+    ├── InputError                exit code 2   what the user wrote cannot be used
+    │   └── SpecError                           … in a spec or an environment: every problem at once
+    ├── DataError                               the data are not what the spec says
+    ├── TrainingError                           the model could not be trained or converted
+    ├── ReleaseError                            the release could not be recorded
+    ├── StoreError                              the artifact store gave back something else than it was given
+    ├── DeploymentError                         the release could not be made live
+    └── TransientError            exit code 75  trying again, unchanged, can help
+
+A message says where, what was found, what was expected, and which key or command mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ModelrailError(Exception):
+    """An error with a message for the user; the command line prints it without a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(ModelrailError):
+    """What the user wrote (an argument, a file) cannot be used as it is."""
+
+    exit_code = 2
+
+
+class DataError(ModelrailError):
+    """The data are not what the spec says."""
+
+
+class TrainingError(ModelrailError):
+    """The model could not be trained, or not be converted faithfully."""
+
+
+class ReleaseError(ModelrailError):
+    """The release could not be recorded."""
+
+
+class StoreError(ModelrailError):
+    """The artifact store gave back something else than it was given."""
+
+
+class DeploymentError(ModelrailError):
+    """The release could not be made live."""
+
+
+class TransientError(ModelrailError):
+    """Nothing is wrong with the input; the same call may succeed later."""
+
+    exit_code = 75
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake in a file, at a position that an editor can jump to.
+
+    Attributes
+    ----------
+    file : str
+        Path as the user would write it.
+    line, column : int
+        Counted from 1; 0 where the mistake has no position.
+    where : str
+        Dotted path of the key, such as ``model.params.max_iter``; empty for the file itself.
+    found, expected : str
+        What stands there, and what should (with the mend).
+    """
+
+    file: str
+    line: int
+    column: int
+    where: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        where = f" {self.where}:" if self.where else ""
+        return f"{place}:{where} found {self.found}; expected {self.expected}"
+
+
+class SpecError(InputError):
+    """Everything that is wrong with one or more specs."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(map(str, self.problems)))

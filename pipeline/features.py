@@ -1,0 +1,109 @@
+"""What stands between the raw columns and the matrix: the features, and the rules that hold for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.spec.schema import Missing, Outliers, Spec
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Encoding = Literal["one_hot", "ordinal", "frequency"]
+Origin = Literal[
+    "none", "log", "sqrt", "power", "bins", "cyclic", "date_parts", "category", "indicator", "interaction"
+]
+
+TARGET = "(target)"
+"""Name of the target in a transformed frame; no feature can have it."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One output of the transformation.
+
+    Attributes
+    ----------
+    name : str
+        Name in the transformed frame.
+    column : str
+        The raw or derived column that it comes from, whose rules hold for it.
+    origin : str
+        What made it.
+    encoding : str or None
+        For categories: how they become columns of the matrix.
+    max_categories : int
+        For categories: how many are kept.
+    bins : int or None
+        For bins that are fitted: their number.
+    from_source : bool
+        Whether its fill is the transformer applied to the fill of its column.
+    """
+
+    name: str
+    column: str
+    origin: Origin = "none"
+    encoding: Encoding | None = None
+    max_categories: int = 50
+    bins: int | None = None
+    from_source: bool = False
+
+
+@dataclass(frozen=True)
+class Transform:
+    """The compiled row-wise transformation.
+
+    Attributes
+    ----------
+    model : ModelProto
+        Inputs ``numbers`` double[N, K] and ``texts`` string[N, S]; outputs ``features`` double[N, M] and ``labels``
+        string[N, Q]. What has no columns is left out.
+    bulk : ModelProto or None
+        The same nodes for whole tables: outputs ``measured`` double[N, M + R], the features and then the sources, and
+        ``labels`` with the derived texts alone. None where no number and no derived text is needed.
+    refill : ModelProto or None
+        From ``sources`` double[N, R] to ``features``: those features that have `Feature.from_source`, in their order.
+    numbers, texts : tuple of str
+        Columns of the inputs.
+    bulk_texts : tuple of str
+        Columns of the input ``texts`` of ``bulk``.
+    features, labels : tuple of Feature
+        Columns of the outputs.
+    derived_labels : tuple of str
+        The labels that ``bulk`` gives; all others are raw columns.
+    sources : tuple of str
+        Columns whose values before the transformer are measured, to find their fills.
+    required : tuple of str
+        Derived columns whose missing value drops the row.
+    """
+
+    model: ModelProto
+    bulk: ModelProto | None
+    refill: ModelProto | None
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...]
+    bulk_texts: tuple[str, ...]
+    features: tuple[Feature, ...]
+    labels: tuple[Feature, ...]
+    derived_labels: tuple[str, ...]
+    sources: tuple[str, ...]
+    required: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns of a transformed frame, but for the target."""
+        return tuple(each.name for each in (*self.features, *self.labels))
+
+
+def missing_rule(spec: Spec, column: str) -> Missing | None:
+    """Find the rule for a column's missing values, its own or that of ``"*"``."""
+    return spec.clean.missing.get(column) or spec.clean.missing.get("*")
+
+
+def fitted_outliers(spec: Spec, transform: Transform) -> Mapping[str, Outliers]:
+    """Give the outlier rules whose bounds are found on training rows, by feature."""
+    rules = {name: rule for name, rule in spec.clean.outliers.items() if rule.by != "range"}
+    names = {each.name for each in transform.features if each.origin == "none"}
+    return {name: rule for name, rule in rules.items() if name in names}

@@ -1,0 +1,228 @@
+"""What a run is about: one spec, as it stands in Git, and the partitions of one data commit."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.examples.line import line_example
+from pipeline.home import home
+from pipeline.repository import File, Repository, folder_of, matching, mirror, open_repository
+from pipeline.spec.loading import load_spec
+from pipeline.spec.schema import Spec
+
+WORK_TREE = "work tree"
+BUILT_IN = "built-in"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What is asked for, by a person, a schedule or a backfill.
+
+    Attributes
+    ----------
+    spec : str
+        Path of the spec.
+    data_commit : str or None
+        A revision of the data repository; its branch's newest commit (or the uncommitted files) if None.
+    as_of : str or None
+        ISO date: partitions whose period ends later are left out.
+    force : bool
+        Compute everything anew.
+    reason, trigger : str
+        Why, and by what; both are recorded.
+    """
+
+    spec: str
+    environment: str | None = None
+    data_commit: str | None = None
+    as_of: str | None = None
+    force: bool = False
+    reason: str = ""
+    trigger: str = "command line"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give a form that ``from_json`` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunRequest:
+        """Read what ``to_json`` gave."""
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request, with everything in it resolved.
+
+    Attributes
+    ----------
+    spec_path : str
+        Path of the spec in its repository.
+    spec_commit : str
+        Newest commit of the spec's repository; empty if nothing was ever committed.
+    uncommitted : tuple of str
+        Files that matter here and differ from the commits; a run with any is not released.
+    data_commit : str
+        Full commit id, ``work tree`` or ``built-in``.
+    partitions : dict
+        Key → file, sorted by key.
+    """
+
+    request: RunRequest
+    spec: Spec
+    spec_path: str
+    spec_commit: str
+    repository: Repository
+    uncommitted: tuple[str, ...]
+    data_repository: Repository | None
+    data_address: str
+    data_commit: str
+    partitions: Mapping[str, File]
+    state: Path = field(compare=False)
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.spec.model.name
+
+    @cached_property
+    def code(self) -> str:
+        """Version of Modelrail, with its commit where it runs from a checkout."""
+        checkout = Path(__file__).parents[1]
+        if not (checkout / ".git").exists():
+            return f"modelrail {version('modelrail')}"
+        repository = open_repository(checkout)
+        commit = repository.commit().id[:12] if repository.has_commits() else "uncommitted"
+        return f"modelrail {version('modelrail')} at {commit}{'+changes' if repository.changes(['pipeline']) else ''}"
+
+    def read(self, partition: str) -> bytes:
+        """Read the bytes of a partition."""
+        if self.data_repository is None:
+            return line_example()
+        return self.data_repository.read(self.partitions[partition])
+
+
+def open_job(request: RunRequest) -> Job:
+    """Resolve a request: read the spec, find the commits, list the partitions.
+
+    Raises
+    ------
+    SpecError
+        If the spec or its environment has problems.
+    InputError
+        If there is no repository, no such commit or no partition.
+    """
+    path = Path(request.spec)
+    loaded = load_spec(path, request.environment)
+    spec = loaded.spec
+    repository = open_repository(path.resolve().parent)
+    state = home(path.resolve())
+    uncommitted = repository.changes([repository.path_of(each) for each in loaded.files])
+    checkout = Path(__file__).parents[1]
+    if checkout == repository.root:
+        uncommitted += repository.changes(["pipeline"])
+    if spec.data.files is None:
+        data, address, commit, files = None, BUILT_IN, BUILT_IN, _line_partition()
+    else:
+        data, address = _data_repository(spec, repository, state)
+        commit, files, changed = _files(request, spec, data, own=data.root == repository.root)
+        uncommitted += changed
+    partitions = up_to(files, request.as_of)
+    if not partitions:
+        raise InputError(_explain_nothing(spec, address, commit, files, request.as_of))
+    return Job(
+        request=request,
+        spec=spec,
+        spec_path=repository.path_of(path),
+        spec_commit=repository.commit().id if repository.has_commits() else "",
+        repository=repository,
+        uncommitted=tuple(sorted(set(uncommitted))),
+        data_repository=data,
+        data_address=address,
+        data_commit=commit,
+        partitions=partitions,
+        state=state,
+    )
+
+
+def up_to(partitions: Mapping[str, File], as_of: str | None) -> dict[str, File]:
+    """Leave out the partitions whose period ends after a date; those without a date in their key stay.
+
+    Parameters
+    ----------
+    as_of : str or None
+        ISO date, inclusive; None for all.
+    """
+    if as_of is None:
+        return dict(partitions)
+    try:
+        limit = date.fromisoformat(as_of[:10])
+    except ValueError as error:
+        raise InputError(f"as-of: found '{as_of}'; expected a date such as 2013-12-31") from error
+    ends = {key: last_day(key) for key in partitions}
+    return {key: file for key, file in partitions.items() if (end := ends[key]) is None or end <= limit}
+
+
+def last_day(key: str) -> date | None:
+    """Give the last day of the year, month or day that a partition's key names; None if it names none."""
+    match = re.search(r"(?<!\d)(\d{4})(?:[-_/]?(\d{2})(?:[-_/]?(\d{2}))?)?(?!\d)", key)
+    if match is None:
+        return None
+    year, month, day = (int(part) if part else None for part in match.groups())
+    try:
+        if year is None or month is None:
+            return date(year or 1, 12, 31)
+        return date(year, month, day or calendar.monthrange(year, month)[1])
+    except ValueError:
+        return None
+
+
+def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Repository, str]:
+    address = spec.data.repository
+    if address is None:
+        return own, str(own.root)
+    if re.match(r"[a-z+]+://|[^/]+@[^/]+:", address):
+        return mirror(address, state), address
+    folder = Path(address).expanduser()
+    return open_repository(folder if folder.is_absolute() else own.root / folder), address
+
+
+def _files(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> tuple[str, dict[str, File], list[str]]:
+    """Give the commit, the partitions and the uncommitted files; the work tree counts where nothing else is named."""
+    template = spec.data.files or ""
+    under = folder_of(template)
+    named = request.data_commit or spec.data.branch
+    if own and not named:
+        here = matching(data.work_tree_files(under), template)
+        there = matching(data.files("HEAD", under), template) if data.has_commits() else {}
+        if changed := {file.path for file in {*here.values()} ^ {*there.values()}}:
+            return WORK_TREE, here, sorted(changed)
+    if request.data_commit and data.bare:
+        data.update(spec.data.branch)
+    commit = data.commit(named or "HEAD").id
+    return commit, matching(data.files(commit, under), template), []
+
+
+def _line_partition() -> dict[str, File]:
+    content = line_example()
+    return {"line": File("line", hashlib.sha256(content).hexdigest(), len(content))}
+
+
+def _explain_nothing(spec: Spec, address: str, commit: str, files: Mapping[str, File], as_of: str | None) -> str:
+    if files:
+        return (
+            f"{address}: found {len(files)} partitions, the first of them {next(iter(files))}, but none up to {as_of};"
+            " expected a later as-of date"
+        )
+    found = f"{address} at {commit[:12]}: found no file that matches '{spec.data.files}'"
+    return f"{found}; expected at least one (data.files)"

@@ -1,0 +1,289 @@
+"""Git: what a commit holds, what differs from it, and the tags that record releases.
+
+The ``git`` command does the work, so that users' credentials, signing and large-repository settings hold
+here as they do in their shell. This is the only module that runs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.errors import InputError, ReleaseError, TransientError
+
+_IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
+_REPOSITORY_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+_UNREACHABLE = re.compile(
+    r"could not resolve|unable to access|connection|timed out|early EOF|hung up|cannot lock ref|\.lock'", re.IGNORECASE
+)
+
+
+class GitError(InputError):
+    """A git command failed; the message is git's own."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit: its id, when it was committed (UTC), its first line and author."""
+
+    id: str
+    date: datetime
+    subject: str
+    author: str
+
+    def __str__(self) -> str:
+        return f"{self.id[:10]} ({self.date:%Y-%m-%d}, {self.subject})"
+
+
+@dataclass(frozen=True, order=True)
+class File:
+    """One file, in a commit or in the work tree, with Git's hash of its content."""
+
+    path: str
+    id: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One annotated tag: what it points at, and its message."""
+
+    name: str
+    commit: str
+    date: datetime
+    message: str
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A Git repository on this machine.
+
+    Attributes
+    ----------
+    root : Path
+        The top of the work tree, or the folder of a bare repository.
+    """
+
+    root: Path
+    bare: bool = False
+
+    def commit(self, revision: str = "HEAD") -> Commit:
+        """Resolve a branch, tag or (shortened) commit id.
+
+        Raises
+        ------
+        InputError
+            If the repository has no such commit.
+        """
+        form = "%H%x00%cI%x00%s%x00%an <%ae>"
+        try:
+            line = self._git("log", "-1", f"--format={form}", "--end-of-options", f"{revision}^{{commit}}", "--")
+        except GitError as error:
+            raise InputError(
+                f"{self.root}: found no commit '{revision}'; expected a branch, tag or commit id of that repository"
+            ) from error
+        identity, date, subject, author = line.rstrip("\n").split("\0")
+        return Commit(identity, datetime.fromisoformat(date).astimezone(UTC), subject, author)
+
+    def has_commits(self) -> bool:
+        """Tell whether anything was ever committed."""
+        return _run(["rev-parse", "--verify", "-q", "HEAD"], self.root).returncode == 0
+
+    def files(self, commit: str, under: str = "") -> list[File]:
+        """List the files of a commit below a folder, sorted by path."""
+        place = ["--", under] if under else []
+        listing = self._git("ls-tree", "-r", "-z", "--long", "--full-tree", commit, *place)
+        entries = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
+        parsed = ((facts.split(), path) for facts, path in entries)
+        return sorted(File(path, facts[2], int(facts[3])) for facts, path in parsed if facts[1] == "blob")
+
+    def work_tree_files(self, under: str = "") -> list[File]:
+        """List the files of the work tree below a folder, tracked or not, but for the ignored ones."""
+        place = ["--", under] if under else []
+        listing = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", *place)
+        paths = sorted({path for path in listing.split("\0") if path and (self.root / path).is_file()})
+        ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(paths)).split()
+        sizes = ((self.root / path).stat().st_size for path in paths)
+        return [File(*each) for each in zip(paths, ids, sizes, strict=True)]
+
+    def read(self, file: File) -> bytes:
+        """Read a file's content: from the object database, or from the work tree if it was never added."""
+        result = _run(["cat-file", "blob", file.id], self.root)
+        if result.returncode == 0:
+            return result.stdout
+        source = self.root / file.path
+        if not self.bare and source.is_file():
+            return source.read_bytes()
+        raise InputError(f"{self.root}: found no content for {file.path} ({file.id[:10]}); expected it in Git")
+
+    def changes(self, paths: Sequence[str]) -> list[str]:
+        """List those of the paths (files, folders, globs) that differ from the newest commit."""
+        listing = self._git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *paths)
+        return [entry[3:] for entry in listing.split("\0") if entry]
+
+    def tags(self, pattern: str) -> list[Tag]:
+        """List the annotated tags that match a glob, oldest first."""
+        form = "%(refname:strip=2)%00%(*objectname)%00%(taggerdate:iso-strict)%00%(contents)%01"
+        listing = self._git("for-each-ref", f"--format={form}", "--sort=creatordate", f"refs/tags/{pattern}")
+        rows = (entry.lstrip("\n").split("\0") for entry in listing.split("\1") if entry.strip())
+        return [
+            Tag(name, commit, datetime.fromisoformat(date).astimezone(UTC), message.strip())
+            for name, commit, date, message in rows
+            if commit
+        ]
+
+    def tag(self, name: str, commit: str, message: str) -> bool:
+        """Create an annotated tag, signed where the user's Git signs; push it where there is a remote ``origin``.
+
+        Returns
+        -------
+        bool
+            False if the tag existed already: somebody was faster.
+
+        Raises
+        ------
+        ReleaseError
+            If the tag could be made but not pushed (it is taken back).
+        """
+        sign = "--sign" if self._git("config", "--default", "false", "tag.gpgSign").strip() == "true" else "--annotate"
+        command = ["tag", sign, "--file=-", "--cleanup=verbatim", "--end-of-options", name, commit]
+        result = _run(command, self.root, stdin=message, environment=self._identity())
+        if result.returncode:
+            if b"already exists" in result.stderr:
+                return False
+            raise ReleaseError(f"git tag {name} failed: {_text(result.stderr)}")
+        return self._push_tag(name)
+
+    def _push_tag(self, name: str) -> bool:
+        if "origin" not in self._git("remote").split():
+            return True
+        result = _run(["push", "--quiet", "origin", f"refs/tags/{name}"], self.root)
+        if result.returncode == 0:
+            return True
+        self._git("tag", "-d", name)
+        message = _text(result.stderr)
+        if "already exists" in message:
+            self._git("fetch", "--quiet", "origin", f"refs/tags/{name}:refs/tags/{name}")
+            return False
+        if _UNREACHABLE.search(message):
+            raise TransientError(f"git push of {name} failed: {message}; nothing was released, run again")
+        raise ReleaseError(
+            f"git push of {name} failed: {message}; nothing was released: check the rights to push tags to 'origin'"
+        )
+
+    def update(self, branch: str | None) -> None:
+        """Fetch a mirror's branches from where it was cloned."""
+        self._git("fetch", "--quiet", "--prune", "origin", "+refs/heads/*:refs/heads/*", *([] if branch else ["HEAD"]))
+
+    def path_of(self, file: Path) -> str:
+        """Give a file's path as Git names it, relative to the root."""
+        return file.resolve().relative_to(self.root).as_posix()
+
+    def _identity(self) -> dict[str, str]:
+        """Name a tagger where the user has not told Git who they are."""
+        if _run(["var", "GIT_COMMITTER_IDENT"], self.root).returncode == 0 and self._configured("user.email"):
+            return {}
+        return {f"GIT_COMMITTER_{key.upper()}": value for key, value in _IDENTITY.items()}
+
+    def _configured(self, key: str) -> bool:
+        return _run(["config", key], self.root).returncode == 0 or "GIT_COMMITTER_EMAIL" in os.environ
+
+    def _git(self, *arguments: str, stdin: str = "") -> str:
+        result = _run(arguments, self.root, stdin=stdin)
+        if result.returncode:
+            message = f"git {arguments[0]} in {self.root} failed: {_text(result.stderr)}"
+            raise TransientError(message) if _UNREACHABLE.search(message) else GitError(message)
+        return result.stdout.decode("utf-8", "surrogateescape")
+
+
+def open_repository(place: Path) -> Repository:
+    """Open the repository that holds a file or folder.
+
+    Raises
+    ------
+    InputError
+        If no Git repository holds it.
+    """
+    folder = place if place.is_dir() else place.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder}: found no such folder; expected a Git repository (data.repository)")
+    result = _run(["rev-parse", "--is-bare-repository", "--absolute-git-dir"], folder)
+    if result.returncode:
+        if b"dubious ownership" in result.stderr:
+            raise InputError(_text(result.stderr))
+        raise InputError(
+            f"{folder}: found no Git repository; expected one: 'git init && git add . && git commit' makes it"
+        )
+    bare, folder_of_git = _text(result.stdout).split("\n")
+    if bare == "true":
+        return Repository(Path(folder_of_git), bare=True)
+    return Repository(Path(_text(_run(["rev-parse", "--show-toplevel"], folder).stdout)))
+
+
+def mirror(address: str, state: Path) -> Repository:
+    """Clone a repository by its URL into a bare mirror, or open the mirror made before."""
+    folder = state / "repositories" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    if not (folder / "HEAD").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = folder.with_name(f"{folder.name}.{os.getpid()}")
+        result = _run(["clone", "--quiet", "--bare", "--end-of-options", address, str(draft)], folder.parent)
+        if result.returncode:
+            message = f"git clone of {address} failed: {_text(result.stderr)}"
+            transient = _UNREACHABLE.search(message)
+            raise TransientError(message) if transient else InputError(f"{message} (data.repository)")
+        if not folder.exists():
+            draft.rename(folder)
+    return Repository(folder, bare=True)
+
+
+def matching(files: Iterable[File], template: str) -> dict[str, File]:
+    """Find the partitions among files: key → file, sorted by key.
+
+    Parameters
+    ----------
+    template : str
+        A path in which ``{name}`` stands for the part that tells partitions apart: ``flights/{month}.csv``.
+        A template without one is a single partition, named by the file.
+    """
+    names = re.findall(r"{(\w+)}", template)
+    pieces = re.split(r"{\w+}", template)
+    pattern = re.compile("([^/]+)".join(map(re.escape, pieces)))
+    found = {}
+    for file in files:
+        if match := pattern.fullmatch(file.path):
+            found["/".join(match.groups()) if names else Path(file.path).name] = file
+    return dict(sorted(found.items()))
+
+
+def folder_of(template: str) -> str:
+    """Give the folder below which every path of a template lies."""
+    return template.split("{", maxsplit=1)[0].rpartition("/")[0]
+
+
+def _run(
+    arguments: Sequence[str], folder: Path, stdin: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    inherited = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
+    settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(environment or {})}
+    data = stdin.encode("utf-8", "surrogateescape")
+    try:
+        return subprocess.run(
+            ["git", "--no-optional-locks", *arguments],
+            cwd=folder,
+            input=data,
+            capture_output=True,
+            env=inherited | settings,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise InputError("git: found no such command; expected Git 2.30 or newer on the PATH") from error
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", "replace").strip()

@@ -1,0 +1,75 @@
+"""What a model takes and gives: the contract between a release and those who call it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.frames import KINDS, Kind
+from pipeline.spec.schema import ColumnType, Task
+
+
+@dataclass(frozen=True)
+class Input:
+    """One raw column that a caller sends.
+
+    Attributes
+    ----------
+    text : dict or None
+        The rule by which text is made uniform (``trim``, ``case``, ``unicode``), as in the spec.
+    format : str or None
+        How a ``datetime`` is written, in strptime's codes; ISO 8601 if None.
+    """
+
+    name: str
+    type: ColumnType
+    nullable: bool = True
+    text: dict[str, Any] | None = None
+    format: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """``number``, ``text`` or ``time``."""
+        return KINDS[self.type]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs in the order of a row, and the outputs.
+
+    Attributes
+    ----------
+    classes : tuple or None
+        What the class indices stand for, in classification.
+    example : dict
+        One real record, by column name.
+    """
+
+    task: Task
+    inputs: tuple[Input, ...]
+    classes: tuple[Any, ...] | None = None
+    example: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns of the graph's ``numbers`` input, in order."""
+        return tuple(each.name for each in self.inputs if each.kind != "text")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Columns of the graph's ``texts`` input, in order."""
+        return tuple(each.name for each in self.inputs if each.kind == "text")
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the form stored in ``signature.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Signature:
+        """Read what ``to_json`` gave."""
+        return cls(
+            task=data["task"],
+            inputs=tuple(Input(**each) for each in data["inputs"]),
+            classes=None if data["classes"] is None else tuple(data["classes"]),
+            example=data["example"],
+        )

@@ -1,0 +1,286 @@
+"""Artifacts: what steps made, addressed by the hash of all that produced it.
+
+An artifact is a folder of plain files with a ``manifest.json``. It is published whole: written aside, then
+named (a folder), or with its manifest last (an object store). So what has a manifest is complete, two
+processes that publish the same key do no harm to each other, and a killed one leaves nothing under the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StoreError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One published artifact.
+
+    Attributes
+    ----------
+    key : str
+        Hash of all that produced it (64 hexadecimal digits).
+    digest : str
+        Hash of the files' names and bytes: what the next step's key is made of.
+    manifest : dict
+        Inputs, parameters, commits, rows, seconds, and each file's bytes and SHA-256.
+    """
+
+    key: str
+    digest: str
+    manifest: Mapping[str, Any]
+    store: Store
+
+    def file(self, name: str) -> Path:
+        """Give one of the files as a path on this machine.
+
+        Raises
+        ------
+        StoreError
+            If the artifact has no such file, or its bytes are not what was published.
+        """
+        if name not in self.manifest["files"]:
+            raise StoreError(f"store: artifact {self.key[:12]} has no file '{name}'; it has {', '.join(self.names)}")
+        return self.store.fetch(self, name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, sorted."""
+        return tuple(sorted(self.manifest["files"]))
+
+    def has(self, name: str) -> bool:
+        """Tell whether the artifact has that file."""
+        return name in self.manifest["files"]
+
+
+class Store(ABC):
+    """Where artifacts are kept."""
+
+    @abstractmethod
+    def find(self, key: str) -> Artifact | None:
+        """Give the artifact, if it is there whole."""
+
+    @abstractmethod
+    def publish(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Artifact:
+        """Make a draft's files an artifact; if another process was faster, its artifact is given back."""
+
+    @abstractmethod
+    def fetch(self, artifact: Artifact, name: str) -> Path:
+        """Give a file of an artifact as a path on this machine."""
+
+    @abstractmethod
+    def _drafts(self) -> Path:
+        """Give the folder, on this machine, where drafts are written."""
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """Give an empty folder to write an artifact's files into; it is gone afterwards, published or not."""
+        folder = self._drafts() / f"{os.getpid()}-{uuid.uuid4().hex}"
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+        except OSError as error:
+            raise _explain(error, self._drafts()) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class FolderStore(Store):
+    """Artifacts in a folder of this machine, or of one that is mounted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, key: str) -> Artifact | None:  # noqa: D102
+        folder = self._folder(key)
+        manifest = _parse((folder / MANIFEST).read_bytes) if folder.is_dir() else None
+        if manifest is None or not all(
+            _size(folder / name) == file["bytes"] for name, file in manifest["files"].items()
+        ):
+            return None
+        return Artifact(key, manifest["digest"], manifest, self)
+
+    def publish(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Artifact:  # noqa: D102
+        manifest = _describe(key, folder, facts)
+        target = self._folder(key)
+        try:
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return self._name(key, folder, target) or Artifact(key, manifest["digest"], manifest, self)
+        except OSError as error:
+            raise _explain(error, self.root) from error
+
+    def _name(self, key: str, folder: Path, target: Path) -> Artifact | None:
+        """Rename the draft to its key, unless a whole artifact came first; a damaged one is put aside."""
+        for _ in range(100):
+            try:
+                folder.rename(target)
+            except OSError:
+                if found := self.find(key):
+                    return found
+                with suppress(FileNotFoundError):  # another process may be mending it too
+                    target.rename(self._drafts() / f"{os.getpid()}-{uuid.uuid4().hex}")
+            else:
+                return None
+        raise StoreError(f"store: {target} is neither a whole artifact nor replaceable; remove that folder")
+
+    def fetch(self, artifact: Artifact, name: str) -> Path:  # noqa: D102
+        return self._folder(artifact.key) / name
+
+    def sweep(self) -> None:
+        """Remove drafts that killed processes of this machine left behind."""
+        for draft in self._drafts().glob("*-*"):
+            if not _lives(draft.name.split("-")[0]):
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def _folder(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def _drafts(self) -> Path:
+        drafts = self.root / "drafts"
+        drafts.mkdir(parents=True, exist_ok=True)
+        return drafts
+
+
+class ObjectStore(Store):
+    """Artifacts in an object store that fsspec reaches, such as ``s3://bucket/folder``."""
+
+    def __init__(self, address: str, cache: Path) -> None:
+        import fsspec  # only here: a folder needs no such library
+
+        try:
+            self.files, self.root = fsspec.core.url_to_fs(address)
+        except (ImportError, ValueError) as error:
+            raise StoreError(
+                f"MODELRAIL_STORE: found '{address}', which cannot be opened ({error}); expected a folder or an address"
+                " such as s3://bucket/folder (pip install 'modelrail[s3]')"
+            ) from error
+        self.cache = cache
+
+    def find(self, key: str) -> Artifact | None:  # noqa: D102
+        manifest = _parse(lambda: self._call("cat_file", f"{self._folder(key)}/{MANIFEST}"))
+        if manifest is None:
+            return None
+        listing = self._call("ls", self._folder(key), detail=True, refresh=True)
+        sizes = {Path(each["name"]).name: each["size"] for each in listing}
+        if any(sizes.get(name) != file["bytes"] for name, file in manifest["files"].items()):
+            return None
+        return Artifact(key, manifest["digest"], manifest, self)
+
+    def publish(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Artifact:  # noqa: D102
+        if found := self.find(key):
+            return found
+        manifest = _describe(key, folder, facts)
+        for name in manifest["files"]:
+            self._call("put_file", str(folder / name), f"{self._folder(key)}/{name}")
+        self._call("pipe_file", f"{self._folder(key)}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
+        return Artifact(key, manifest["digest"], manifest, self)
+
+    def fetch(self, artifact: Artifact, name: str) -> Path:  # noqa: D102
+        expected = artifact.manifest["files"][name]
+        local = self.cache / artifact.key[:2] / artifact.key / name
+        if _size(local) == expected["bytes"]:
+            return local
+        local.parent.mkdir(parents=True, exist_ok=True)
+        part = local.with_name(f"{name}.{uuid.uuid4().hex}")
+        self._call("get_file", f"{self._folder(artifact.key)}/{name}", str(part))
+        if (found := _sha256(part)) != expected["sha256"]:
+            part.unlink()
+            raise StoreError(
+                f"store: {name} of artifact {artifact.key[:12]} has the digest {found[:12]};"
+                f" expected {expected['sha256'][:12]}: delete {self._folder(artifact.key)} and run again"
+            )
+        return part.rename(local)
+
+    def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return getattr(self.files, name)(*arguments, **options)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # every object store's client has errors of its own
+            raise StoreError(f"store: {self.root}: {name} failed: {type(error).__name__}: {error}") from error
+
+    def _folder(self, key: str) -> str:
+        return f"{self.root}/{key[:2]}/{key}"
+
+    def _drafts(self) -> Path:
+        return Path(tempfile.gettempdir())
+
+
+def open_store(address: str, state: Path) -> Store:
+    """Open the store at a folder or an address.
+
+    Parameters
+    ----------
+    address : str
+        A folder's path, or an address with a scheme that fsspec knows.
+    state : Path
+        Where files of an object store are cached.
+    """
+    if "://" in address and not address.startswith("file://"):
+        return ObjectStore(address, state / "cache")
+    return FolderStore(Path(address.removeprefix("file://")).expanduser())
+
+
+def _describe(key: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST
+    }
+    listing = "".join(f"{name} {file['sha256']}\n" for name, file in files.items())
+    return {"key": key, "digest": hashlib.sha256(listing.encode()).hexdigest(), "files": files, **facts}
+
+
+def _parse(read: Any) -> dict[str, Any] | None:
+    """Read a manifest; a missing or cut-off one means that there is no artifact."""
+    try:
+        manifest = json.loads(read())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and {"digest", "files"} <= manifest.keys() else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _explain(error: OSError, place: Path) -> StoreError:
+    with suppress(OSError):
+        free = shutil.disk_usage(place).free / 1e6
+        return StoreError(
+            f"store: writing to {place} failed: {error.strerror or error} ({free:,.0f} MB free);"
+            " make room there, or set MODELRAIL_STORE to another place, and run again: what is done is kept"
+        )
+    return StoreError(f"store: writing to {place} failed: {error}; set MODELRAIL_STORE to a place that can be written")

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError, ReleaseError
+from pipeline.release import Evidence, Release, Version, breaks_callers, find_release, next_version, record, releases
+from pipeline.repository import open_repository
+from pipeline.signature import Input, Signature
+
+from .conftest import Commit
+
+X = Input("x", "float")
+REGRESSION = Signature("regression", (X,), example={"x": 1.0})
+CLASSIFICATION = Signature("classification", (X,), classes=("no", "yes"))
+
+
+def evidence(**changes: Any) -> Evidence:
+    facts: dict[str, Any] = {
+        "data_repository": "data.git", "data_commit": "d" * 40, "spec_commit": "HEAD", "code": "modelrail 1",
+        "spec_path": "models/m.yaml", "environment": None, "as_of": None, "partitions": 12,
+        "artifacts": {"train": "k" * 64}, "model_digest": "m1", "recipe": "r1", "signature": REGRESSION.to_json(),
+        "metrics": {"rmse": {"value": 0.1, "low": 0.09, "high": 0.11}}, "verdict": ["rmse 0.1 is at most 1: passed"],
+        "mlflow_run": "run", "who": "Test <test@example.org>", "why": "",
+    }  # fmt: skip
+    return Evidence(**(facts | changes))
+
+
+def previous(version: str = "1.2.3", **changes: Any) -> Release:
+    return Release("m", Version.parse(version), evidence(**changes))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "version"),
+    [
+        (None, evidence(), "1.0.0"),
+        (previous(), evidence(data_commit="e" * 40), "1.2.4"),
+        (previous(), evidence(recipe="r2"), "1.3.0"),
+        (previous(), evidence(signature=CLASSIFICATION.to_json()), "2.0.0"),
+        (previous(recipe="r0"), evidence(signature=CLASSIFICATION.to_json()), "2.0.0"),
+    ],
+)
+def test_the_version_says_what_changed(before: Release | None, now: Evidence, version: str) -> None:
+    assert str(next_version(before, now)) == version
+
+
+@pytest.mark.parametrize(
+    ("new", "breaks"),
+    [
+        (REGRESSION, False),
+        (replace(REGRESSION, example={"x": 2.0}), False),
+        (replace(REGRESSION, inputs=(X, Input("z", "float"))), True),
+        (replace(REGRESSION, inputs=()), True),
+        (replace(REGRESSION, inputs=(Input("x", "str"),)), True),
+        (replace(REGRESSION, inputs=(Input("x", "float", nullable=False),)), True),
+        (replace(REGRESSION, inputs=(Input("y", "float"),)), True),
+        (CLASSIFICATION, True),
+    ],
+)
+def test_a_signature_breaks_callers_when_they_must_change(new: Signature, *, breaks: bool) -> None:
+    assert breaks_callers(REGRESSION, new) is breaks
+
+
+def test_an_input_that_may_now_be_missing_breaks_nobody() -> None:
+    strict = replace(REGRESSION, inputs=(Input("x", "float", nullable=False),))
+    assert not breaks_callers(strict, REGRESSION)
+
+
+def test_a_release_is_read_back_from_its_tag(project: Path, commit: Commit) -> None:
+    head = commit()
+    repository = open_repository(project)
+    made, new = record(repository, "m", evidence(spec_commit=head, why="the first"))
+    assert new
+    assert made.tag == "m@v1.0.0"
+    (found,) = releases(repository, "m")
+    assert found.evidence == made.evidence
+    assert found.commit == head
+    assert found.date is not None
+
+
+def test_the_tag_is_readable_by_a_person(project: Path, commit: Commit) -> None:
+    repository = open_repository(project)
+    record(repository, "m", evidence(spec_commit=commit()))
+    text = repository.tags("m@v*")[0].message
+    assert text.startswith("m@v1.0.0 (the first release): released by its gate\n")
+    assert "rmse: 0.1000 [0.0900, 0.1100]\n" in text
+    assert "rmse 0.1 is at most 1: passed\n" in text
+
+
+def test_the_same_model_is_released_once(project: Path, commit: Commit) -> None:
+    head = commit()
+    repository = open_repository(project)
+    record(repository, "m", evidence(spec_commit=head))
+    again, new = record(repository, "m", evidence(spec_commit=head))
+    assert not new
+    assert again.tag == "m@v1.0.0"
+    assert len(releases(repository, "m")) == 1
+
+
+def test_a_version_that_somebody_took_is_passed_over(project: Path, commit: Commit) -> None:
+    head = commit()
+    repository = open_repository(project)
+    for digest in ("m1", "m2", "m3"):
+        record(repository, "m", evidence(spec_commit=head, model_digest=digest))
+    assert [str(each.version) for each in releases(repository, "m")] == ["1.0.0", "1.0.1", "1.0.2"]
+
+
+def test_releases_are_ordered_by_version_not_by_text(project: Path, commit: Commit) -> None:
+    head = commit()
+    repository = open_repository(project)
+    for number in range(12):
+        record(repository, "m", evidence(spec_commit=head, model_digest=str(number)))
+    assert str(releases(repository, "m")[-1].version) == "1.0.11"
+
+
+def test_models_do_not_mix(project: Path, commit: Commit) -> None:
+    head = commit()
+    repository = open_repository(project)
+    record(repository, "m", evidence(spec_commit=head))
+    record(repository, "m-2", evidence(spec_commit=head))
+    assert [each.tag for each in releases(repository, "m")] == ["m@v1.0.0"]
+
+
+def test_a_release_is_found_by_version_or_as_the_newest(project: Path, commit: Commit) -> None:
+    head = commit()
+    repository = open_repository(project)
+    for digest in ("m1", "m2"):
+        record(repository, "m", evidence(spec_commit=head, model_digest=digest))
+    assert find_release(repository, "m").tag == "m@v1.0.1"
+    assert find_release(repository, "m@v1.0.0").tag == "m@v1.0.0"
+    assert find_release(repository, "m@1.0.0").tag == "m@v1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("other", "found no release of 'other'"),
+        ("m@v9.9.9", r"found no release m@v9\.9\.9; expected one of v1\.0\.0"),
+        ("m@latest", "found the version 'latest'; expected one such as v1.2.3"),
+    ],
+)
+def test_an_unknown_release_is_told_with_those_there_are(
+    project: Path, commit: Commit, reference: str, message: str
+) -> None:
+    repository = open_repository(project)
+    record(repository, "m", evidence(spec_commit=commit()))
+    with pytest.raises(InputError, match=message):
+        find_release(repository, reference)
+
+
+def test_a_foreign_tag_with_a_release_name_is_named(project: Path, commit: Commit) -> None:
+    repository = open_repository(project)
+    repository.tag("m@v1.0.0", commit(), "made by hand")
+    with pytest.raises(ReleaseError, match=r"tag m@v1\.0\.0: found no evidence of a release"):
+        releases(repository, "m")
