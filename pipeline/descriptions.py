@@ -29,21 +29,18 @@ def describe_plan(opened: Mapping[str, Any]) -> Iterator[str]:
     yield f"{opened['model']}: data {opened['data_commit']}, spec {opened['spec_commit']}"
     if opened.get("dirty"):
         yield "The spec or the data has uncommitted changes: the model will be evaluated, but not released"
-    for action, verb in (("reuse", "reused"), ("run", "run"), ("wait", "depend on what the earlier ones give")):
-        steps = [step for step in opened["steps"] if step["action"] == action]
-        names = [f"{step['step']} {step['partition'] or ''}".strip() for step in steps]
-        if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            yield f"{len(names)} {verb}: {', '.join(names[:5])}{more}"
-        for reason in dict.fromkeys(step["reason"] for step in steps if step["reason"]):
-            yield f"    because: {reason}"
+    for step in opened["steps"]:
+        counts = ", ".join(f"{step[action]} {verb}" for action, verb in _ACTIONS.items() if step[action])
+        yield f"{step['step']}: {counts}: {step['reason']}"
+
+
+_ACTIONS = {"run": "to run", "wait": "to see once its input is there", "reuse": "reused"}
 
 
 def describe_step(result: Mapping[str, Any]) -> Iterator[str]:
     """Say in words what a step did."""
-    rows = "" if result.get("rows") is None else f", {result['rows']:,} rows"
-    reason = f" ({result['reason']})" if result.get("reason") else ""
-    yield f"{result['step']}: {result['action']}{rows} in {result['seconds']:.2f} s{reason}"
+    rows = "" if result["rows"] is None else f", {result['rows']:,} rows"
+    yield f"{result['step']}: {result['action']} in {result['seconds']:.2f} s{rows}: {result['reason']}"
     yield from result.get("verdict", ())
     facts = ("version", "tag", "address", "prediction", "curl")
     yield from (f"{fact}: {result[fact]}" for fact in facts if result.get(fact) is not None)

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Encoding = Literal["one_hot", "ordinal", "frequency"]
-Origin = Literal[
-    "none", "log", "sqrt", "power", "bins", "cyclic", "date_parts", "category", "indicator", "interaction"
-]
+Origin = Literal["none", "log", "sqrt", "power", "bins", "cyclic", "date_parts", "category", "indicator", "interaction"]
 
 TARGET = "(target)"
 """Name of the target in a transformed frame; no feature can have it."""
@@ -107,3 +105,82 @@ def fitted_outliers(spec: Spec, transform: Transform) -> Mapping[str, Outliers]:
     rules = {name: rule for name, rule in spec.clean.outliers.items() if rule.by != "range"}
     names = {each.name for each in transform.features if each.origin == "none"}
     return {name: rule for name, rule in rules.items() if name in names}
+
+
+def normalize_rule(spec: Spec, feature: Feature) -> str:
+    """Find how a feature is scaled: by the rule for its column, or ``"*"``, else not at all."""
+    return spec.normalize.get(feature.column) or spec.normalize.get("*") or "none"
+
+
+def number_fill(spec: Spec, column: str) -> Missing:
+    """Find what replaces a missing number in the graph.
+
+    The median does so where no rule says anything else, which includes the rules that are carried out on the rows
+    (``drop``, ``interpolate``, ``forward_fill``): a missing value that is served nevertheless needs some value.
+    """
+    rule = missing_rule(spec, column)
+    suits = rule is not None and (rule.fill in _FILLED or (rule.fill == "constant" and _is_number(rule.value)))
+    return rule if rule is not None and suits else Missing(fill="median")
+
+
+def category_fill(spec: Spec, column: str, *, text: bool) -> Missing | None:
+    """Find what replaces a missing category; None where missing is a category of its own."""
+    own, rule = spec.clean.missing.get(column), missing_rule(spec, column)
+    if rule is None:
+        return None
+    if rule.fill == "constant":
+        suits = isinstance(rule.value, str) if text else _is_number(rule.value)
+        return rule if suits else None
+    if rule.fill == "mode" or (own is not None and not text and rule.fill in ("mean", "median")):
+        return rule
+    return None
+
+
+_FILLED = ("mean", "median", "mode", "keep")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def source_name(column: str) -> str:
+    """Name the statistics of a column's values before its transformer."""
+    return f"raw {column}"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which statistics the fit reads, beyond moments.
+
+    Attributes
+    ----------
+    counted, ranked : tuple of str
+        Entries of the statistics whose values are counted, and summarized for quantiles.
+    """
+
+    counted: tuple[str, ...]
+    ranked: tuple[str, ...]
+
+
+def needs_of(spec: Spec, transform: Transform) -> Needs:
+    """Find which statistics the fit will read."""
+    fills = {each.name: number_fill(spec, each.column).fill for each in transform.features if not each.from_source}
+    sources = {source_name(column): number_fill(spec, column).fill for column in transform.sources}
+    for each in transform.features:
+        if each.origin == "indicator":
+            fills[each.name] = "keep"
+        elif each.encoding:
+            fill = category_fill(spec, each.column, text=False)
+            fills[each.name] = fill.fill if fill else "keep"
+    entries = fills | sources
+    outliers = fitted_outliers(spec, transform)
+    ranked = [name for name, fill in entries.items() if fill == "median"]
+    ranked += [name for name, rule in outliers.items() if rule.by in ("quantile", "iqr")]
+    ranked += [each.name for each in transform.features if each.bins or _is_robust(spec, each)]
+    counted = [each.name for each in transform.labels] + [each.name for each in transform.features if each.encoding]
+    counted += [name for name, fill in entries.items() if fill == "mode"]
+    return Needs(tuple(dict.fromkeys(counted)), tuple(dict.fromkeys(ranked)))
+
+
+def _is_robust(spec: Spec, feature: Feature) -> bool:
+    return not feature.encoding and normalize_rule(spec, feature) == "robust"

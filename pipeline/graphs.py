@@ -57,7 +57,8 @@ class Graph:
         key = (element, array.shape, content)
         if key not in self._constants:
             self._constants[key] = numpy_helper.from_array(array, f"c{len(self._constants)}")
-        return self._constants[key].name
+        name: str = self._constants[key].name
+        return name
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node and give the name of its only output."""
@@ -80,7 +81,7 @@ class Graph:
         return values[0] if len(values) == 1 else self.add("Concat", *values, axis=1)
 
     def approximate(self, operator: str, value: str, columns: int) -> str:
-        """Apply a function that is computed approximately, such as Sin, so that each row gets the same bits in any batch.
+        """Apply a function that is approximated, such as Sin, so that a row gets the same bits in any batch.
 
         The runtime computes whole SIMD registers in one way and the few values left over in another, whose last bit
         can differ. A row as wide as a number of registers leaves nothing over.

@@ -3,7 +3,7 @@
 The algorithm, for a frame whose columns are number, text or time (``pipeline/frames.py``):
 
 1. A cell becomes 64 bits. Number: the bits of the float64, with -0.0 as 0.0. Time: microseconds since 1970-01-01.
-   Text: BLAKE2b with a digest of 8 bytes (RFC 7693) of its UTF-8, little-endian. A missing cell of any kind: ``MISSING``.
+   Text: BLAKE2b with a digest of 8 bytes (RFC 7693) of its UTF-8, little-endian. Missing, of any kind: ``MISSING``.
 2. The cell's bits are xor-ed with the hash of the column's name (made as for text) and mixed by the finalizer of
    SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", figure 17).
 3. The row's hash is the mixed sum of its cells' mixes, modulo 2**64, so that the order of the columns plays no part.

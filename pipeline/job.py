@@ -76,6 +76,8 @@ class Job:
         Full commit id, ``work tree`` or ``built-in``.
     partitions : dict
         Key → file, sorted by key.
+    left_out : int
+        Partitions of the commit that the as-of date leaves out.
     """
 
     request: RunRequest
@@ -88,6 +90,7 @@ class Job:
     data_address: str
     data_commit: str
     partitions: Mapping[str, File]
+    left_out: int
     state: Path = field(compare=False)
 
     @property
@@ -127,7 +130,8 @@ def open_job(request: RunRequest) -> Job:
     spec = loaded.spec
     repository = open_repository(path.resolve().parent)
     state = home(path.resolve())
-    uncommitted = repository.changes([repository.path_of(each) for each in loaded.files])
+    sources = [each for each in (loaded.path, loaded.overlay) if each is not None]
+    uncommitted = repository.changes([repository.path_of(each) for each in sources])
     checkout = Path(__file__).parents[1]
     if checkout == repository.root:
         uncommitted += repository.changes(["pipeline"])
@@ -151,6 +155,7 @@ def open_job(request: RunRequest) -> Job:
         data_address=address,
         data_commit=commit,
         partitions=partitions,
+        left_out=len(files) - len(partitions),
         state=state,
     )
 

@@ -179,7 +179,8 @@ def _describe_lead(lead: float, limit: float, passed: bool) -> str:  # noqa: FBT
     if lead == 0:
         return "level with the live release's"
     direction = "ahead of" if lead > 0 else "behind"
-    return f"{_show(abs(lead), abs(limit), passed)} {direction} the live release's"
+    alike = passed or lead * limit <= 0
+    return f"{_show(abs(lead), abs(limit), alike)} {direction} the live release's"
 
 
 def _undefined(case: _Case) -> Line:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -18,6 +19,10 @@ from pipeline.spec.schema import Spec
 
 Settings = dict[str, Any]
 
+# What they hold reaches a recipe as values, or does not touch results.
+_NEUTRAL = ("pipeline.errors", "pipeline.spec.schema")
+_IMPORT = re.compile(r"^ *(?:from|import) +(pipeline[\w.]*)(?: +import +(\([^)]*\)|.*))?", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -26,7 +31,7 @@ class Step:
     Attributes
     ----------
     code : tuple of str
-        Modules and packages below ``pipeline/`` that decide the result.
+        Modules and packages below ``pipeline`` that decide the result, with all that they import from there.
     libraries : tuple of str
         Distributions that decide it.
     settings : callable
@@ -119,32 +124,35 @@ def _clean_settings(spec: Spec) -> Settings:
 
 STEPS: Mapping[str, Step] = {
     "clean": Step(
-        ("frames.py", "text.py", "reading", "reading.py", "cleaning", "splitting.py"),
+        ("work.partitions", "reading", "cleaning"),
         ("numpy", "pandas", "pyarrow", "pandera"),
         _clean_settings,
     ),
     "transform": Step(
-        ("frames.py", "spec/expressions.py", "graphs.py", "splitting.py", "transformation"),
-        ("datasketches", "numpy", "onnxruntime"),
-        _pick("model.target data.derive data.key features transform normalize split clean.missing clean.outliers"),
+        ("work.features", "transformation", "splitting"),
+        ("numpy", "onnxruntime"),
+        _pick(
+            "model.target data.derive data.key features transform normalize split clean.duplicates clean.missing "
+            "clean.outliers"
+        ),
     ),
     "normalize": Step(
-        ("frames.py", "graphs.py", "normalization"),
-        ("datasketches", "numpy", "onnxruntime"),
+        ("work.features", "normalization"),
+        ("numpy", "onnxruntime"),
         _pick("clean.duplicates clean.missing clean.outliers transform normalize"),
     ),
     "train": Step(
-        ("graphs.py", "signature.py", "spec/catalogue.py", "training"),
+        ("work.training", "training"),
         ("onnxruntime", "scikit-learn", "skl2onnx"),
         _pick(
-            "model.trainer model.name model.params model.target model.task model.class_weight "
-            "model.early_stopping model.search model.seed evaluate.metrics"
+            "model.trainer model.params model.target model.task model.class_weight model.early_stopping "
+            "model.search model.seed evaluate.metrics clean.text data.columns data.derive"
         ),
     ),
     "evaluate": Step(
-        ("spec/catalogue.py", "evaluation"),
+        ("work.evaluation", "work.scoring", "evaluation", "judging"),
         ("matplotlib", "numpy", "onnxruntime"),
-        _pick("evaluate.metrics evaluate.slices evaluate.bootstrap model.name model.task model.seed"),
+        _pick("evaluate model monitoring"),
     ),
 }
 
@@ -166,9 +174,53 @@ def digest_of(value: Any) -> str:
 
 
 @cache
-def _code_digest(places: tuple[str, ...]) -> str:
-    root = Path(__file__).parent
-    found = (root / place for place in places)
-    files = [file for each in found for file in (sorted(each.rglob("*.py")) if each.is_dir() else [each])]
-    content = ((file.relative_to(root).as_posix(), file.read_bytes()) for file in files)
-    return digest_of([[name, hashlib.sha256(data).hexdigest()] for name, data in content])[:16]
+def _code_digest(roots: tuple[str, ...]) -> str:
+    return digest_of([[name, hashlib.sha256(_source(name)).hexdigest()] for name in code_of(roots)])[:16]
+
+
+def code_of(roots: tuple[str, ...]) -> list[str]:
+    """List the modules below ``pipeline`` that some modules consist of and import, however indirectly."""
+    found: set[str] = set()
+    waiting = [name for root in roots for name in _whole(f"pipeline.{root}")]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name.startswith(_NEUTRAL) or not _is_module(name):
+            continue
+        found.add(name)
+        if not name.startswith("pipeline.work."):  # these call the steps, and much besides
+            waiting += _imports(name)
+    return sorted(found)
+
+
+def _whole(name: str) -> list[str]:
+    """Give a package with all its modules, or the module."""
+    file = _file(name)
+    inside = file.parent.glob("*.py") if file is not None and file.name == "__init__.py" else ()
+    return [name, *(f"{name}.{each.stem}" for each in inside if each.stem != "__init__")]
+
+
+def _imports(name: str) -> list[str]:
+    """Find by their text what a module imports: parsing it would take longer than all the rest of a plan."""
+    modules = []
+    for module, names in _IMPORT.findall(_source(name).decode()):
+        modules += [
+            module,
+            *(f"{module}.{each.split()[0]}" for each in names.replace("(", "").split(",") if each.strip()),
+        ]
+    return [each for each in modules if each != "pipeline"]
+
+
+def _is_module(name: str) -> bool:
+    return _file(name) is not None
+
+
+def _source(name: str) -> bytes:
+    file = _file(name)
+    return file.read_bytes() if file else b""
+
+
+@cache
+def _file(name: str) -> Path | None:
+    place = Path(__file__).parents[1].joinpath(*name.split("."))
+    candidates = (place.with_suffix(".py"), place / "__init__.py")
+    return next((each for each in candidates if each.exists()), None)

@@ -185,6 +185,11 @@ class Repository:
         """Give a file's path as Git names it, relative to the root."""
         return file.resolve().relative_to(self.root).as_posix()
 
+    def who(self) -> str:
+        """Name the person that Git knows as the user: ``Name <address>``."""
+        result = _run(["var", "GIT_COMMITTER_IDENT"], self.root, environment=self._identity())
+        return _text(result.stdout).rpartition(">")[0] + ">"
+
     def _identity(self) -> dict[str, str]:
         """Name a tagger where the user has not told Git who they are."""
         if _run(["var", "GIT_COMMITTER_IDENT"], self.root).returncode == 0 and self._configured("user.email"):

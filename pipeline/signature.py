@@ -62,7 +62,9 @@ class Signature:
 
     def to_json(self) -> dict[str, Any]:
         """Give the form stored in ``signature.json``."""
-        return asdict(self)
+        facts = asdict(self)
+        listed = {"inputs": list(facts["inputs"]), "classes": None if self.classes is None else list(self.classes)}
+        return facts | listed
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Signature:

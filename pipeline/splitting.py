@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from pipeline.spec.schema import Split
 __all__ = ["assign", "row_hashes"]
 
 Sides = npt.NDArray[np.int8]
+Edge: TypeAlias = float | npt.NDArray[np.float64]
 
 PURPOSE = "split"
 
@@ -108,11 +110,11 @@ def _by_stratum(hashes: Hashes, strata: pd.Series, split: Split) -> Sides:
     return sides
 
 
-def _sides(position: npt.NDArray[np.float64], test: object, validation: object) -> Sides:
+def _sides(position: npt.NDArray[np.float64], test: Edge, validation: Edge) -> Sides:
     """Take the rows below ``test`` for the test, those below ``validation`` for validation, the others to train."""
-    return np.where(
-        position < test, Side.TEST, np.where(position < validation, Side.VALIDATION, Side.TRAIN)
-    ).astype(np.int8)
+    return np.where(position < test, Side.TEST, np.where(position < validation, Side.VALIDATION, Side.TRAIN)).astype(
+        np.int8
+    )
 
 
 def _run_starts(*columns: Hashes) -> npt.NDArray[np.int64]:

@@ -86,7 +86,7 @@ class Model(Section):
     """What is trained, and what it predicts."""
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
-    """Name of the model, of its releases (`NAME@v1.2.3`) and of its DAG. A trainer's name alone chooses that trainer."""
+    """Name of the model, of its releases (`NAME@v1.2.3`) and of its DAG. A trainer's name chooses that trainer."""
     description: str = ""
     """What the model is for; shown in Airflow, MLflow and the model card."""
     owner: str = ""

@@ -1,0 +1,5 @@
+"""``python -m pipeline``: the same as ``modelrail``."""
+
+from pipeline.cli import main
+
+main()

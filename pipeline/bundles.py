@@ -1,0 +1,68 @@
+"""Bundles: the folder that a server is started from, made of a train artifact."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DeploymentError
+from pipeline.release import Release
+from pipeline.store import Artifact, Store
+
+RECORD = "release.json"
+_FILES = ("model.onnx", "signature.json", "preprocess.onnx", "estimator.skops")
+
+
+def bundle_of(release: Release, store: Store, state: Path) -> Path:
+    """Give a release's bundle, made from the store if it is not there yet.
+
+    Raises
+    ------
+    DeploymentError
+        If the store no longer has the release's artifacts.
+    """
+    folder = state / "releases" / release.model / f"v{release.version}"
+    if (folder / RECORD).exists():
+        return folder
+    key = release.evidence.artifacts["train"]
+    artifact = store.find(key)
+    if artifact is None:
+        raise DeploymentError(
+            f"{release.tag}: found no artifact {key[:12]} in the store; expected it there: run its spec again at"
+            f" commit {release.evidence.spec_commit[:12]} and data commit {release.evidence.data_commit[:12]}"
+        )
+    draft = folder.with_name(f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    draft.mkdir(parents=True)
+    try:
+        write_bundle(draft, artifact, _facts(release))
+        if not (folder / RECORD).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def write_bundle(folder: Path, artifact: Artifact, facts: Mapping[str, Any]) -> None:
+    """Copy what is served, and record each file's digest beside the facts."""
+    names = [name for name in _FILES if artifact.has(name)]
+    for name in names:
+        shutil.copyfile(artifact.file(name), folder / name)
+    digests = {name: artifact.manifest["files"][name]["sha256"] for name in names}
+    (folder / RECORD).write_text(json.dumps({**facts, "files": digests}, indent=1), "utf-8")
+
+
+def _facts(release: Release) -> dict[str, Any]:
+    return {
+        "model": release.model,
+        "version": str(release.version),
+        "tag": release.tag,
+        "data_commit": release.evidence.data_commit,
+        "spec_commit": release.evidence.spec_commit,
+        "artifact": release.evidence.artifacts["train"],
+    }

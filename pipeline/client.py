@@ -1,0 +1,132 @@
+"""Asks a prediction server; imports the standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shlex
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline.errors import DataError, DeploymentError, TransientError
+
+PATH = "/api/predict"
+Record = Mapping[str, Any] | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said of n records.
+
+    Attributes
+    ----------
+    outputs : tuple
+        n numbers (regression) or classes (classification).
+    probabilities : tuple of tuples of float, or None
+        n × C, in the order of the signature's classes; only if asked for.
+    id : str
+        By which the server's log knows this prediction.
+    """
+
+    outputs: tuple[Any, ...]
+    model: str
+    version: str
+    id: str
+    probabilities: tuple[tuple[float, ...], ...] | None = None
+
+
+def predict(
+    address: str, records: Record | Sequence[Record], *, probabilities: bool = False, timeout_s: float = 10.0
+) -> Answer:
+    """Ask for predictions.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``http://127.0.0.1:8080``.
+    records : mapping, or sequence of mappings or of rows
+        One record by column name, or several; a row holds values in the order of the signature.
+    probabilities : bool
+        Ask for class probabilities too.
+    timeout_s : float
+        Longest silence of the server.
+
+    Raises
+    ------
+    DataError
+        If the records do not fit the model's signature.
+    TransientError
+        If the server does not answer, or not now.
+    DeploymentError
+        If what answers is not a prediction server, or its model fails.
+    """
+    body = _body(records) | ({"probabilities": True} if probabilities else {})
+    status, content = _post(address, json.dumps(body).encode(), timeout_s)
+    answer = _parse(address, status, content)
+    if status != 200:
+        raise _error(address, status, answer)
+    given = answer.get("probabilities")
+    return Answer(
+        outputs=tuple(answer["outputs"]),
+        model=answer["model"],
+        version=answer["version"],
+        id=answer["id"],
+        probabilities=tuple(map(tuple, given)) if given is not None else None,
+    )
+
+
+def curl_line(address: str, records: Record | Sequence[Record]) -> str:
+    """Give a command line that asks the same, to be pasted into a shell."""
+    body = json.dumps(_body(records), ensure_ascii=False)
+    url = address.rstrip("/") + PATH
+    return f"curl -s -X POST {shlex.quote(url)} -H 'content-type: application/json' -d {shlex.quote(body)}"
+
+
+def _body(records: Record | Sequence[Record]) -> dict[str, Any]:
+    rows = [records] if isinstance(records, Mapping) or not _holds_rows(records) else list(records)
+    return {"inputs": [dict(row) if isinstance(row, Mapping) else list(row) for row in rows]}
+
+
+def _holds_rows(records: Sequence[Any]) -> bool:
+    return all(isinstance(each, Mapping | list | tuple) for each in records)
+
+
+def _post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+    url = urlsplit(address)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise DeploymentError(f"predict: found the address {address!r}; expected one such as http://127.0.0.1:8080")
+    connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connection = connect(url.hostname, url.port, timeout=timeout_s)
+    try:
+        connection.request("POST", url.path.rstrip("/") + PATH, body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except TimeoutError as error:
+        raise TransientError(f"{address}: found no answer within {timeout_s:g} s; expected a prediction") from error
+    except socket.gaierror as error:
+        raise DeploymentError(f"{address}: found no such host; expected a prediction server") from error
+    except (OSError, http.client.HTTPException) as error:
+        found = getattr(error, "strerror", None) or type(error).__name__
+        raise TransientError(f"{address}: found {found}; expected a prediction server (modelrail serve)") from error
+    finally:
+        connection.close()
+
+
+def _parse(address: str, status: int, content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise DeploymentError(f"{address}: found status {status} without JSON; expected a prediction server")
+    return answer
+
+
+def _error(address: str, status: int, answer: Mapping[str, Any]) -> Exception:
+    message = f"{address}: {answer.get('error', f'status {status}')}"
+    if status in {408, 429, 503}:
+        return TransientError(message)
+    return DataError(message) if status in {400, 413, 422} else DeploymentError(message)

@@ -1,0 +1,190 @@
+"""What happens to a model that is trained and judged: it is released, deployed and asked a real question."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.bundles import bundle_of
+from pipeline.client import curl_line, predict
+from pipeline.deployment.local import deploy as deploy_locally
+from pipeline.deployment.local import live
+from pipeline.errors import DeploymentError
+from pipeline.evaluation.results import Evaluation
+from pipeline.job import WORK_TREE, Job
+from pipeline.judging import Verdict, judge
+from pipeline.recipes import method_digest
+from pipeline.release import Evidence, Release, record
+from pipeline.session import Session, StepResult
+from pipeline.store import Artifact
+from pipeline.tracking import Released
+
+# Largest difference between the served and the expected answer, as for the parity of a conversion.
+_TOLERANCE = 1e-5
+
+
+def release(session: Session) -> StepResult:
+    """Judge the model; record it as a release if it passes, and if all that made it is committed."""
+    began = time.time()
+    train, evaluation = session.artifact("train"), session.artifact("evaluate")
+    verdict = judge_candidate(session, evaluation)
+    facts = _facts(session, evaluation, verdict)
+    history = session.releases()
+    if history and history[-1].evidence.model_digest == train.digest:
+        return _result(history[-1], "reused", f"released before as {history[-1].tag}", began, facts)
+    if refusal := refuse(session.job, verdict):
+        return StepResult("release", "ran", refusal, time.time() - began, facts={"released": False, **facts})
+    made, new = record(session.job.repository, session.job.model, _evidence(session, train, evaluation, facts))
+    if new:
+        register(session, made)
+    return _result(made, "ran", f"released as {made.tag}", began, facts)
+
+
+def judge_candidate(session: Session, evaluation: Artifact) -> Verdict:
+    """Hold an evaluation against the gate."""
+    found = json.loads(evaluation.file("evaluation.json").read_bytes())
+    champion = found["champion"]
+    return judge(
+        Evaluation.from_json(found["candidate"]).metrics,
+        Evaluation.from_json(champion["evaluation"]).metrics if champion and champion["evaluation"] else None,
+        session.job.spec.evaluate.gate,
+        champion["trouble"] if champion else "",
+    )
+
+
+def refuse(job: Job, verdict: Verdict) -> str | None:
+    """Say why a model is not released; None if it is."""
+    if not verdict.promote:
+        missed = next(line.text for line in verdict.lines if not line.passed)
+        return f"not released: {verdict.summary.removesuffix(': not released')} ({missed})"
+    if job.uncommitted or job.data_commit == WORK_TREE or not job.spec_commit:
+        files = ", ".join(job.uncommitted[:5]) or job.spec_path
+        return f"not released: commit {files} first ('git add' and 'git commit'), then run again: all work is reused"
+    if job.left_out:
+        return f"not released: a look back to {job.request.as_of} leaves out {job.left_out} newer partitions"
+    return None
+
+
+def register(session: Session, release: Release) -> None:
+    """Tell MLflow's registry of a release, if it does not know it yet."""
+    if session.recorder is None:
+        return
+    state = session.job.state
+    tags = {"modelrail.tag": release.tag, "modelrail.data_commit": release.evidence.data_commit}
+    bundle = bundle_of(release, session.store, state)
+    session.recorder.tell(
+        Released(release.model, f"v{release.version}", str(bundle), tags, run=release.evidence.mlflow_run)
+    )
+
+
+def deploy(session: Session) -> StepResult:
+    """Make the newest release live on this machine."""
+    began = time.time()
+    newest = _newest_if_current(session)
+    if newest is None:
+        return StepResult("deploy", "skipped", "nothing was released", facts={"released": False})
+    before = live(newest.model, session.job.state)
+    settings = session.job.spec.deploy
+    now = deploy_locally(
+        bundle_of(newest, session.store, session.job.state),
+        model=newest.model,
+        port=settings.port,
+        state=session.job.state,
+        workers=settings.workers,
+    )
+    same = before is not None and (before.version, before.address) == (now.version, now.address)
+    say = f"{newest.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
+    facts = {"address": now.address, "version": now.version, "replaced": now.replaced, "released": True}
+    return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)
+
+
+def verify(session: Session) -> StepResult:
+    """Ask the live release about a real record, and compare with what was computed before the release."""
+    began = time.time()
+    newest = _newest_if_current(session)
+    if newest is None:
+        return StepResult("verify", "skipped", "nothing was released", facts={"released": False})
+    now = live(newest.model, session.job.state)
+    if now is None:
+        raise DeploymentError(
+            f"verify: found no live deployment of {newest.model}; expected {newest.tag}: deploy first"
+        )
+    sample = session.artifact("evaluate").manifest["example"]
+    answer = predict(now.address, sample["record"])
+    if answer.version.removeprefix("v") != str(newest.version):
+        raise DeploymentError(f"verify: {now.address} answers as {answer.version}; expected v{newest.version}")
+    if not _agree(answer.outputs[0], sample["output"]):
+        raise DeploymentError(
+            f"verify: {now.address} predicts {answer.outputs[0]} for a test record; expected {sample['output']}"
+        )
+    facts = {
+        "address": now.address,
+        "version": now.version,
+        "record": sample["record"],
+        "prediction": answer.outputs[0],
+        "prediction_id": answer.id,
+        "truth": sample["truth"],
+        "curl": curl_line(now.address, sample["record"]),
+        "released": True,
+    }
+    return StepResult("verify", "ran", f"predicts {answer.outputs[0]}, as expected", time.time() - began, facts=facts)
+
+
+DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {"release": release, "deploy": deploy, "verify": verify}
+
+
+def _newest_if_current(session: Session) -> Release | None:
+    """Give the newest release if it is this run's model; a refused candidate changes nothing that is live."""
+    history = session.releases()
+    same = history and history[-1].evidence.model_digest == session.artifact("train").digest
+    return history[-1] if same else None
+
+
+def _agree(found: Any, expected: Any) -> bool:
+    if isinstance(expected, float):
+        return bool(abs(found - expected) <= _TOLERANCE * max(1.0, abs(expected)))
+    return bool(found == expected)
+
+
+def _facts(session: Session, evaluation: Artifact, verdict: Verdict) -> dict[str, Any]:
+    found = json.loads(evaluation.file("evaluation.json").read_bytes())
+    gate = session.job.spec.evaluate.gate
+    return {
+        "verdict": [line.text for line in verdict.lines] or [verdict.summary],
+        "metrics": found["candidate"]["metrics"],
+        "gate": {name: bound.model_dump(exclude_none=True) for name, bound in gate.items()},
+    }
+
+
+def _result(release: Release, action: Any, say: str, began: float, facts: Mapping[str, Any]) -> StepResult:
+    told = {"released": True, "version": f"v{release.version}", "tag": release.tag, **facts}
+    return StepResult("release", action, say, time.time() - began, key=release.evidence.artifacts["train"], facts=told)
+
+
+def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: Mapping[str, Any]) -> Evidence:
+    job = session.job
+    return Evidence(
+        data_repository=job.data_address,
+        data_commit=job.data_commit,
+        spec_commit=job.spec_commit,
+        code=job.code,
+        spec_path=job.spec_path,
+        environment=job.request.environment,
+        as_of=job.request.as_of,
+        partitions=len(job.partitions),
+        artifacts={
+            "normalize": session.artifact("normalize").key,
+            "train": train.key,
+            "evaluate": evaluation.key,
+        },
+        model_digest=train.digest,
+        recipe=method_digest(job.spec),
+        signature=json.loads(train.file("signature.json").read_bytes()),
+        metrics=facts["metrics"],
+        verdict=facts["verdict"],
+        mlflow_run=session.recorder.run_id() if session.recorder else None,
+        who=job.repository.who(),
+        why=job.request.reason,
+    )

@@ -1,0 +1,1 @@
+"""Platforms that make a release live."""

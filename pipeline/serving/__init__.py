@@ -1,0 +1,1 @@
+"""The prediction server: what runs a released bundle and answers over HTTP."""

@@ -1,0 +1,256 @@
+"""A released bundle, checked and ready to predict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from pipeline.errors import DeploymentError
+from pipeline.serving.bodies import RejectedError
+from pipeline.serving.protobuf import has_external_data
+from pipeline.serving.records import Reader, Rows
+from pipeline.signature import Signature
+
+GRAPH, PREPROCESS, ESTIMATOR = "model.onnx", "preprocess.onnx", "estimator.skops"
+_TRUSTED_TYPES = ("sklearn.", "_loss.Cy")  # the second: scikit-learn's compiled losses, under their module's own name
+_PORTION = 4096
+_INPUT_TYPES = {"numbers": "tensor(double)", "texts": "tensor(string)"}
+
+Feeds = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the model says of n rows.
+
+    Attributes
+    ----------
+    values : array of shape (n,)
+        Regression: float numbers. Classification: int64 indices into the classes.
+    probabilities : float array of shape (n, C) or None
+        Of the C classes; None in regression.
+    """
+
+    values: NDArray[Any]
+    probabilities: NDArray[np.floating[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One release in memory; immutable, and safe to use from several threads."""
+
+    model: str
+    version: str
+    signature: Signature
+    release: Mapping[str, Any]
+    reader: Reader
+    score: Callable[[Feeds], Predictions]
+
+    def predict(self, numbers: NDArray[np.float64] | None, texts: NDArray[np.object_] | None) -> Predictions:
+        """Predict rows of raw values.
+
+        Parameters
+        ----------
+        numbers : float64 array of shape (n, K) or None
+            The signature's numbers and times; None if it has none. NaN is missing.
+        texts : object array of shape (n, S) or None
+            The signature's texts, made uniform; None if it has none. "" is missing.
+        """
+        feeds: Feeds = {}
+        if numbers is not None:
+            feeds["numbers"] = numbers
+        if texts is not None:
+            feeds["texts"] = texts
+        return self.score(feeds)
+
+    def outputs(self, predictions: Predictions) -> list[Any]:
+        """Give what a caller sees: numbers, or the classes themselves."""
+        values, classes = predictions.values, self.signature.classes
+        if classes is not None:
+            return [classes[index] for index in values.tolist()]
+        if values.dtype != np.float32:
+            return list(values.tolist())
+        # The shortest decimal that is the same float32: 1.28, not 1.2799999713897705. In portions, since NumPy writes
+        # numbers as text in one go, during which no other thread (the event loop) has its turn.
+        portions = (values[start : start + _PORTION] for start in range(0, len(values), _PORTION))
+        return [float(text) for portion in portions for text in portion.astype(str)]
+
+
+def load_model(folder: Path) -> ServedModel:
+    """Load a bundle, check it against its own record, and predict its example once.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``release.json``, ``signature.json`` and ``model.onnx`` (or ``preprocess.onnx`` and ``estimator.skops``).
+
+    Raises
+    ------
+    DeploymentError
+        If a file is missing or differs from the digest in ``release.json``, if the graph is not what the signature
+        says or refers to files outside of it, or if the example cannot be predicted.
+    """
+    release = _read_json(folder / "release.json")
+    files = _read_checked(folder, release)
+    try:
+        signature = Signature.from_json(json.loads(files["signature.json"]))
+        reader = Reader(signature)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeploymentError(f"{folder / 'signature.json'}: found {error!r}; expected a signature") from error
+    score = _open_graph(files, signature, folder) if GRAPH in files else _open_native(files, signature, folder)
+    model = ServedModel(str(release["model"]), str(release["version"]), signature, release, reader, score)
+    _warm_up(model, folder)
+    return model
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DeploymentError(f"{path}: found no such file; expected a release bundle") from error
+    except (OSError, ValueError) as error:
+        raise DeploymentError(f"{path}: found {error}; expected JSON") from error
+    missing = {"model", "version", "files"} - set(content) if isinstance(content, dict) else {"model"}
+    if missing:
+        raise DeploymentError(f"{path}: found no {', '.join(sorted(missing))}; expected the record of a release")
+    checked: dict[str, Any] = content
+    return checked
+
+
+def _read_checked(folder: Path, release: Mapping[str, Any]) -> dict[str, bytes]:
+    """Read what is served, each file only once, so that what was checked is what is loaded."""
+    names = set(release["files"])
+    wanted = {"signature.json", GRAPH} if GRAPH in names else {"signature.json", PREPROCESS, ESTIMATOR}
+    if not wanted <= names:
+        found = ", ".join(sorted(names)) or "nothing"
+        raise DeploymentError(
+            f"{folder / 'release.json'}: found {found} in 'files'; expected {GRAPH} and signature.json"
+        )
+    return {name: _read_file(folder / name, release["files"][name]) for name in sorted(wanted)}
+
+
+def _read_file(path: Path, digest: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DeploymentError(f"{path}: found {error.strerror}; expected the file that release.json lists") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise DeploymentError(f"{path}: found SHA-256 {found[:12]}…; expected {digest[:12]}… (release.json)")
+    return content
+
+
+def _open_session(content: bytes, path: Path) -> ort.InferenceSession:
+    if has_external_data(content):
+        raise DeploymentError(f"{path}: found tensors stored in other files; expected all of them inside")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise DeploymentError(f"{path}: found {_first_line(error)}; expected an ONNX graph") from error
+
+
+def _open_graph(files: Mapping[str, bytes], signature: Signature, folder: Path) -> Callable[[Feeds], Predictions]:
+    session = _open_session(files[GRAPH], folder / GRAPH)
+    classifies = signature.task == "classification"
+    outputs = ["label", "probabilities"] if classifies else ["prediction"]
+    faults = [*_input_faults(session, signature), *_output_faults(session, outputs)]
+    if faults:
+        raise DeploymentError(f"{folder / GRAPH}: {'; '.join(faults)}")
+
+    def score_classes(feeds: Feeds) -> Predictions:
+        label, probabilities = session.run(outputs, feeds)
+        return Predictions(label.reshape(-1), probabilities)
+
+    def score_value(feeds: Feeds) -> Predictions:
+        return Predictions(session.run(outputs, feeds)[0].reshape(-1))
+
+    return score_classes if classifies else score_value
+
+
+def _open_native(files: Mapping[str, bytes], signature: Signature, folder: Path) -> Callable[[Feeds], Predictions]:
+    """Open the fallback for what ONNX cannot express: a preprocessing graph and a scikit-learn estimator."""
+    session = _open_session(files[PREPROCESS], folder / PREPROCESS)
+    estimator = _load_estimator(files[ESTIMATOR], folder / ESTIMATOR)
+    has_probabilities = signature.task == "classification" and hasattr(estimator, "predict_proba")
+    faults = [*_input_faults(session, signature), *_output_faults(session, ["matrix"])]
+    if faults:
+        raise DeploymentError(f"{folder / PREPROCESS}: {'; '.join(faults)}")
+
+    def score(feeds: Feeds) -> Predictions:
+        matrix = session.run(["matrix"], feeds)[0]
+        probabilities = estimator.predict_proba(matrix) if has_probabilities else None
+        return Predictions(np.asarray(estimator.predict(matrix)).reshape(-1), probabilities)
+
+    return score
+
+
+def _load_estimator(content: bytes, path: Path) -> Any:
+    try:
+        from skops import io
+    except ImportError as error:
+        raise DeploymentError(f"{path}: found no scikit-learn and skops; expected both for a native model") from error
+    expected = "an estimator of scikit-learn, stored by skops"
+    try:
+        unknown = io.get_untrusted_types(data=content)
+        foreign = sorted(name for name in unknown if not name.startswith(_TRUSTED_TYPES))
+        estimator = None if foreign else io.loads(content, trusted=unknown)
+    except Exception as error:
+        raise DeploymentError(f"{path}: found {_first_line(error)}; expected {expected}") from error
+    if foreign:
+        raise DeploymentError(f"{path}: found {', '.join(foreign[:5])}; expected {expected}")
+    return estimator
+
+
+def _input_faults(session: ort.InferenceSession, signature: Signature) -> Iterator[str]:
+    widths = {"numbers": len(signature.numbers), "texts": len(signature.texts)}
+    expected = {name: (_INPUT_TYPES[name], width) for name, width in widths.items() if width}
+    found = {each.name: (each.type, each.shape[-1] if each.shape else 0) for each in session.get_inputs()}
+    # A width that the graph leaves open is a name or None there.
+    known = {name: (kind, width if isinstance(width, int) else None) for name, (kind, width) in found.items()}
+    fits = known.keys() == expected.keys() and all(
+        known[name][0] == kind and known[name][1] in {None, width} for name, (kind, width) in expected.items()
+    )
+    if not fits:
+        yield f"found the inputs {found}; expected {expected} (signature.json)"
+
+
+def _output_faults(session: ort.InferenceSession, expected: list[str]) -> Iterator[str]:
+    found = [each.name for each in session.get_outputs()]
+    missing = [name for name in expected if name not in found]
+    if missing:
+        yield f"found the outputs {', '.join(found)}; expected {', '.join(expected)}"
+
+
+def _warm_up(model: ServedModel, folder: Path) -> None:
+    """Predict once, so that the first caller waits for nothing and a graph that cannot run is never live."""
+    try:
+        rows = model.reader.read_records([model.signature.example]) if model.signature.example else _empty_row(model)
+        model.outputs(model.predict(rows.numbers, rows.texts))
+    except RejectedError as error:
+        raise DeploymentError(f"{folder / 'signature.json'}: example: {error}") from error
+    except Exception as error:
+        raise DeploymentError(f"{folder}: found {_first_line(error)}; expected a prediction of the example") from error
+
+
+def _empty_row(model: ServedModel) -> Rows:
+    numbers, texts = len(model.signature.numbers), len(model.signature.texts)
+    return Rows(
+        np.full((1, numbers), np.nan) if numbers else None,
+        np.full((1, texts), "", dtype=object) if texts else None,
+        1,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

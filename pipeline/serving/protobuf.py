@@ -1,0 +1,85 @@
+"""A look into an ONNX file without the onnx package, which the server does without.
+
+Only the wire format is read (field numbers and lengths, as in onnx.proto), and only on the way to tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+_DATA_LOCATION, _EXTERNAL_DATA = 14, 13
+_CHILDREN: Mapping[str, Mapping[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+
+
+def has_external_data(content: bytes) -> bool:
+    """Tell whether a tensor of the model is stored in another file.
+
+    Parameters
+    ----------
+    content : bytes
+        A serialized ``ModelProto``. What cannot be walked is taken to have external data, if the word is in it.
+    """
+    if b"location" not in content:  # the key that every reference to a file needs; saves walking large trees
+        return False
+    try:
+        return _walk(memoryview(content), "model", 0)
+    except (IndexError, ValueError):
+        return True
+
+
+def _walk(message: memoryview, kind: str, depth: int) -> bool:
+    if depth > 100:
+        raise ValueError(depth)
+    children = _CHILDREN[kind]
+    for number, value in _fields(message):
+        if kind == "tensor" and (number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1)):
+            return True
+        if number in children and isinstance(value, memoryview) and _walk(value, children[number], depth + 1):
+            return True
+    return False
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    position = 0
+    while position < len(message):
+        tag, position = _varint(message, position)
+        wire = tag & 7
+        if wire == 0:
+            value, position = _varint(message, position)
+            yield tag >> 3, value
+            continue
+        length, position = (
+            (8, position) if wire == 1 else (4, position) if wire == 5 else _length(message, position, wire)
+        )
+        if position + length > len(message):
+            raise ValueError(position)
+        yield tag >> 3, message[position : position + length]
+        position += length
+
+
+def _length(message: memoryview, position: int, wire: int) -> tuple[int, int]:
+    if wire != 2:
+        raise ValueError(wire)
+    return _varint(message, position)
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    result = shift = 0
+    while True:
+        byte = message[position]
+        position += 1
+        result |= (byte & 127) << shift
+        if byte < 128:
+            return result, position
+        shift += 7
+        if shift > 70:
+            raise ValueError(position)

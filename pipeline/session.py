@@ -1,0 +1,166 @@
+"""What a run works with in one process, and what a step gives back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from pipeline.errors import InputError
+from pipeline.history import read_history
+from pipeline.home import store_address
+from pipeline.job import Job
+from pipeline.planning import Node, PlannedStep, columns_of, plan, resolve
+from pipeline.release import Release, releases
+from pipeline.spec.schema import ColumnType
+from pipeline.store import Artifact, Store, open_store
+from pipeline.tracking import Recorder
+
+T = TypeVar("T")
+
+
+@dataclass
+class Session:
+    """A job, and what it works with in this process.
+
+    Attributes
+    ----------
+    recorder : Recorder or None
+        None where nothing is recorded, since nothing is computed.
+    """
+
+    job: Job
+    recorder: Recorder | None = None
+
+    @cached_property
+    def store(self) -> Store:
+        """The artifact store."""
+        return open_store(store_address(self.job.state), self.job.state)
+
+    @cached_property
+    def _lock(self) -> threading.RLock:
+        return threading.RLock()
+
+    @cached_property
+    def _made(self) -> dict[str, Any]:
+        return {}
+
+    @cached_property
+    def _seen(self) -> dict[str, Artifact]:
+        return {}
+
+    @cached_property
+    def _history(self) -> dict[str, Any]:
+        return read_history(self.job.state, self.job.model)
+
+    def find(self, key: str) -> Artifact | None:
+        """Look an artifact up: in the store, once, since an artifact never changes."""
+        if key not in self._seen and (artifact := self.store.find(key)):
+            self._seen[key] = artifact
+        return self._seen.get(key)
+
+    def keep(self, artifact: Artifact) -> None:
+        """Remember an artifact that this process has just published."""
+        self._seen[artifact.key] = artifact
+
+    def columns(self) -> dict[str, ColumnType]:
+        """Give every column's type; all partitions are clean by now."""
+        columns = columns_of(self.job.spec, self.nodes()["clean"])
+        if columns is None:
+            raise InputError("transform: found partitions that are not clean; expected the step 'clean' to have run")
+        return columns
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Make a thing that several partitions need, once."""
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            made: T = self._made[name]
+            return made
+
+    def releases(self) -> list[Release]:
+        """List the model's releases, oldest first."""
+        return releases(self.job.repository, self.job.model)
+
+    def nodes(self) -> dict[str, list[Node]]:
+        """Follow the chain of steps as far as it is known now."""
+        return resolve(self.job, self.find, self.releases())
+
+    def artifact(self, step: str) -> Artifact:
+        """Give the artifact of a step that has one for all partitions and has run."""
+        (node,) = self.nodes()[step]
+        if node.artifact is None:
+            raise InputError(f"found nothing that '{step}' made; expected that step to have run: run them in order")
+        return node.artifact
+
+    def plan(self) -> list[PlannedStep]:
+        """Say what would run now, and why."""
+        return plan(self.nodes(), self._last, force=self.job.request.force)
+
+    def _last(self, step: str, partition: str | None) -> Mapping[str, Any] | None:
+        entry = self._history.get(f"{step}/{partition or 'all'}")
+        artifact = self.find(entry["key"]) if entry else None
+        return entry | {"recipe": artifact.manifest["recipe"]} if entry and artifact else None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the work of a step leaves, besides the files in its draft.
+
+    Attributes
+    ----------
+    say : str
+        One sentence for the log.
+    rows : int or None
+        Rows that the artifact holds.
+    manifest : dict
+        What later steps or a reader want to know without opening a file.
+    files : tuple of str
+        Names of the files that MLflow keeps too.
+    metrics, params, curves, headline, children
+        For MLflow, as in ``StepDone``.
+    """
+
+    say: str
+    rows: int | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
+    headline: Mapping[str, float] = field(default_factory=dict)
+    children: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did: small, plain values only, since they travel through Airflow's database.
+
+    Attributes
+    ----------
+    reason : str
+        What happened, in one sentence.
+    ran, reused : int
+        Partitions (or the one whole) computed, and taken from the store.
+    facts : dict
+        What else the step has to say: the verdict, metrics, the address.
+    """
+
+    step: str
+    action: Literal["ran", "reused", "skipped"]
+    reason: str
+    seconds: float = 0.0
+    rows: int | None = None
+    ran: int = 0
+    reused: int = 0
+    key: str | None = None
+    mlflow_run: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give a flat document: the facts beside the rest."""
+        plain = asdict(self)
+        facts: dict[str, Any] = plain.pop("facts")
+        return facts | plain

@@ -1,0 +1,1 @@
+"""What one YAML file may say about one model: types, loading with positions, checks, schema and documentation."""

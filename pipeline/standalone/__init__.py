@@ -1,0 +1,25 @@
+"""Airflow and MLflow's UI on this machine: started together, stopped together, on loopback only.
+
+Airflow runs as its separate parts (API server, scheduler, DAG processor) rather than by ``airflow standalone``: that
+is ready in half the time, leaves out the triggerer that nothing here needs and opens no log server to the network.
+"""
+
+from pipeline.standalone.client import Airflow
+from pipeline.standalone.following import Failure, Outcome, StepState, follow
+from pipeline.standalone.services import Login, Service, Services, down, find_dead, running, up, wait_for_mlflow
+
+__all__ = [
+    "Airflow",
+    "Failure",
+    "Login",
+    "Outcome",
+    "Service",
+    "Services",
+    "StepState",
+    "down",
+    "find_dead",
+    "follow",
+    "running",
+    "up",
+    "wait_for_mlflow",
+]

@@ -1,0 +1,128 @@
+"""Linear regression by batch gradient descent.
+
+The cost is J(θ) = 1/(2m) Σ (hθ(x) − y)² with hθ(x) = θ₀ + θ₁x₁ + …, and each epoch takes θ := θ − α ∂J/∂θ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import TrainingError
+from pipeline.spec.schema import EarlyStopping
+from pipeline.training.results import Array, Fitted, Floats
+from pipeline.training.stopping import Patience
+from pipeline.training.targets import Rows
+
+# A loss that grows by more than rounding can explain: with a learning rate that converges it never does.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Line:
+    """A fitted line: ``x @ weights + intercept``.
+
+    Attributes
+    ----------
+    weights : ndarray of float64, shape (columns,)
+    """
+
+    weights: Floats
+    intercept: float
+
+    def predict(self, features: Array) -> Floats:
+        """Give the values of rows."""
+        return np.asarray(features.astype(np.float64) @ self.weights + self.intercept)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """J of some rows: residuals are ``design @ θ − target``, divided by the number of rows."""
+
+    design: Floats
+    target: Floats
+    rows: int
+
+    def loss(self, theta: Floats) -> float:
+        residuals = self.design @ theta - self.target
+        return float(residuals @ residuals) / (2 * self.rows)
+
+    def gradient(self, theta: Floats) -> Floats:
+        return np.asarray(self.design.T @ (self.design @ theta - self.target) / self.rows)
+
+    def curvature(self) -> float:
+        """Give the largest eigenvalue of J's second derivative; the descent converges for α < 2 / curvature."""
+        return float(np.linalg.norm(self.design, ord=2) ** 2 / self.rows)
+
+
+def _cost(rows: Rows) -> _Cost:
+    """Set up J, on few rows instead of many.
+
+    Residuals keep their length under a rotation, so the triangle R of [1, x, y] = QR has the same J and the same
+    gradient as all the rows; an epoch costs columns² instead of rows × columns.
+    """
+    ones = np.ones((len(rows), 1))
+    table = np.hstack([ones, rows.features.astype(np.float64), rows.target[:, None]])
+    if len(rows) > table.shape[1]:
+        table = np.asarray(np.linalg.qr(table, mode="r"))
+    return _Cost(np.ascontiguousarray(table[:, :-1]), table[:, -1].copy(), len(rows))
+
+
+def descend(
+    train: Rows, validation: Rows, *, learning_rate: float, epochs: int, tolerance: float, stop: EarlyStopping | None
+) -> Fitted:
+    """Fit a line by batch gradient descent from θ = 0.
+
+    Parameters
+    ----------
+    learning_rate : float
+        α.
+    tolerance : float
+        Training ends when an epoch lowers J by less; 0 runs every epoch.
+    stop : EarlyStopping or None
+        Ends when J of the validation rows no longer improves, with the θ that was best on them.
+
+    Raises
+    ------
+    TrainingError
+        The loss grows: the learning rate is too large for these features.
+    """
+    cost, judge = _cost(train), _cost(validation) if len(validation) else None
+    patience = Patience(stop) if stop and judge else None
+    theta = best = np.zeros(cost.design.shape[1])
+    loss = first = cost.loss(theta)
+    history: list[dict[str, Any]] = []
+    for epoch in range(1, epochs + 1):
+        before = loss
+        with np.errstate(over="ignore", invalid="ignore"):
+            theta = theta - learning_rate * cost.gradient(theta)
+            loss = cost.loss(theta)
+        if not loss <= before + _ROUNDING * first:
+            raise _diverged(cost, learning_rate, epoch)
+        judged = judge.loss(theta) if judge else None
+        history.append({"step": epoch, "loss": loss, "validation_loss": judged})
+        if patience is None or judged is None:
+            best = theta
+            if before - loss < tolerance:
+                break
+            continue
+        over = patience.is_over(judged)
+        best = theta if patience.best_round == epoch else best
+        if over:
+            break
+    line = Line(best[1:], float(best[0]))
+    return Fitted(line, line.predict, tuple(history), _notes(len(history), epochs))
+
+
+def _notes(done: int, epochs: int) -> tuple[str, ...]:
+    return (f"stopped after {done:,} of {epochs:,} epochs",) if done < epochs else ()
+
+
+def _diverged(cost: _Cost, learning_rate: float, epoch: int) -> TrainingError:
+    limit = 2 / cost.curvature()
+    return TrainingError(
+        f"train: the loss grows in epoch {epoch} with a learning rate of {learning_rate:g}; expected one below "
+        f"{limit:.3g}, such as {limit / 2:.2g} (model.params.learning_rate)"
+    )

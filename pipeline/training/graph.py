@@ -1,0 +1,64 @@
+"""The graph of an estimator: from ``matrix`` to the outputs that every trainer has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from pipeline import graphs
+from pipeline.training.results import Array
+
+INPUT = "matrix"
+
+
+class Graph(graphs.Graph):
+    """A graph under construction that starts at the matrix and computes in double precision."""
+
+    def __init__(self, columns: int) -> None:
+        super().__init__("estimator")
+        self.columns = columns
+        self.input(INPUT, "float", columns)
+
+    def append(self, node: onnx.NodeProto) -> None:
+        """Add a node that was made elsewhere."""
+        self._nodes.append(node)
+
+    def shape(self, *sizes: int) -> str:
+        """Give the name of a constant list of integers, such as axes."""
+        return self.constant(sizes, "int64")
+
+    def doubles(self) -> str:
+        """Give the matrix in double precision."""
+        return self.cast(INPUT, "double")
+
+    def both_classes(self, positive: str) -> str:
+        """Give (rows, 2) from the probability of the second class, (rows, 1)."""
+        return self.join([self.add("Sub", self.constant(1.0), positive), positive])
+
+    def finish_regression(self, values: str) -> onnx.ModelProto:
+        """End with ``prediction`` from values with one value a row."""
+        self._give("prediction", self.add("Reshape", self.cast(values, "float"), self.shape(-1)), TensorProto.FLOAT)
+        return self.build()
+
+    def finish_classification(self, probabilities: str, classes: int) -> onnx.ModelProto:
+        """End with ``label`` and ``probabilities`` from probabilities of shape (rows, classes).
+
+        The label is the class of the highest probability as it is given out (float32), the first of equals.
+        """
+        single = self.cast(probabilities, "float")
+        self._give("label", self.add("ArgMax", single, axis=1, keepdims=0), TensorProto.INT64)
+        self.output("probabilities", single, "float", classes)
+        return self.build()
+
+    def _give(self, name: str, value: str, element: Any) -> None:
+        """Give out one value a row."""
+        self.append(helper.make_node("Identity", [value], [name]))
+        self._outputs.append(helper.make_tensor_value_info(name, element, ["N"]))
+
+
+def label_of(probabilities: Array) -> Array:
+    """Give the class of the highest float32 probability, the first of equals: what the graph's ``label`` is."""
+    return np.asarray(np.argmax(probabilities.astype(np.float32), axis=1))

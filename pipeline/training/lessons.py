@@ -1,0 +1,72 @@
+"""What one fit is asked to do, and the estimator that it starts from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.spec.catalogue import parameters_of
+from pipeline.spec.schema import EarlyStopping, Task
+from pipeline.training.estimators import estimator_class
+from pipeline.training.results import Array, Predict
+from pipeline.training.targets import Rows
+
+# These read float32 as it is; the others compute in the precision that they are given.
+_SINGLE = frozenset({"decision_tree", "random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting"})
+_PARALLEL = frozenset({"random_forest", "extra_trees", "k_neighbors"})
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One model to fit.
+
+    Attributes
+    ----------
+    params : mapping
+        Every parameter of the trainer (`effective_params`).
+    stop : EarlyStopping or None
+        Rule by which the validation rows end a training in rounds.
+    """
+
+    trainer: str
+    task: Task
+    params: Mapping[str, Any]
+    train: Rows
+    validation: Rows
+    seed: int = 0
+    stop: EarlyStopping | None = None
+
+
+def effective_params(trainer: str, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give every parameter of a trainer: the given ones, else the defaults."""
+    return {name: given.get(name, each["default"]) for name, each in parameters_of(trainer, task).items()}
+
+
+def build_estimator(lesson: Lesson, **further: Any) -> Any:
+    """Make the estimator of scikit-learn, not fitted yet."""
+    kind = estimator_class(lesson.trainer, lesson.task)
+    accepted = kind._parameter_constraints  # noqa: SLF001  (cheaper than an instance's get_params)
+    if "random_state" in accepted:
+        further = {"random_state": lesson.seed, **further}
+    if lesson.trainer in _PARALLEL:
+        further["n_jobs"] = os.cpu_count()
+    return kind(**lesson.params, **further)
+
+
+def cast_features(lesson: Lesson, features: Array) -> Array:
+    """Give features in the precision that the trainer computes in."""
+    return features if lesson.trainer in _SINGLE else features.astype(np.float64)
+
+
+def predictor(lesson: Lesson, estimator: Any) -> Predict:
+    """Give the function that predicts values or probabilities, in float64."""
+    method = estimator.predict_proba if lesson.task == "classification" else estimator.predict
+
+    def predict(features: Array) -> Array:
+        return np.asarray(method(cast_features(lesson, features)), dtype=np.float64)
+
+    return predict

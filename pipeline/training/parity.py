@@ -1,0 +1,117 @@
+"""Whether a graph predicts what the model that it was written from predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from pipeline.graphs import run
+from pipeline.training.graph import INPUT, label_of
+from pipeline.training.results import Array, Matrix, Parity, Predict
+
+MAX_DATA_ROWS = 4000
+MAX_BOUNDARY_ROWS = 2000
+
+
+def compare(
+    expected: Array, actual: Array, expected_labels: Array | None = None, labels: Array | None = None
+) -> Parity:
+    """Measure the distance of a graph's output from the model's.
+
+    Parameters
+    ----------
+    expected, actual : ndarray of shape (rows,) or (rows, classes)
+        Values or probabilities of the model and of the graph.
+    expected_labels, labels : ndarray of shape (rows,), optional
+        Class indices of the model and of the graph.
+    """
+    if expected.shape != actual.shape:
+        raise ValueError(f"the model gave {expected.shape}, the graph {actual.shape}")
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(actual.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected))
+    # Equal infinities or two NaNs are no predictions either, and their gap is NaN.
+    largest = float(gaps.max(initial=0.0)) if np.isfinite(gaps).all() else float("inf")
+    differing = 0 if labels is None or expected_labels is None else int((labels != expected_labels).sum())
+    return Parity(largest, differing, len(expected))
+
+
+def measure_parity(graph: onnx.ModelProto, predict: Predict, rows: Array) -> Parity:
+    """Run a graph and the model on the same rows and compare.
+
+    Parameters
+    ----------
+    predict : callable
+        ``Fitted.predict``.
+    rows : ndarray of float32, shape (rows, columns)
+    """
+    outputs = run(graph, {INPUT: rows})
+    expected = predict(rows)
+    if "prediction" in outputs:
+        return compare(expected, outputs["prediction"])
+    return compare(expected, outputs["probabilities"], label_of(expected), outputs["label"])
+
+
+def rows_to_compare(matrix: Matrix, thresholds: Sequence[Array]) -> Array:
+    """Give rows on which a graph must agree with its model.
+
+    Validation rows (training rows where there are too few), then rows at the limits: each feature at the smallest, the
+    largest and no amount, and on each side of the thresholds that trees compare it with.
+
+    Parameters
+    ----------
+    thresholds : sequence of ndarray
+        For each column, the thresholds of the trees; empty for other models.
+    """
+    data = np.concatenate([spread(matrix.validation, MAX_DATA_ROWS), spread(matrix.train, MAX_DATA_ROWS)])[
+        :MAX_DATA_ROWS
+    ]
+    limits = np.stack([np.nan_to_num(f(matrix.train, axis=0)) for f in (_smallest, _largest, _nothing)])
+    return np.ascontiguousarray(np.concatenate([data, limits, *_threshold_rows(data, thresholds)]), dtype=np.float32)
+
+
+def _smallest(features: Array, axis: int) -> Array:
+    return np.asarray(np.fmin.reduce(features, axis=axis))
+
+
+def _largest(features: Array, axis: int) -> Array:
+    return np.asarray(np.fmax.reduce(features, axis=axis))
+
+
+def _nothing(features: Array, axis: int) -> Array:
+    return np.zeros(features.shape[1 - axis])
+
+
+def spread(rows: Array, count: int) -> Array:
+    """Give at most `count` rows, evenly spaced."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+
+
+def _threshold_rows(data: Array, thresholds: Sequence[Array]) -> list[Array]:
+    """Put real rows at the thresholds: one feature at a time, and all features at once."""
+    values = [_neighbors(spread(each, MAX_BOUNDARY_ROWS)) for each in thresholds]
+    if not any(len(each) for each in values):
+        return []
+    single = data[np.arange(MAX_BOUNDARY_ROWS) % len(data)].copy()
+    column = np.repeat(np.arange(len(values)), [len(each) for each in values])
+    value = np.concatenate(values)
+    chosen = spread(np.arange(len(value)), MAX_BOUNDARY_ROWS)
+    single = single[: len(chosen)]
+    single[np.arange(len(chosen)), column[chosen]] = value[chosen]
+    longest = min(max(len(each) for each in values), MAX_BOUNDARY_ROWS)
+    whole = data[np.arange(longest) % len(data)].copy()
+    for position, each in enumerate(values):
+        if len(each):
+            whole[:, position] = each[np.arange(longest) % len(each)]
+    return [single, whole]
+
+
+def _neighbors(thresholds: Array) -> Array:
+    """Give the float32 numbers next to each threshold: at or below, nearest, above."""
+    finite = thresholds[np.isfinite(thresholds)]
+    nearest = finite.astype(np.float32)
+    below, above = (np.nextafter(nearest, np.float32(sign)) for sign in (-np.inf, np.inf))
+    return np.unique(np.concatenate([nearest, below, above]))

@@ -1,0 +1,159 @@
+"""The step's function: a matrix and settings in, a model ready for release out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from pipeline.errors import DataError, TrainingError
+from pipeline.spec.catalogue import TRAINERS, trainer_name
+from pipeline.spec.schema import Model, Task
+from pipeline.training.conversion import NotConvertibleError, convert, ensemble_trees
+from pipeline.training.fitting import fit
+from pipeline.training.lessons import Lesson, effective_params
+from pipeline.training.parity import measure_parity, rows_to_compare, spread
+from pipeline.training.results import MAX_DIFFERENCE, Array, Fitted, Matrix, Parity, Scorer, Trained
+from pipeline.training.search import Trial, look_for_best
+from pipeline.training.targets import Learnable, Rows, prepare
+from pipeline.training.trees import Tree, thresholds_by_column
+
+_MIN_COMPARED = 100
+_MAX_CELLS = 2_000_000_000
+MAX_HISTORY = 1000
+
+
+def train(matrix: Matrix, settings: Model, task: Task, *, flag: bool = False, scorer: Scorer | None = None) -> Trained:
+    """Train a model, search parameters if asked to, and write it as a graph that predicts the same.
+
+    Parameters
+    ----------
+    settings : Model
+        The ``model`` section of a spec.
+    flag : bool
+        Whether the target is a yes or no: its classes are then False and True.
+    scorer : Scorer, optional
+        Needed for ``model.search``.
+
+    Raises
+    ------
+    DataError
+        Nothing can be learnt from these rows.
+    TrainingError
+        The trainer refuses the parameters, or diverges.
+    """
+    trainer = _trainer(settings, task)
+    data = prepare(
+        matrix,
+        task,
+        flag=flag,
+        class_weight=settings.class_weight,
+        handles_missing=TRAINERS[trainer].handles_missing,
+    )
+    fitted, params, trials = _fit(trainer, task, settings, data, scorer)
+    classes = len(data.classes or ())
+    graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes)
+    return Trained(
+        estimator_graph=graph,
+        classes=data.classes,
+        history=thin(fitted.history, MAX_HISTORY),
+        params=params,
+        trials=tuple(each.to_json() for each in trials),
+        notes=(*data.notes, *fitted.notes, *notes),
+        parity=parity,
+        native=None if graph else _write_native(fitted),
+        feature_importances=_importances(fitted.estimator, matrix.columns),
+    )
+
+
+def _trainer(settings: Model, task: Task) -> str:
+    trainer = trainer_name(settings)
+    if trainer is None:
+        raise TrainingError(f"model.trainer: found '{settings.trainer}'; expected one of {', '.join(TRAINERS)}")
+    info = TRAINERS[trainer]
+    if task not in info.tasks:
+        able = ", ".join(name for name, each in TRAINERS.items() if task in each.tasks)
+        raise TrainingError(f"model.trainer: found {trainer} for {task}; expected one of {able}")
+    if settings.class_weight and not info.class_weight:
+        raise TrainingError(f"model.class_weight: found it with {trainer}; expected a trainer that weighs classes")
+    return trainer
+
+
+def _fit(
+    trainer: str, task: Task, settings: Model, data: Learnable, scorer: Scorer | None
+) -> tuple[Fitted, dict[str, Any], tuple[Trial, ...]]:
+    def fit_drawn(drawn: Mapping[str, Any], rows: Rows) -> Fitted:
+        params = effective_params(trainer, task, {**settings.params, **drawn})
+        return fit(Lesson(trainer, task, params, rows, data.validation, settings.seed, settings.early_stopping))
+
+    if settings.search is None:
+        return fit_drawn({}, data.train), effective_params(trainer, task, settings.params), ()
+    if scorer is None or not len(data.validation):
+        raise DataError("train: found no validation rows; expected some for model.search (split.validation)")
+    best, trials = look_for_best(
+        settings.search,
+        fit_drawn,
+        data.train,
+        data.validation,
+        scorer,
+        classes=len(data.classes or ()),
+        seed=settings.seed,
+    )
+    fitted = best.fitted or fit_drawn(best.params, data.train)
+    return fitted, effective_params(trainer, task, {**settings.params, **best.params}), trials
+
+
+def _write_graph(
+    trainer: str, task: Task, fitted: Fitted, matrix: Matrix, classes: int
+) -> tuple[onnx.ModelProto | None, Parity, tuple[str, ...]]:
+    """Convert a model; no graph, and a note that says why, where it would not predict the same."""
+    columns = len(matrix.columns)
+    try:
+        graph = convert(trainer, task, fitted.estimator, columns, classes)
+    except NotConvertibleError as reason:
+        note = f"{trainer}: there is no graph for {reason}; released in its native format (skops) instead"
+        return None, Parity(float("inf"), 0, 0), (note,)
+    rows = rows_to_compare(matrix, _thresholds(ensemble_trees(trainer, fitted.estimator, classes), columns))
+    parity = measure_parity(graph, fitted.predict, _affordable(trainer, rows, matrix))
+    if parity.holds:
+        return graph, parity, ()
+    note = (
+        f"{trainer}: the graph differs from the model by up to {parity.max_difference:.1e} (at most {MAX_DIFFERENCE:g} "
+        f"allowed) and in {parity.labels_differing} labels of {parity.rows:,} rows; released in its native format "
+        "(skops) instead"
+    )
+    return None, parity, (note,)
+
+
+def _affordable(trainer: str, rows: Array, matrix: Matrix) -> Array:
+    """Compare fewer rows where each of them is compared with every training row."""
+    return spread(rows, max(_MIN_COMPARED, _MAX_CELLS // matrix.train.size)) if trainer == "k_neighbors" else rows
+
+
+def _thresholds(trees: Sequence[Tree], columns: int) -> list[Any]:
+    return thresholds_by_column(trees, columns) if trees else []
+
+
+def _write_native(fitted: Fitted) -> bytes:
+    import skops.io
+
+    return bytes(skops.io.dumps(fitted.estimator))
+
+
+def _importances(estimator: Any, columns: Sequence[str]) -> dict[str, float] | None:
+    importances = getattr(estimator, "feature_importances_", None)
+    if importances is None:
+        weights = getattr(estimator, "coef_", getattr(estimator, "weights", None))
+        if not isinstance(weights, np.ndarray):
+            return None
+        importances = np.abs(np.atleast_2d(weights)).mean(axis=0)
+    return {name: float(each) for name, each in zip(columns, importances, strict=True)}
+
+
+def thin(history: Sequence[dict[str, Any]], points: int) -> tuple[dict[str, Any], ...]:
+    """Give at most that many points of a history, evenly spaced, with the first and the last."""
+    if len(history) <= points:
+        return tuple(history)
+    return tuple(history[each] for each in np.linspace(0, len(history) - 1, points).astype(int))

@@ -1,0 +1,212 @@
+"""The model is judged on rows it has never seen, beside the release that is live."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.bundles import bundle_of, write_bundle
+from pipeline.errors import DataError, ModelrailError
+from pipeline.evaluation.card import DataFacts, Facts, model_card
+from pipeline.evaluation.evaluating import evaluate
+from pipeline.evaluation.importance import permutation_importance
+from pipeline.evaluation.page import card_html
+from pipeline.evaluation.plots import draw_plots
+from pipeline.evaluation.prediction import Prediction
+from pipeline.evaluation.results import Evaluation, Importances
+from pipeline.features import TARGET
+from pipeline.frames import Side
+from pipeline.judging import Verdict, judge
+from pipeline.planning import Node, champion_of
+from pipeline.release import Release
+from pipeline.session import Made, Session
+from pipeline.signature import Signature
+from pipeline.spec.catalogue import METRICS
+from pipeline.store import Artifact
+from pipeline.transformation import compile_target
+from pipeline.transformation.applying import compute_target
+from pipeline.work.features import PARTITION, POSITION, SIDE
+from pipeline.work.files import read_frame, read_json, write_json
+from pipeline.work.scoring import Predict, encode, output_of, predictor_of, record_of
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The live release on the same rows: its evaluation, or why there is none."""
+
+    release: Release
+    evaluation: Evaluation | None
+    trouble: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the form kept in ``evaluation.json``."""
+        found = self.evaluation.to_json() if self.evaluation else None
+        return {"tag": self.release.tag, "evaluation": found, "trouble": self.trouble}
+
+
+def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
+    """Write ``evaluation.json``, ``importances.json``, the plots and the model card."""
+    del node
+    spec, trained = session.job.spec, session.artifact("train")
+    signature = Signature.from_json(read_json(trained.file("signature.json")))
+    tested = _test_rows(session)
+    with tempfile.TemporaryDirectory() as place:
+        write_bundle(Path(place), trained, {"model": session.job.model, "version": "candidate"})
+        predict = predictor_of(Path(place))
+    truth, prediction = encode(tested[TARGET], signature), predict(tested)
+    found = evaluate(truth, prediction, spec.evaluate, tested, spec.model.seed, classes=signature.classes)
+    metric = next((name for name in found.metrics if METRICS[name].tasks), "")
+    columns = [each.name for each in signature.inputs]
+    importances = permutation_importance(tested[columns], truth, predict, metric, spec.model.seed)
+    champion = _evaluate_champion(session, trained, tested)
+    write_json({"candidate": found.to_json(), "champion": champion and champion.to_json()}, folder / "evaluation.json")
+    write_json(importances.to_json(), folder / "importances.json")
+    plots = draw_plots(session.job.model, truth, prediction, found, importances, _losses(trained))
+    for name, content in plots.items():
+        (folder / f"plot-{name}.png").write_bytes(content)
+    card = model_card(_facts(session, trained, found, importances, champion))
+    (folder / "model-card.md").write_text(card, "utf-8")
+    (folder / "model-card.html").write_text(card_html(card, plots), "utf-8")
+    kept = ("evaluation.json", "importances.json", "model-card.md", "model-card.html")
+    return Made(
+        f"{found.rows:,} test rows: {_say(found)}",
+        found.rows,
+        manifest={"example": _sample(tested, prediction, signature), "notes": list(found.notes)},
+        files=(*kept, *(f"plot-{name}.png" for name in plots)),
+        headline=_headline(found),
+    )
+
+
+def _say(found: Evaluation) -> str:
+    return ", ".join(f"{name} {each.value:.4f}" for name, each in found.metrics.items() if each.value is not None)
+
+
+def _test_rows(session: Session) -> pd.DataFrame:
+    """Gather the raw test rows, with the target and the columns to slice by."""
+    rows = read_frame(session.artifact("normalize").file("rows.parquet"))
+    tested = rows[rows[SIDE] == Side.TEST]
+    parts = []
+    for place, mine in tested.groupby(PARTITION, sort=True):
+        clean = session.nodes()["clean"][int(str(place))].artifact
+        if clean is None:
+            raise DataError("evaluate: found a partition without clean rows; expected 'clean' to have run")
+        parts.append(read_frame(clean.file("rows.parquet")).iloc[mine[POSITION].to_numpy()])
+    if not parts:
+        raise DataError("evaluate: found no test rows; expected some (split.test, split.test_from)")
+    frame = pd.concat(parts, ignore_index=True)
+    derived = {name: _derive(session, frame, name) for name in session.job.spec.evaluate.slices if name not in frame}
+    return frame.assign(**derived, **{TARGET: tested.sort_values(PARTITION, kind="stable")[TARGET].to_numpy()})
+
+
+def _derive(session: Session, frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    spec = session.job.spec
+    wanted = spec.model_copy(update={"model": spec.model.model_copy(update={"target": name})})
+    return compute_target(frame, compile_target(wanted, session.columns()))
+
+
+def _evaluate_champion(session: Session, trained: Artifact, tested: pd.DataFrame) -> Champion | None:
+    """Judge the live release on the same rows; where that cannot be done, say why."""
+    spec = session.job.spec
+    release = champion_of(session.releases(), trained.digest)
+    if release is None:
+        return None
+    signature = Signature.from_json(dict(release.evidence.signature))
+    lacking = [each.name for each in signature.inputs if each.name not in tested]
+    if lacking:
+        return Champion(release, None, f"it needs the columns {', '.join(lacking[:5])}, which the data no longer have")
+    if signature.task != spec.model.task:
+        return Champion(release, None, f"it does {signature.task}")
+    try:
+        predict: Predict = predictor_of(bundle_of(release, session.store, session.job.state))
+        prediction = predict(tested)
+    except ModelrailError as error:
+        return Champion(release, None, str(error))
+    rules = spec.evaluate.model_copy(update={"slices": []})
+    truth = encode(tested[TARGET], signature)
+    return Champion(release, evaluate(truth, prediction, rules, None, spec.model.seed, classes=signature.classes))
+
+
+def _headline(found: Evaluation) -> dict[str, float]:
+    """Give each metric and its interval under names of their own."""
+    named = {name: {"": each.value, "_low": each.low, "_high": each.high} for name, each in found.metrics.items()}
+    return {
+        f"{name}{end}": float(value) for name, each in named.items() for end, value in each.items() if value is not None
+    }
+
+
+def _losses(trained: Artifact) -> Mapping[str, list[float]] | None:
+    history = read_json(trained.file("training.json"))["history"]
+    curves = {"training": "loss", "validation": "validation_loss"}
+    losses = {name: [each[key] for each in history if each.get(key) is not None] for name, key in curves.items()}
+    return {name: values for name, values in losses.items() if values} or None
+
+
+def _sample(tested: pd.DataFrame, prediction: Prediction, signature: Signature) -> dict[str, Any]:
+    """Pick a real record with its prediction, for the question that is asked after the deployment."""
+    columns = [each.name for each in signature.inputs]
+    whole = tested[columns].notna().all(axis=1).to_numpy()
+    place = int(whole.argmax())
+    truth = encode(tested[TARGET].iloc[[place]], signature)[0]
+    known = signature.classes is None or truth >= 0
+    return {
+        "record": record_of(tested.iloc[place], signature.inputs),
+        "output": output_of(prediction, place, signature),
+        "truth": (float(truth) if signature.classes is None else signature.classes[int(truth)]) if known else None,
+    }
+
+
+def _facts(
+    session: Session, trained: Artifact, found: Evaluation, importances: Importances, champion: Champion | None
+) -> Facts:
+    spec, job = session.job.spec, session.job
+    return Facts(
+        name=job.model,
+        task=found.task,
+        target=spec.model.target or "",
+        trainer=str(trained.manifest["trainer"]),
+        data=_data_facts(session),
+        evaluation=found,
+        description=spec.model.description,
+        owner=spec.model.owner,
+        parameters=spec.model.params,
+        verdict=_verdict(session, found, champion),
+        champion=champion.evaluation.metrics if champion and champion.evaluation else None,
+        champion_version=f"v{champion.release.version}" if champion else "",
+        importances=importances,
+        watched=spec.monitoring.metrics,
+        provenance={
+            "Spec": f"{job.spec_path} at {job.spec_commit[:12] or 'no commit'}",
+            "Code": job.code,
+            "Train artifact": trained.key,
+        },
+    )
+
+
+def _verdict(session: Session, found: Evaluation, champion: Champion | None) -> Verdict:
+    against = champion.evaluation.metrics if champion and champion.evaluation else None
+    return judge(found.metrics, against, session.job.spec.evaluate.gate, champion.trouble if champion else "")
+
+
+def _data_facts(session: Session) -> DataFacts:
+    nodes = session.nodes()
+    clean = [each.artifact.manifest for each in nodes["clean"] if each.artifact]
+    transformed = [each.artifact.manifest for each in nodes["transform"] if each.artifact]
+    normalized = session.artifact("normalize")
+    categories = read_json(normalized.file("preprocessing.json"))["categories"]
+    dropped = sum(sum(each["rows_dropped"].values()) for each in (*clean, *transformed))
+    return DataFacts(
+        repository=session.job.data_address,
+        commit=session.job.data_commit,
+        as_of=session.job.request.as_of or "",
+        partitions=list(session.job.partitions),
+        rows_read=sum(each["rows_read"] for each in clean),
+        rows_quarantined=sum(each["rows_quarantined"] for each in clean),
+        rows_dropped=dropped + normalized.manifest["duplicates"] + normalized.manifest["outliers"],
+        split=normalized.manifest["sides"],
+        known_categories={each["name"]: len(each["categories"]) for each in categories},
+    )

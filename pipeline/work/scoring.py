@@ -1,0 +1,80 @@
+"""Asking a model about raw rows, by the very code that will serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.evaluation.prediction import Prediction
+from pipeline.serving.model import ServedModel, load_model
+from pipeline.signature import Input, Signature
+from pipeline.transformation import number_matrix, text_matrix
+
+_BATCH_ROWS = 65_536
+
+Predict = Callable[[pd.DataFrame], Prediction]
+
+
+def predictor_of(bundle: Path) -> Predict:
+    """Give a function from raw rows to predictions, in batches so that memory stays bounded."""
+    model = load_model(bundle)
+
+    def predict(rows: pd.DataFrame) -> Prediction:
+        starts = range(0, max(len(rows), 1), _BATCH_ROWS)
+        return _join([_predict_batch(model, rows.iloc[start : start + _BATCH_ROWS]) for start in starts])
+
+    return predict
+
+
+def _predict_batch(model: ServedModel, rows: pd.DataFrame) -> Prediction:
+    signature = model.signature
+    found = model.predict(
+        number_matrix(rows, signature.numbers) if signature.numbers else None,
+        text_matrix(rows, signature.texts) if signature.texts else None,
+    )
+    if signature.task == "regression":
+        return Prediction(values=found.values)
+    return Prediction(labels=found.values, probabilities=found.probabilities)
+
+
+def _join(parts: Sequence[Prediction]) -> Prediction:
+    def join(name: str) -> Any:
+        arrays = [getattr(each, name) for each in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    return Prediction(values=join("values"), labels=join("labels"), probabilities=join("probabilities"))
+
+
+def encode(target: pd.Series[Any], signature: Signature) -> npt.NDArray[Any]:
+    """Give the true values as an evaluation reads them: numbers, or indices into the classes (-1: none of them)."""
+    if signature.classes is None:
+        return target.to_numpy(dtype=np.float64)
+    classes = pd.Index(list(signature.classes), dtype=object)
+    return np.asarray(classes.get_indexer(pd.Index(target.to_numpy(), dtype=object)))
+
+
+def record_of(row: pd.Series[Any], inputs: Sequence[Input]) -> dict[str, Any]:
+    """Write a raw row as the JSON that a caller would send."""
+    return {each.name: _json_value(row[each.name], each) for each in inputs}
+
+
+def _json_value(value: Any, column: Input) -> Any:
+    if pd.isna(value):
+        return None
+    if column.type == "datetime":
+        moment = pd.Timestamp(value)
+        return moment.strftime(column.format) if column.format else moment.tz_localize(UTC).isoformat()
+    return {"int": int, "bool": bool, "float": float, "str": str}[column.type](value)
+
+
+def output_of(prediction: Prediction, row: int, signature: Signature) -> Any:
+    """Give a prediction as the server writes it: a number, or a class."""
+    if signature.classes is None:
+        return float(prediction.outputs[row])
+    return signature.classes[int(prediction.outputs[row])]

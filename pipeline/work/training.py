@@ -1,0 +1,175 @@
+"""The matrix becomes a model: one graph, from raw values to predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pandas as pd
+
+from pipeline.errors import InputError
+from pipeline.evaluation.metrics import score
+from pipeline.evaluation.prediction import Prediction
+from pipeline.evaluation.sample import Sample
+from pipeline.features import TARGET
+from pipeline.frames import Side
+from pipeline.graphs import compose
+from pipeline.planning import Node
+from pipeline.session import Made, Session
+from pipeline.signature import Input, Signature
+from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS
+from pipeline.spec.expressions import parse
+from pipeline.spec.schema import Spec, Task
+from pipeline.training.results import Matrix, Scorer, Trained
+from pipeline.training.training import train
+from pipeline.work.features import PARTITION, POSITION, SIDE, compile_features
+from pipeline.work.files import read_frame, read_matrix, write_json
+from pipeline.work.scoring import record_of
+
+
+def train_model(session: Session, node: Node, folder: Path) -> Made:
+    """Write ``model.onnx`` (or the native model), ``signature.json`` and ``training.json``."""
+    del node
+    spec, normalized = session.job.spec, session.artifact("normalize")
+    task = _task(spec)
+    rows = read_frame(normalized.file("rows.parquet"))
+    matrix = _matrix(normalized.file("matrix.parquet"), rows)
+    trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task))
+    signature = _signature(session, task, trained, rows)
+    _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
+    write_json(signature.to_json(), folder / "signature.json")
+    write_json(_report(trained), folder / "training.json")
+    say = "; ".join([f"{spec.model.trainer}: {len(matrix.columns)} features", *trained.notes])
+    return Made(
+        say,
+        len(matrix.train),
+        manifest={"trainer": spec.model.trainer, "params": trained.params, "notes": list(trained.notes)},
+        files=("training.json", "signature.json"),
+        metrics={} if trained.native else {"parity_max_difference": trained.parity.max_difference},
+        params={"trainer": spec.model.trainer, **trained.params},
+        curves=_curves(trained),
+        children=tuple(_trial(each) for each in trained.trials),
+    )
+
+
+def _task(spec: Spec) -> Task:
+    if spec.model.task is None:
+        raise InputError("model.task: found nothing that tells it; expected classification or regression (model.task)")
+    return spec.model.task
+
+
+def _is_flag(spec: Spec) -> bool:
+    target = spec.model.target or ""
+    if target in spec.data.derive:
+        return parse(spec.data.derive[target]).kind == "flag"
+    return target in spec.data.columns and spec.data.columns[target].type == "bool"
+
+
+def _matrix(path: Path, rows: pd.DataFrame) -> Matrix:
+    sides, target = rows[SIDE].to_numpy(), rows[TARGET].to_numpy()
+    training, validating = sides == Side.TRAIN, sides == Side.VALIDATION
+    train_features, names = read_matrix(path, training)
+    validation_features, _ = read_matrix(path, validating)
+    return Matrix(train_features, target[training], validation_features, target[validating], names)
+
+
+def _scorer(spec: Spec, task: Task) -> Scorer | None:
+    if spec.model.search is None:
+        return None
+    metric = spec.model.search.metric or [*spec.evaluate.metrics, *DEFAULT_METRICS[task]][0]
+    reads = METRICS[metric].reads
+
+    def measure(truth: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
+        if reads == "value":
+            return score(metric, Sample(truth, Prediction(values=found)))
+        if reads == "label":
+            classes = int(max(truth.max(), found.max())) + 1
+            return score(metric, Sample(truth, Prediction(labels=found, probabilities=np.eye(classes)[found])))
+        return score(metric, Sample(truth, Prediction(labels=found.argmax(axis=1), probabilities=found)))
+
+    return Scorer(metric, measure)
+
+
+def _signature(session: Session, task: Task, trained: Trained, rows: pd.DataFrame) -> Signature:
+    """Describe what callers send: the raw columns behind the features, with a real record as the example."""
+    spec, types = session.job.spec, session.columns()
+    compiled, _ = compile_features(session)
+    wanted = {*compiled.numbers, *compiled.texts}
+    inputs = tuple(_input(spec, name, types[name]) for name in types if name in wanted)
+    classes = None if trained.classes is None else tuple(trained.classes)
+    bare = Signature(task, inputs, classes)
+    if (bare.numbers, bare.texts) != (compiled.numbers, compiled.texts):
+        raise AssertionError(f"the graph reads {compiled.numbers + compiled.texts}, the signature {bare.inputs}")
+    return Signature(task, inputs, classes, _example(session, rows, inputs))
+
+
+def _input(spec: Spec, name: str, type_: Any) -> Input:
+    contract = spec.data.columns.get(name)
+    rule = spec.clean.text.get(name) or spec.clean.text.get("*")
+    return Input(
+        name,
+        type_,
+        nullable=contract.nullable if contract else True,
+        text=rule.model_dump() if rule and type_ == "str" else None,
+        format=contract.format if contract else None,
+    )
+
+
+def _example(session: Session, rows: pd.DataFrame, inputs: Sequence[Input]) -> dict[str, Any]:
+    """Take the first test row (or else any) whose values are all there, or the first one."""
+    order = rows[SIDE].to_numpy().argsort(kind="stable")[::-1]
+    first = rows.iloc[order[: len(order)]]
+    partition = int(first[PARTITION].iloc[0])
+    mine = first[first[PARTITION] == partition]
+    clean = session.nodes()["clean"][partition].artifact
+    if clean is None:
+        raise InputError("train: found no clean rows; expected the step 'clean' to have run")
+    frame = read_frame(clean.file("rows.parquet"), [each.name for each in inputs]).iloc[mine[POSITION].to_numpy()]
+    whole = frame.dropna()
+    return record_of((whole if len(whole) else frame).iloc[0], inputs)
+
+
+def _write_model(trained: Trained, preprocess: onnx.ModelProto, folder: Path) -> None:
+    if trained.estimator_graph is not None:
+        model = compose(preprocess, trained.estimator_graph)
+        (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        return
+    (folder / "preprocess.onnx").write_bytes(preprocess.SerializeToString(deterministic=True))
+    (folder / "estimator.skops").write_bytes(trained.native or b"")
+
+
+def _report(trained: Trained) -> dict[str, Any]:
+    parity = trained.parity
+    return {
+        "params": trained.params,
+        "classes": None if trained.classes is None else list(trained.classes),
+        "history": list(trained.history),
+        "trials": list(trained.trials),
+        "notes": list(trained.notes),
+        "feature_importances": trained.feature_importances,
+        "parity": None
+        if trained.native
+        else {
+            "max_difference": parity.max_difference,
+            "labels_differing": parity.labels_differing,
+            "rows": parity.rows,
+        },
+    }
+
+
+def _curves(trained: Trained) -> dict[str, list[tuple[int, float]]]:
+    names = ("loss", "validation_loss")
+    curves = {
+        name: [(int(each["step"]), float(each[name])) for each in trained.history if each.get(name) is not None]
+        for name in names
+    }
+    return {name: curve for name, curve in curves.items() if curve}
+
+
+def _trial(trial: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = {} if trial["score"] is None else {"score": float(trial["score"])}
+    return {"name": f"trial {trial['trial']}", "params": trial["params"], "metrics": metrics}

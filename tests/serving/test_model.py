@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.errors import DeploymentError
+from pipeline.serving.model import load_model
+from pipeline.serving.protobuf import has_external_data
+from pipeline.serving.workers import child_environment
+from pipeline.signature import Input, Signature
+from tests.serving.bundles import (
+    GREETING,
+    is_equal_graph,
+    line_graph,
+    make_model,
+    numbers_input,
+    prediction_output,
+    seal,
+    sum_graph,
+    write_bundle,
+)
+
+
+def test_a_number_is_predicted_and_shown_in_its_shortest_form(tmp_path: Path) -> None:
+    model = load_model(write_bundle(tmp_path / "b"))
+    predictions = model.predict(np.array([[0.14], [1.0]]), None)
+    assert predictions.values.dtype == np.float32
+    assert model.outputs(predictions) == [1.28, 3.0]
+    assert (model.model, model.version) == ("line", "1.0.0")
+
+
+def test_classes_are_given_as_themselves_with_their_probabilities(tmp_path: Path) -> None:
+    model = load_model(write_bundle(tmp_path / "b", signature=GREETING, graph=is_equal_graph("hello")))
+    predictions = model.predict(None, np.array([["hello"], ["bye"]], dtype=object))
+    assert model.outputs(predictions) == ["yes", "no"]
+    assert predictions.probabilities.tolist() == [[0.25, 0.75], [0.75, 0.25]]
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    onnx.save_model(line_graph(3.0), bundle / "model.onnx")
+    with pytest.raises(DeploymentError, match=r"model\.onnx: found SHA-256 [0-9a-f]{12}…; expected [0-9a-f]{12}…"):
+        load_model(bundle)
+
+
+@pytest.mark.parametrize("name", ["release.json", "signature.json", "model.onnx"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    (bundle / name).unlink()
+    with pytest.raises(DeploymentError, match=rf"{name}: found"):
+        load_model(bundle)
+
+
+def test_a_file_that_the_release_does_not_list_is_not_loaded(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    release = json.loads((bundle / "release.json").read_text())
+    del release["files"]["model.onnx"]
+    (bundle / "release.json").write_text(json.dumps(release))
+    with pytest.raises(DeploymentError, match=r"found signature\.json in 'files'; expected model\.onnx"):
+        load_model(bundle)
+
+
+def test_a_graph_of_another_width_than_the_signature_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", graph=sum_graph(2))
+    with pytest.raises(DeploymentError, match=r"found the inputs .* 2\).*; expected .* 1\).* \(signature\.json\)"):
+        load_model(bundle)
+
+
+def test_a_graph_without_the_prediction_is_refused(tmp_path: Path) -> None:
+    classifies = Signature("classification", (Input("x", "float"),), ("a", "b"), {"x": 1.0})
+    bundle = write_bundle(tmp_path / "b", signature=classifies)
+    with pytest.raises(DeploymentError, match="found the outputs prediction; expected label, probabilities"):
+        load_model(bundle)
+
+
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    (bundle / "model.onnx").write_bytes(b"no graph")
+    seal(bundle)
+    with pytest.raises(DeploymentError, match=r"model\.onnx: found .*; expected an ONNX graph"):
+        load_model(bundle)
+
+
+def test_an_example_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    signature = Signature("regression", (Input("x", "float"),), None, {"x": "text"})
+    bundle = write_bundle(tmp_path / "b", signature=signature)
+    with pytest.raises(DeploymentError, match="example: row 0, column 'x': found the text 'text'; expected a number"):
+        load_model(bundle)
+
+
+def external_graph(where: Path) -> onnx.ModelProto:
+    """Give a graph whose constant lies in another file, inside a branch of an If."""
+    tensor = numpy_helper.from_array(np.array([1.0]), "c")
+    onnx.external_data_helper.set_external_data(tensor, location=where.name)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    out = helper.make_tensor_value_info("out", TensorProto.DOUBLE, [None])
+    branch = helper.make_graph([helper.make_node("Constant", [], ["out"], value=tensor)], "branch", [], [out])
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    node = helper.make_node("If", ["yes"], ["prediction"], then_branch=branch, else_branch=branch)
+    return make_model([node], [numbers_input(1)], [prediction_output(TensorProto.DOUBLE)], [yes])
+
+
+def test_a_graph_that_reads_other_files_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    (bundle / "model.onnx").write_bytes(external_graph(tmp_path / "secret").SerializeToString())
+    seal(bundle)
+    with pytest.raises(DeploymentError, match="found tensors stored in other files; expected all of them inside"):
+        load_model(bundle)
+
+
+def test_a_graph_that_only_has_the_word_location_is_not_taken_for_one(tmp_path: Path) -> None:
+    graph = line_graph(1.0)
+    graph.doc_string = "location"
+    assert not has_external_data(graph.SerializeToString())
+
+
+def test_the_native_fallback_predicts_with_an_estimator(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from skops import io
+
+    estimator = LogisticRegression().fit(np.array([[0.0], [1.0]], dtype=np.float32), [0, 1])
+    single = helper.make_tensor_value_info("matrix", TensorProto.FLOAT, [None, 1])
+    cast = make_model(
+        [helper.make_node("Cast", ["numbers"], ["matrix"], to=TensorProto.FLOAT)], [numbers_input(1)], [single]
+    )
+    signature = Signature("classification", (Input("x", "float"),), ("low", "high"), {"x": 0.0})
+    bundle = write_bundle(tmp_path / "b", signature=signature)
+    (bundle / "model.onnx").unlink()
+    onnx.save_model(cast, bundle / "preprocess.onnx")
+    (bundle / "estimator.skops").write_bytes(io.dumps(estimator))
+    seal(bundle)
+    model = load_model(bundle)
+    predictions = model.predict(np.array([[-9.0], [9.0]]), None)
+    assert model.outputs(predictions) == ["low", "high"]
+    assert predictions.probabilities.shape == (2, 2)
+
+
+def test_an_estimator_of_foreign_types_is_refused(tmp_path: Path) -> None:
+    from pathlib import PurePosixPath
+
+    from skops import io
+
+    bundle = write_bundle(tmp_path / "b")
+    (bundle / "model.onnx").unlink()
+    onnx.save_model(line_graph(1.0), bundle / "preprocess.onnx")
+    (bundle / "estimator.skops").write_bytes(io.dumps({"path": PurePosixPath("x")}))
+    seal(bundle)
+    with pytest.raises(DeploymentError, match=r"found pathlib\.PurePosixPath; expected an estimator of scikit-learn"):
+        load_model(bundle)
+
+
+def test_the_server_imports_neither_pandas_nor_scikit_learn() -> None:
+    heavy = "pandas", "sklearn", "onnx", "skops"
+    code = f"import sys, pipeline.serving.server; print([each for each in {heavy} if each in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=child_environment(), check=True
+    )
+    assert found.stdout.strip() == "[]"

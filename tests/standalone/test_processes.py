@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.standalone import processes
+from pipeline.standalone.ports import choose_port, is_free
+
+# a process that refuses to end, with a child in a session of its own that does as well
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def start_stubborn(folder: Path, marker: str) -> int:
+    log = folder / "log"
+    environment = dict(os.environ) | {"MODELRAIL_TEST": marker}
+    pid = processes.start([sys.executable, "-c", STUBBORN], environment, log, folder)
+    deadline = time.monotonic() + 30
+    while log.read_text().count("ready") < 2 and time.monotonic() < deadline:
+        psutil.Process().children()
+    return pid
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running")
+def test_stop_ends_what_ignores_the_request_and_its_grandchildren(tmp_path: Path) -> None:
+    marker = str(tmp_path)
+    pid = start_stubborn(tmp_path, marker)
+    assert {process.pid for process in processes.find_by_session([pid])} == {pid}
+    assert len(processes.find_by_variable("MODELRAIL_TEST", marker)) == 2
+    assert processes.stop(lambda: processes.find_by_variable("MODELRAIL_TEST", marker), patience_s=0.2) == 2
+    assert processes.find_by_variable("MODELRAIL_TEST", marker) == []
+    assert processes.identify(pid) is None
+
+
+def test_is_same_knows_a_later_process_of_the_same_number() -> None:
+    created = psutil.Process().create_time()
+    assert processes.is_same(os.getpid(), created)
+    assert not processes.is_same(os.getpid(), created - 100)
+
+
+def test_choose_port_takes_the_next_free_one() -> None:
+    import socket
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        taken = server.getsockname()[1]
+        assert not is_free(taken)
+        assert choose_port(taken) != taken
+    free = choose_port(20_000)
+    assert choose_port(20_000, {free}) != free
