@@ -182,11 +182,12 @@ def read_request(context: Context) -> dict[str, Any]:
     InputError
         When its conf has a key that is no param: Airflow lets those through.
     """
-    dag_run, params = context["dag_run"], dict(context["params"])
-    if unknown := sorted(set(dag_run.conf or {}) - set(params)):
+    dag_run = context["dag_run"]
+    if unknown := sorted(set(dag_run.conf or {}) - set(PARAMS)):
         raise InputError(
-            f"the run's conf: found {', '.join(map(repr, unknown[:5]))}; expected only {', '.join(map(repr, params))}"
+            f"the run's conf: found {', '.join(map(repr, unknown[:5]))}; expected only {', '.join(map(repr, PARAMS))}"
         )
+    params = {name: context["params"][name] for name in PARAMS}
     run_type = getattr(dag_run.run_type, "value", dag_run.run_type)
     if run_type in BY_ITSELF and not params["as_of"] and dag_run.logical_date:
         params["as_of"] = dag_run.logical_date.date().isoformat()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import shlex
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +77,8 @@ def predict(
 
 def curl_line(address: str, records: Record | Sequence[Record]) -> str:
     """Give a command line that asks the same, to be pasted into a shell."""
+    import shlex
+
     body = json.dumps(_body(records), ensure_ascii=False)
     url = address.rstrip("/") + PATH
     return f"curl -s -X POST {shlex.quote(url)} -H 'content-type: application/json' -d {shlex.quote(body)}"
@@ -95,6 +94,10 @@ def _holds_rows(records: Sequence[Any]) -> bool:
 
 
 def _post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+    # Imported with the first question: these cost more than all else on the way of an unchanged run.
+    import http.client
+    import socket
+
     url = urlsplit(address)
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise DeploymentError(f"predict: found the address {address!r}; expected one such as http://127.0.0.1:8080")

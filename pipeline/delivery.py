@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.bundles import bundle_of
@@ -33,12 +34,12 @@ def release(session: Session) -> StepResult:
     facts = _facts(session, evaluation, verdict)
     history = session.releases()
     if history and history[-1].evidence.model_digest == train.digest:
+        register(session, history[-1])
         return _result(history[-1], "reused", f"released before as {history[-1].tag}", began, facts)
     if refusal := refuse(session.job, verdict):
         return StepResult("release", "ran", refusal, time.time() - began, facts={"released": False, **facts})
-    made, new = record(session.job.repository, session.job.model, _evidence(session, train, evaluation, facts))
-    if new:
-        register(session, made)
+    made, _ = record(session.job.repository, session.job.model, _evidence(session, train, evaluation, facts))
+    register(session, made)
     return _result(made, "ran", f"released as {made.tag}", began, facts)
 
 
@@ -68,15 +69,25 @@ def refuse(job: Job, verdict: Verdict) -> str | None:
 
 
 def register(session: Session, release: Release) -> None:
-    """Tell MLflow's registry of a release, if it does not know it yet."""
-    if session.recorder is None:
+    """Tell MLflow's registry of a release, unless it was told before."""
+    marker = _registered(session.job, release)
+    if session.recorder is None or marker.exists():
         return
-    state = session.job.state
     tags = {"modelrail.tag": release.tag, "modelrail.data_commit": release.evidence.data_commit}
-    bundle = bundle_of(release, session.store, state)
-    session.recorder.tell(
-        Released(release.model, f"v{release.version}", str(bundle), tags, run=release.evidence.mlflow_run)
-    )
+    bundle = bundle_of(release, session.store, session.job.state)
+    session.recorder.tell(Released(release.model, f"v{release.version}", str(bundle), str(marker), tags))
+
+
+def is_pending(session: Session) -> bool:
+    """Tell whether the model, all of whose artifacts are there, is yet to be released or registered."""
+    history = session.releases()
+    if history and history[-1].evidence.model_digest == session.artifact("train").digest:
+        return not _registered(session.job, history[-1]).exists()
+    return refuse(session.job, judge_candidate(session, session.artifact("evaluate"))) is None
+
+
+def _registered(job: Job, release: Release) -> Path:
+    return job.state / "registered" / release.tag
 
 
 def deploy(session: Session) -> StepResult:

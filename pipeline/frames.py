@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.errors import DataError
-from pipeline.spec.schema import ColumnType
+
+if TYPE_CHECKING:  # a server needs no schema of the spec, and it takes long to import
+    from pipeline.spec.schema import ColumnType
 
 Kind = Literal["number", "text", "time"]
 
@@ -30,6 +32,8 @@ KINDS: Mapping[ColumnType, Kind] = {
     "datetime": "time",
 }
 
+DTYPES: Mapping[Kind, str] = {"number": "float64", "text": "str", "time": "datetime64[us]"}
+
 
 class Side(IntEnum):
     """What a row is used for."""
@@ -39,31 +43,43 @@ class Side(IntEnum):
     TEST = 2
 
 
-def merge_columns(partitions: Mapping[str, Mapping[str, ColumnType | None]]) -> dict[str, ColumnType]:
-    """Give each column the one type that all partitions agree on.
+def merge_columns(per_partition: Mapping[str, Mapping[str, ColumnType | None]]) -> dict[str, ColumnType]:
+    """Merge what each partition says about its columns.
 
     Parameters
     ----------
-    partitions : dict
-        Partition → column → type; None where the partition has no value to tell it from.
+    per_partition : mapping
+        Partition → its ``Reading.columns``. A type of None agrees with every other; if all are None it is ``float``.
+        A partition without any column (an empty JSON Lines file) agrees with all.
 
     Raises
     ------
     DataError
-        If two partitions disagree; the message names both.
+        If two partitions differ in a column's type, or one lacks a column.
     """
     merged: dict[str, ColumnType | None] = {}
-    seen_in: dict[str, str] = {}
-    for partition, columns in partitions.items():
-        for name, found in columns.items():
-            known = merged.setdefault(name, found)
-            if known is None or seen_in.get(name) is None:
-                merged[name] = found
-            elif found is not None and found != known:
+    source: dict[str, str] = {}
+    for partition, columns in per_partition.items():
+        for column, type_ in columns.items():
+            known = merged.setdefault(column, type_)
+            if known is not None and type_ is not None and known != type_:
                 raise DataError(
-                    f"{name}: found {known} in partition {seen_in[name]} and {found} in {partition}; expected one type:"
-                    " declare it in data.columns"
+                    f"read: {column}: found {known} in partition {source[column]!r} and {type_} in {partition!r}; "
+                    f"expected one type: declare its type in data.columns (data.columns.{column}.type)"
                 )
-            if found is not None:
-                seen_in.setdefault(name, partition)
-    return {name: found or "float" for name, found in merged.items()}
+            if known is None or column not in source:
+                merged[column], source[column] = type_ or known, partition
+    _refuse_lacking({each: columns for each, columns in per_partition.items() if columns}, merged)
+    return {column: type_ or "float" for column, type_ in merged.items()}
+
+
+def _refuse_lacking(
+    per_partition: Mapping[str, Mapping[str, ColumnType | None]], merged: Mapping[str, ColumnType | None]
+) -> None:
+    for partition, columns in per_partition.items():
+        if lacking := [each for each in merged if each not in columns]:
+            other = next(each for each, theirs in per_partition.items() if lacking[0] in theirs)
+            raise DataError(
+                f"read: partition {partition!r} has no column {', '.join(map(repr, lacking[:5]))}, but {other!r} has; "
+                "expected the same columns in every partition: declare those to use (data.columns)"
+            )

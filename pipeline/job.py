@@ -220,7 +220,7 @@ def _files(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> t
 
 def _line_partition() -> dict[str, File]:
     content = line_example()
-    return {"line": File("line", hashlib.sha256(content).hexdigest(), len(content))}
+    return {"line": File("line.csv", hashlib.sha256(content).hexdigest(), len(content))}
 
 
 def _explain_nothing(spec: Spec, address: str, commit: str, files: Mapping[str, File], as_of: str | None) -> str:

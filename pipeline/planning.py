@@ -49,6 +49,8 @@ class PlannedStep:
 
 
 PARTITIONED = ("clean", "transform")
+# What later steps read of an artifact, where that is not all: a row more in the quarantine must not train anew.
+_READ = {"clean": ("rows.parquet",)}
 ORDER = ("clean", "transform", "normalize", "train", "evaluate", "release", "deploy", "verify")
 
 
@@ -104,7 +106,7 @@ def plan(
     Parameters
     ----------
     last : callable
-        (step, partition) → what is known of its last time here (``recipe``, ``seconds``, ``bytes``), or None.
+        (step, partition) → what is known of its last time here (``key``, ``seconds``, ``recipe``), or None.
     force : bool
         Run everything, whatever the store holds.
     """
@@ -125,6 +127,10 @@ def _line(node: Node, last: Mapping[str, Any] | None, *, force: bool) -> Planned
 def _reason(recipe: Recipe, last: Mapping[str, Any] | None) -> str:
     if last is None:
         return "it never ran here"
+    if last["key"] == recipe.key:
+        return "its artifact is missing from the store"
+    if last["recipe"] is None:
+        return "its last artifact, with which to compare, is gone"
     now, before = recipe.to_json(), last["recipe"]
     if now["inputs"] != before["inputs"]:
         return "the data changed" if recipe.method.step == "clean" else "its input changed"
@@ -135,13 +141,13 @@ def _reason(recipe: Recipe, last: Mapping[str, Any] | None) -> str:
         return "the step's code changed"
     upgraded = [f"{name} {before['libraries'].get(name, '?')} → {each}" for name, each in now["libraries"].items()
                 if before["libraries"].get(name) != each]  # fmt: skip
-    return f"a library changed: {', '.join(upgraded)}" if upgraded else "its artifact is missing from the store"
+    return f"a library changed: {', '.join(upgraded)}"
 
 
 def _transform_inputs(clean: Node, columns: Mapping[str, str] | None) -> dict[str, str] | None:
     if clean.artifact is None or columns is None:
         return None
-    return {"rows": clean.artifact.digest, "columns": digest_of(columns)}
+    return {"rows": _content("clean", clean.artifact), "columns": digest_of(columns)}
 
 
 def _evaluate_inputs(
@@ -162,4 +168,12 @@ def _digests(nodes: Sequence[Node]) -> dict[str, str] | None:
     """Give each input's digest by its name, or None while one is not there."""
     if any(each.artifact is None for each in nodes):
         return None
-    return {f"{each.step}/{each.partition or 'all'}": each.artifact.digest for each in nodes if each.artifact}
+    return {
+        f"{each.step}/{each.partition or 'all'}": _content(each.step, each.artifact) for each in nodes if each.artifact
+    }
+
+
+def _content(step: str, artifact: Artifact) -> str:
+    """Give the digest of what later steps read of an artifact."""
+    names = _READ.get(step)
+    return digest_of([artifact.manifest["files"][name]["sha256"] for name in names]) if names else artifact.digest

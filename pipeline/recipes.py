@@ -143,7 +143,7 @@ STEPS: Mapping[str, Step] = {
     ),
     "train": Step(
         ("work.training", "training"),
-        ("onnxruntime", "scikit-learn", "skl2onnx"),
+        ("numpy", "onnxruntime", "scikit-learn"),
         _pick(
             "model.trainer model.params model.target model.task model.class_weight model.early_stopping "
             "model.search model.seed evaluate.metrics clean.text data.columns data.derive"

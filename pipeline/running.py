@@ -8,6 +8,7 @@ their keys, and a small JSON document that says which commits the run is about.
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from pipeline.planning import ORDER, PARTITIONED, Node, PlannedStep
 from pipeline.recipes import STEPS, digest_of
 from pipeline.session import Made, Session, StepResult
 from pipeline.store import Artifact, FolderStore
-from pipeline.tracking import DirectRecorder, PipedRecorder, RunClosed, RunOpened, StepDone
+from pipeline.tracking import DirectRecorder, PipedRecorder, Recorder, RunClosed, RunOpened, StepDone
 
 Outcome = Literal["released", "not released", "unchanged", "failed"]
 Opened = dict[str, Any]
@@ -47,7 +48,7 @@ def open_run(request: RunRequest) -> Opened:
     session = Session(open_job(request))
     _refuse_platform(session.job)
     steps = session.plan()
-    if _computes(steps):
+    if _has_news(session, steps):
         session.recorder = _direct(session.job)
         session.recorder.tell(_opening(session.job))
     return _opened(session, steps)
@@ -106,7 +107,8 @@ def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]
     Returns
     -------
     Outcome
-        ``released``, ``not released`` (the gate, or uncommitted changes) or ``unchanged``.
+        ``released``, ``not released`` (the gate, or uncommitted changes) or ``unchanged`` (the newest release is
+        this very model).
     list of StepResult
         One for each step, in order.
     """
@@ -114,9 +116,9 @@ def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]
     _refuse_platform(session.job)
     if isinstance(session.store, FolderStore):
         session.store.sweep()
-    if not _computes(session.plan()):
+    if not _has_news(session, session.plan()):
         return _run_all(session, report)
-    recorder = PipedRecorder(tracking_address(session.job.state), session.job.state / "mlartifacts")
+    recorder = _recorder(session.job)
     recorder.tell(_opening(session.job))
     session.recorder = recorder
     try:
@@ -144,7 +146,7 @@ def outcome_of(results: Sequence[StepResult]) -> Outcome:
     release = next(each for each in results if each.step == "release")
     if not release.facts["released"]:
         return "not released"
-    return "unchanged" if all(each.action == "reused" for each in results) else "released"
+    return "unchanged" if release.action == "reused" else "released"
 
 
 def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, threads: int) -> StepResult:
@@ -263,8 +265,11 @@ def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:
     return None if any(each is None for each in rows) else sum(rows)
 
 
-def _computes(steps: Sequence[PlannedStep]) -> bool:
-    return any(each.action != "reuse" for each in steps)
+def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:
+    """Tell whether there is anything for MLflow to record."""
+    from pipeline.delivery import is_pending
+
+    return any(each.action != "reuse" for each in steps) or is_pending(session)
 
 
 def _opened(session: Session, steps: Sequence[PlannedStep]) -> Opened:
@@ -323,6 +328,13 @@ def _refuse_platform(job: Job) -> None:
             f"{job.spec_path}: environment.platform: found '{platform}', which 'check' and 'plan' know but no run can"
             f" deploy to yet; expected {' or '.join(PLATFORMS)}"
         )
+
+
+def _recorder(job: Job) -> Recorder:
+    """Record in a second process, unless this one has imported MLflow already."""
+    if "mlflow" in sys.modules:
+        return _direct(job)
+    return PipedRecorder(tracking_address(job.state), job.state / "mlartifacts")
 
 
 def _direct(job: Job, run: str | None = None) -> DirectRecorder:

@@ -101,8 +101,10 @@ class Session:
 
     def _last(self, step: str, partition: str | None) -> Mapping[str, Any] | None:
         entry = self._history.get(f"{step}/{partition or 'all'}")
-        artifact = self.find(entry["key"]) if entry else None
-        return entry | {"recipe": artifact.manifest["recipe"]} if entry and artifact else None
+        if entry is None:
+            return None
+        artifact = self.find(entry["key"])
+        return {**entry, "recipe": artifact.manifest["recipe"] if artifact else None}
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from rich.table import Table
 from pipeline.planning import PARTITIONED, PlannedStep
 
 if TYPE_CHECKING:
+    from pipeline.deployment.local import Deployment
     from pipeline.doctor import Finding
     from pipeline.job import Job
     from pipeline.release import Release
     from pipeline.session import StepResult
+    from pipeline.standalone.services import Service, Services
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -28,7 +30,7 @@ MARKS: Mapping[str, str] = {
 }
 _OUTCOMES: Mapping[str, str] = {
     "released": "[bold green]released[/]",
-    "unchanged": "[bold cyan]unchanged[/]: what is live was made from exactly this",
+    "unchanged": "[bold cyan]unchanged[/]: the newest release is this very model",
     "not released": "[bold yellow]not released[/]",
 }
 
@@ -140,3 +142,17 @@ def show_findings(findings: Sequence[Finding]) -> None:
         console.print(f"{marks[each.ok]} {each.name:<22} {each.found}  [dim]{each.needed_for}[/]")
         if each.ok is not True and each.mend:
             console.print(f"    {each.mend}")
+
+
+def show_status(services: Services | None, dead: Sequence[Service], live: Sequence[Deployment]) -> None:
+    """Print what runs."""
+    if services is None:
+        console.print("Airflow and MLflow: not running ('modelrail up' starts them)")
+    else:
+        console.print(f"Airflow  {services.airflow_url}\nMLflow   {services.mlflow_url}")
+    for each in dead:
+        console.print(f"[red]{each.name} has ended[/]: see {each.log}")
+    for deployment in live:
+        console.print(f"{deployment.model} v{deployment.version.removeprefix('v')}  {deployment.address}")
+    if not live:
+        console.print("no model is live ('modelrail run' makes one)")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.frames import KINDS, Kind
-from pipeline.spec.schema import ColumnType, Task
+
+if TYPE_CHECKING:  # a server needs no schema of the spec, and it takes long to import
+    from pipeline.spec.schema import ColumnType, Task
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,11 @@ class Statistics:
 
     def place(self, column: str) -> int:
         """Find a column's entry in ``moments``."""
-        return self.columns.index(column)
+        return self._places[column]
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.columns)}
 
     def to_json(self) -> dict[str, Any]:
         """Give a form for JSON; arrays are base64."""

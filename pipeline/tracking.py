@@ -83,11 +83,14 @@ class Released:
     ----------
     bundle : str
         Folder with ``model.onnx`` (or the native model), ``signature.json`` and ``release.json``.
+    marker : str
+        File to make once it is registered.
     """
 
     model: str
     version: str
     bundle: str
+    marker: str
     tags: Mapping[str, str]
     run: str | None = None
 
@@ -112,7 +115,13 @@ class Recorder(Protocol):
         """Record an event; give the id of the MLflow run it belongs to (empty if it is not known yet)."""
 
     def run_id(self) -> str | None:
-        """Give the id of the run that is open."""
+        """Give the id of the run that is open.
+
+        Raises
+        ------
+        ModelrailError
+            If something could not be recorded.
+        """
 
     def finish(self) -> None:
         """Wait until everything told is recorded.
@@ -169,6 +178,7 @@ class PipedRecorder:
 
     def run_id(self) -> str | None:  # noqa: D102
         self._hear()
+        self._raise()
         return self._run
 
     def finish(self) -> None:  # noqa: D102
@@ -177,6 +187,11 @@ class PipedRecorder:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._raise()
+
+    def _raise(self) -> None:
         if self._failure is not None:
             text, transient = self._failure
             raise (TransientError if transient else ModelrailError)(text)
@@ -298,10 +313,15 @@ class _Tracker:
         parent = self._parent(event)
         with suppress(MlflowException):  # it exists already
             self._client.create_registered_model(event.model)
-        source = self._log_model(parent, Path(event.bundle))
-        version = self._client.create_model_version(event.model, source, parent, tags=dict(event.tags))
-        self._client.set_registered_model_alias(event.model, "champion", version.version)
+        known = self._client.search_model_versions(f"name = '{event.model}'")
+        if not any(each.tags.get("modelrail.version") == event.version for each in known):
+            source = self._log_model(parent, Path(event.bundle))
+            tags = {**event.tags, "modelrail.version": event.version}
+            version = self._client.create_model_version(event.model, source, parent, tags=tags)
+            self._client.set_registered_model_alias(event.model, "champion", version.version)
         self._client.set_tag(parent, "modelrail.release", event.version)
+        Path(event.marker).parent.mkdir(parents=True, exist_ok=True)
+        Path(event.marker).touch()
         return parent
 
     def _log_model(self, run: str, bundle: Path) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from onnx import ModelProto
+from onnxruntime import InferenceSession
 
 from pipeline.errors import DataError
 from pipeline.features import Transform
@@ -62,7 +63,8 @@ def normalize(parts: Sequence[pd.DataFrame], preprocessing: Preprocessing) -> Ma
         raise DataError(_NOTHING)
     starts = np.cumsum([0, *map(len, parts)])
     matrix = np.empty((int(starts[-1]), len(preprocessing.names)), dtype=np.float32)
-    left, right = compile_normalize(preprocessing, texts=False), compile_normalize(preprocessing, numbers=False)
+    left = _open(compile_normalize(preprocessing, texts=False))
+    right = _open(compile_normalize(preprocessing, numbers=False))
     width = len(preprocessing.names) - _text_width(preprocessing)
     for part, start in zip(parts, starts, strict=False):
         _check(part, preprocessing)
@@ -72,6 +74,10 @@ def normalize(parts: Sequence[pd.DataFrame], preprocessing: Preprocessing) -> Ma
         if right is not None:
             _fill_texts(rows[:, width:], part, preprocessing, right)
     return matrix
+
+
+def _open(model: ModelProto | None) -> InferenceSession | None:
+    return open_session(model) if model is not None else None
 
 
 def _check(part: pd.DataFrame, preprocessing: Preprocessing) -> None:
@@ -84,14 +90,14 @@ def _text_width(preprocessing: Preprocessing) -> int:
     return sum(len(rule.columns) for rule in preprocessing.categories if rule.text)
 
 
-def _fill_numbers(rows: Matrix, part: pd.DataFrame, preprocessing: Preprocessing, model: ModelProto) -> None:
-    session, values = open_session(model), part[list(preprocessing.features)].to_numpy(dtype=np.float64)
+def _fill_numbers(rows: Matrix, part: pd.DataFrame, preprocessing: Preprocessing, session: InferenceSession) -> None:
+    values = part[list(preprocessing.features)].to_numpy(dtype=np.float64)
     for start in range(0, len(part), BATCH_ROWS):
         batch = np.ascontiguousarray(values[start : start + BATCH_ROWS])
         rows[start : start + BATCH_ROWS] = session.run(["matrix"], {"features": batch})[0]
 
 
-def _fill_texts(rows: Matrix, part: pd.DataFrame, preprocessing: Preprocessing, model: ModelProto) -> None:
+def _fill_texts(rows: Matrix, part: pd.DataFrame, preprocessing: Preprocessing, session: InferenceSession) -> None:
     codes: dict[str, Any] = {}
     different: dict[str, Any] = {}
     for name in preprocessing.labels:
@@ -100,15 +106,14 @@ def _fill_texts(rows: Matrix, part: pd.DataFrame, preprocessing: Preprocessing, 
     table = np.full((max(map(len, different.values())), len(different)), "", dtype=object)
     for i, values in enumerate(different.values()):
         table[: len(values), i] = values
-    coded = _run_texts(table, model)
+    coded = _run_texts(table, session)
     for name, places in _text_columns(preprocessing).items():
         if places:
             columns = slice(places[0], places[-1] + 1)
             rows[:, columns] = np.ascontiguousarray(coded[:, columns]).take(codes[name], axis=0)
 
 
-def _run_texts(table: NDArray[np.object_], model: ModelProto) -> Matrix:
-    session = open_session(model)
+def _run_texts(table: NDArray[np.object_], session: InferenceSession) -> Matrix:
     batches = (table[start : start + BATCH_ROWS] for start in range(0, max(len(table), 1), BATCH_ROWS))
     return np.concatenate([session.run(["matrix"], {"labels": batch})[0] for batch in batches])
 

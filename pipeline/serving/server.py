@@ -151,7 +151,7 @@ def _relax_garbage_collection() -> None:
     """Collect seldom: nothing here makes cycles, and a large body is a million lists, each of them alive."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+    gc.set_threshold(1_000_000, 20, 100)
 
 
 async def _main(

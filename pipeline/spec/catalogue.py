@@ -131,7 +131,7 @@ def _squeeze(name: str) -> str:
 
 
 @cache
-def _names() -> Mapping[str, tuple[str, Task | None]]:
+def trainer_names() -> Mapping[str, tuple[str, Task | None]]:
     """Every squeezed name → the trainer, and the task where the name says it."""
     names: dict[str, tuple[str, Task | None]] = {_squeeze(name): (name, None) for name in TRAINERS}
     for name, info in TRAINERS.items():
@@ -142,8 +142,8 @@ def _names() -> Mapping[str, tuple[str, Task | None]]:
 
 def _named(model: Model) -> tuple[str, Task | None] | None:
     if model.trainer is not None:
-        return _names().get(_squeeze(model.trainer))
-    return _names().get(_squeeze(model.name), ("linear_regression", None))
+        return trainer_names().get(_squeeze(model.trainer))
+    return trainer_names().get(_squeeze(model.name), ("linear_regression", None))
 
 
 def trainer_name(model: Model) -> str | None:
@@ -163,8 +163,8 @@ def trainer_name(model: Model) -> str | None:
 
 def suggest_trainer(name: str) -> str | None:
     """Give the trainer whose name is closest to a misspelt one, if any is close."""
-    close = get_close_matches(_squeeze(name), _names(), n=1)
-    return _names()[close[0]][0] if close else None
+    close = get_close_matches(_squeeze(name), trainer_names(), n=1)
+    return trainer_names()[close[0]][0] if close else None
 
 
 _TASK_OF_TYPE: Mapping[str, Task] = {

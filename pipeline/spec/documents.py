@@ -29,7 +29,7 @@ from pipeline.errors import Problem
 from pipeline.spec.files import UnreadableError, decode, read_bytes
 from pipeline.spec.findings import KeyPath, quote
 
-MOST_VALUES: Final = 50_000
+MOST_VALUES: Final = 60_000
 MOST_LEVELS: Final = 32
 _MOST_DIGITS: Final = 18
 

@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -13,6 +14,7 @@ Place = Literal["value", "key"]
 
 _LONGEST_QUOTE = 60
 _MOST_EXAMPLES = 5
+_MOST_CANDIDATES = 1000  # difflib takes a millisecond for a few hundred
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def closest(word: Any, names: Iterable[str]) -> str | None:
     """
     if not isinstance(word, str):
         return None
-    by_folded = {name.casefold(): name for name in names}
+    by_folded = {name.casefold(): name for name in islice(names, _MOST_CANDIDATES)}
     folded = word.casefold()[:100]
     matches = difflib.get_close_matches(folded, by_folded, n=5, cutoff=0.65)
     # Swapped letters are the likeliest slip, but difflib counts them as two.

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from pipeline.spec.catalogue import METRICS, TRAINERS, parameters_of, set_elsewhere
-from pipeline.spec.catalogue import _names as trainer_names
+from pipeline.spec.catalogue import METRICS, TRAINERS, parameters_of, set_elsewhere, trainer_names
 from pipeline.spec.schema import ColumnType, Spec
 
 Schema = dict[str, Any]

@@ -211,7 +211,7 @@ def _read_answer(answer: httpx.Response, what: str, missing: dict[str, Any] | No
             detail = answer.text
         wrong_input = answer.status_code in {400, 404, 409, 422}
         raise (InputError if wrong_input else ModelrailError)(f"{what}: answered {answer.status_code}: {detail}")
-    return dict(answer.json()) if answer.content else {}
+    return dict(answer.json() or {}) if answer.content else {}
 
 
 def find_error(content: list[Any]) -> str:

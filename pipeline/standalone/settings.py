@@ -45,11 +45,8 @@ PRELOADED = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "onnx",
     "onnxruntime",
-    "skl2onnx",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
-    "git",
-    "datasketches",
     "ruamel.yaml",
     "httpx",
     "jinja2.ext",
@@ -115,6 +112,7 @@ def _common(places: Places) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "DO_NOT_TRACK": "true",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning starve the other tasks
         "PYTHONUNBUFFERED": "1",
     }
 

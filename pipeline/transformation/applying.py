@@ -81,7 +81,8 @@ def transform(
 
 def number_matrix(rows: pd.DataFrame, names: Sequence[str]) -> Doubles:
     """Give columns as float64[n, K]: times as seconds since 1970, missing values as NaN."""
-    times = [name for name in names if rows[name].dtype.kind == "M"]
+    kinds = {name: dtype.kind for name, dtype in rows.dtypes.items()}
+    times = {name for name in names if kinds[name] == "M"}
     if not times:
         return np.ascontiguousarray(rows[list(names)].to_numpy(dtype=np.float64))
     matrix = np.empty((len(rows), len(names)))
@@ -105,13 +106,14 @@ def text_matrix(rows: pd.DataFrame, names: Sequence[str]) -> NDArray[np.object_]
 
 
 def _check(rows: pd.DataFrame, compiled: Transform, target: Target) -> None:
+    dtypes, all_texts = dict(rows.dtypes.items()), {*compiled.texts, *target.texts}
     for name in dict.fromkeys((*compiled.numbers, *target.numbers, *compiled.texts, *target.texts)):
-        if name not in rows:
+        if name not in dtypes:
             raise DataError(f"transform: column {name!r} is missing; expected it among the data (data.columns.{name})")
-        is_text = name in compiled.texts or name in target.texts
-        if (rows[name].dtype.kind in "fM") == is_text:
+        is_text = name in all_texts
+        if (dtypes[name].kind in "fM") == is_text:
             expected = "text" if is_text else "numbers or times"
-            raise DataError(f"transform: {name!r} has {rows[name].dtype} values; expected {expected} (data.columns)")
+            raise DataError(f"transform: {name!r} has {dtypes[name]} values; expected {expected} (data.columns)")
 
 
 def _batches(

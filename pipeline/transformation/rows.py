@@ -192,6 +192,13 @@ class _Rows:
         return [name for name in self.required if name not in given]
 
     def check(self, features: Sequence[Feature]) -> None:
+        plain = {feature.name for feature in features if feature.origin == "none"}
+        for name, rule in self.spec.clean.outliers.items():
+            if rule.by != "range" and name not in plain:
+                raise InputError(
+                    f"clean.outliers.{name}: {rule.by} for a column that is not a plain numeric feature; expected "
+                    f"{{by: range}}, or a feature without a transformer (clean.outliers.{name}.by)"
+                )
         names = [each.name for each in (*features, *self.labels)]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1] if len(set(names)) < len(names) else []
         if twice or TARGET in names:

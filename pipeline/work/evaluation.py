@@ -28,9 +28,7 @@ from pipeline.session import Made, Session
 from pipeline.signature import Signature
 from pipeline.spec.catalogue import METRICS
 from pipeline.store import Artifact
-from pipeline.transformation import compile_target
-from pipeline.transformation.applying import compute_target
-from pipeline.work.features import PARTITION, POSITION, SIDE
+from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, derive
 from pipeline.work.files import read_frame, read_json, write_json
 from pipeline.work.scoring import Predict, encode, output_of, predictor_of, record_of
 
@@ -90,23 +88,16 @@ def _test_rows(session: Session) -> pd.DataFrame:
     """Gather the raw test rows, with the target and the columns to slice by."""
     rows = read_frame(session.artifact("normalize").file("rows.parquet"))
     tested = rows[rows[SIDE] == Side.TEST]
-    parts = []
-    for place, mine in tested.groupby(PARTITION, sort=True):
-        clean = session.nodes()["clean"][int(str(place))].artifact
-        if clean is None:
-            raise DataError("evaluate: found a partition without clean rows; expected 'clean' to have run")
-        parts.append(read_frame(clean.file("rows.parquet")).iloc[mine[POSITION].to_numpy()])
-    if not parts:
+    if tested.empty:
         raise DataError("evaluate: found no test rows; expected some (split.test, split.test_from)")
+    partitions = list(session.job.partitions)
+    parts = [
+        clean_rows(session, partitions[int(str(place))]).iloc[mine[POSITION].to_numpy()]
+        for place, mine in tested.groupby(PARTITION)
+    ]
     frame = pd.concat(parts, ignore_index=True)
-    derived = {name: _derive(session, frame, name) for name in session.job.spec.evaluate.slices if name not in frame}
-    return frame.assign(**derived, **{TARGET: tested.sort_values(PARTITION, kind="stable")[TARGET].to_numpy()})
-
-
-def _derive(session: Session, frame: pd.DataFrame, name: str) -> pd.Series[Any]:
-    spec = session.job.spec
-    wanted = spec.model_copy(update={"model": spec.model.model_copy(update={"target": name})})
-    return compute_target(frame, compile_target(wanted, session.columns()))
+    derived = {name: derive(session, frame, name) for name in session.job.spec.evaluate.slices if name not in frame}
+    return frame.assign(**derived, **{TARGET: tested[TARGET].to_numpy()})
 
 
 def _evaluate_champion(session: Session, trained: Artifact, tested: pd.DataFrame) -> Champion | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.errors import DataError
+from pipeline.errors import InputError
 from pipeline.features import TARGET, Transform
-from pipeline.frames import Side
+from pipeline.frames import DTYPES, KINDS, Side
 from pipeline.normalization import (
     Preprocessing,
     Statistics,
@@ -28,6 +29,7 @@ from pipeline.session import Made, Session
 from pipeline.splitting import assign, row_hashes
 from pipeline.store import Artifact
 from pipeline.transformation import Target, compile_target, compile_transform, transform
+from pipeline.transformation.applying import compute_target
 from pipeline.work.files import read_frame, read_json, write_frame, write_json, write_matrix
 
 SIDE = "(side)"
@@ -40,12 +42,12 @@ Mask = npt.NDArray[np.bool_]
 
 
 def transform_partition(session: Session, node: Node, folder: Path) -> Made:
-    """Write ``features.parquet`` (with each row's side, place among the clean rows, and hash) and ``statistics.json``."""
-    rows = read_frame(_clean_artifact(session, node.partition).file("rows.parquet"))
+    """Write ``features.parquet`` (with each row's side, its place among the clean rows, its hash) and the statistics."""
     spec = session.job.spec
+    rows = clean_rows(session, node.partition)
     compiled, target = compile_features(session)
     hashes = row_hashes(rows, spec.data.key)
-    sides = assign(rows, hashes, spec.split)
+    sides = assign(_with_stratum(session, rows), hashes, spec.split)
     made = transform(rows, sides, spec, compiled, target)
     places = {
         SIDE: sides[made.kept],
@@ -113,11 +115,28 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
     )
 
 
-def _clean_artifact(session: Session, partition: str | None) -> Artifact:
+def clean_rows(session: Session, partition: str | None) -> pd.DataFrame:
+    """Read the clean rows of a partition, each column of the type that all partitions agreed on."""
     node = next(each for each in session.nodes()["clean"] if each.partition == partition)
     if node.artifact is None:
-        raise DataError(f"transform: partition {partition} is not cleaned; expected 'clean' to have run")
-    return node.artifact
+        raise InputError(f"partition {partition}: found no clean rows; expected the step 'clean' to have run")
+    rows = read_frame(node.artifact.file("rows.parquet"))
+    # A column without any value here, and without a declared type, was read as a number.
+    columns = {name: kind for name, type_ in session.columns().items() if (kind := KINDS[type_]) != "number"}
+    wrong = {name: DTYPES[kind] for name, kind in columns.items() if name in rows and rows[name].dtype.kind == "f"}
+    return rows.astype(wrong)
+
+
+def derive(session: Session, rows: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Compute a derived column of clean rows, whether it is a feature or not."""
+    spec = session.job.spec
+    wanted = spec.model_copy(update={"model": spec.model.model_copy(update={"target": name})})
+    return compute_target(rows, compile_target(wanted, session.columns()))
+
+
+def _with_stratum(session: Session, rows: pd.DataFrame) -> pd.DataFrame:
+    name = session.job.spec.split.stratify
+    return rows if name is None or name in rows else rows.assign(**{name: derive(session, rows, name)})
 
 
 def _identities(session: Session, rows: pd.DataFrame, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -148,7 +167,7 @@ def _statistics(
         if not mask.any():
             found.append(Statistics.from_json(read_json(artifact.file("statistics.json"))))
             continue
-        rows = read_frame(_clean_artifact(session, node.partition).file("rows.parquet"))
+        rows = clean_rows(session, node.partition)
         sides = np.full(len(rows), Side.TEST, dtype=np.int8)  # only the rows that stay are measured, as training rows
         sides[frame[POSITION].to_numpy()[~mask]] = frame[SIDE].to_numpy()[~mask]
         found.append(transform(rows, sides, session.job.spec, compiled, target).statistics)

@@ -26,7 +26,7 @@ from pipeline.spec.expressions import parse
 from pipeline.spec.schema import Spec, Task
 from pipeline.training.results import Matrix, Scorer, Trained
 from pipeline.training.training import train
-from pipeline.work.features import PARTITION, POSITION, SIDE, compile_features
+from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features
 from pipeline.work.files import read_frame, read_matrix, write_json
 from pipeline.work.scoring import record_of
 
@@ -120,15 +120,12 @@ def _input(spec: Spec, name: str, type_: Any) -> Input:
 
 
 def _example(session: Session, rows: pd.DataFrame, inputs: Sequence[Input]) -> dict[str, Any]:
-    """Take the first test row (or else any) whose values are all there, or the first one."""
-    order = rows[SIDE].to_numpy().argsort(kind="stable")[::-1]
-    first = rows.iloc[order[: len(order)]]
-    partition = int(first[PARTITION].iloc[0])
-    mine = first[first[PARTITION] == partition]
-    clean = session.nodes()["clean"][partition].artifact
-    if clean is None:
-        raise InputError("train: found no clean rows; expected the step 'clean' to have run")
-    frame = read_frame(clean.file("rows.parquet"), [each.name for each in inputs]).iloc[mine[POSITION].to_numpy()]
+    """Take a row of the first partition that has a test row (or else any): the first one whose values are all there."""
+    tested = rows[rows[SIDE] == Side.TEST]
+    chosen = tested if len(tested) else rows
+    place = int(chosen[PARTITION].iloc[0])
+    positions = chosen[POSITION][chosen[PARTITION] == place].to_numpy()
+    frame = clean_rows(session, list(session.job.partitions)[place])[[each.name for each in inputs]].iloc[positions]
     whole = frame.dropna()
     return record_of((whole if len(whole) else frame).iloc[0], inputs)
 

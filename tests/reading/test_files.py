@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.reading import LINE_FILE, line_example, read, unpacking
+from pipeline.examples.line import line_example
+from pipeline.reading import read, unpacking
 from pipeline.spec.schema import Data
 
 A_B = Data.model_validate({"columns": {"a": "int", "b": "str"}})
@@ -221,7 +222,7 @@ def test_flights_are_read_as_pandas_reads_them(flights_csv: bytes) -> None:
 
 def test_the_line_example_is_a_line_with_noise() -> None:
     source = line_example()
-    rows = read(source, LINE_FILE, Data()).rows
+    rows = read(source, "line.csv", Data()).rows
     assert source == line_example()
     assert rows["x"].to_list() == [step / 100 for step in range(100)]
     slope, intercept = np.polyfit(rows["x"], rows["y"], 1)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.reading import merge_columns, read
+from pipeline.frames import merge_columns
+from pipeline.reading import read
 from pipeline.spec.schema import Data
 
 MORNING = pd.Timestamp("2013-01-02 03:00")

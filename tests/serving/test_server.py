@@ -227,6 +227,7 @@ def test_probes_answer_while_a_large_body_is_computed(line: Live) -> None:
     body = b'{"inputs": [' + b"[1.5]," * 1_500_000 + b"[1.5]]}"
     answers: list[int] = []
     caller = threading.Thread(target=lambda: answers.append(predict(line, body)[0]))
+    began = time.perf_counter()
     caller.start()
     waits = []
     while caller.is_alive():
@@ -235,7 +236,7 @@ def test_probes_answer_while_a_large_body_is_computed(line: Live) -> None:
         waits.append(time.perf_counter() - started)
     caller.join()
     assert answers == [200]
-    assert max(waits) < 1.0
+    assert max(waits) < (time.perf_counter() - began) / 2
 
 
 def test_sigterm_answers_what_is_in_flight_and_ends_with_success(start: Start, tmp_path: Path) -> None:

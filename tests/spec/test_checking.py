@@ -87,6 +87,7 @@ RIGHT = [
     "split: {by: time, column: at, validation_from: 2013-10-01, test_from: 2013-11-01T00:00:00Z}",
     "split: {by: group, column: carrier}",
     "split: {stratify: carrier}",
+    "split: {stratify: late}",
     "evaluate: {metrics: [f1, brier], gate: {brier: {at_most: 0.2}}, slices: [carrier, at]}",
     "monitoring: {metrics: [accuracy, rmse, loss]}",
     "schedule: {cron: '@daily'}",

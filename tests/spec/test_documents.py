@@ -115,7 +115,7 @@ HUGE: dict[str, tuple[bytes, str]] = {
     "deep lists": (b"[" * 50_000, "1:34: found more than 32 levels; expected a flatter spec"),
     "deep mappings": (b"{a: " * 20_000, "1:133: found more than 32 levels; expected a flatter spec"),
     "deep keys": (b"? " * 40_000, "1:67: found more than 32 levels; expected a flatter spec"),
-    "many values": (b"a: [\n" + b"0,\n" * 100_000, "50000:1: found more than 50000 values; expected a smaller spec"),
+    "many values": (b"a: [\n" + b"0,\n" * 100_000, "60000:1: found more than 60000 values; expected a smaller spec"),
     "a long line": (b"!" * 200_000, "1:1: found a line of 200000 characters; expected lines of at most 100000"),
     "a bomb": (
         b"a: &a [x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]",
@@ -131,7 +131,7 @@ def test_reading_what_is_huge_or_deep_ends_soon(name: str, tmp_path: Path) -> No
     path.write_bytes(content)
     start = time.process_time()
     assert _messages(path)[0] == message
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 20
 
 
 def test_values_are_those_of_yaml_1_2(tmp_path: Path) -> None:

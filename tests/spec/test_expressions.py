@@ -71,10 +71,10 @@ BAD = [
     ("at", 0, "a time as the result", "hour(time)"),
     ("1 + delai", 4, "the unknown column `delai`", "`delay`"),
     ("column(delay)", 0, "`column` of something else", "column('name')"),
-    ("delay\x00", 0, "null", "Python's syntax"),
+    ("delay\x00", 6, "null", "Python's syntax"),
     ("-" * 150 + "delay", 100, "too many levels", "at most 100"),
     ("(" * 900 + "delay" + ")" * 900, 200, "too many nested parentheses", "Python's syntax"),
-    ("delay # note\n+ 1", 0, "", "Python's syntax"),
+    ("delay # note\n+ 1", 16, "", "Python's syntax"),
 ]
 
 

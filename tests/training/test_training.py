@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from pipeline.errors import DataError, TrainingError
-from pipeline.graphs import run
+from pipeline.graphs import Graph, compose, run
 from pipeline.spec.catalogue import TRAINERS, TrainerInfo
 from pipeline.spec.schema import Model
 from pipeline.training.results import Matrix, Scorer, Trained
@@ -397,6 +397,18 @@ def test_a_search_keeps_the_best_trial(matrix, method) -> None:
     )
     again = train(rows, settings, "regression", scorer=Scorer("rmse", rmse))
     assert again.trials == trained.trials
+
+
+def test_the_graph_joins_the_preprocessing(matrix) -> None:
+    first = Graph("preprocess")
+    numbers = first.input("numbers", "double", 4)
+    first.output("matrix", first.cast(numbers, "float"), "float", 4)
+    preprocess, rows = first.build(), matrix("texts")
+    for trainer in ("hist_gradient_boosting", "k_neighbors", "svm"):
+        trained = train(rows, model(trainer), "classification")
+        assert trained.estimator_graph is not None
+        joined = run(compose(preprocess, trained.estimator_graph), {"numbers": rows.validation.astype(np.float64)})
+        np.testing.assert_array_equal(joined["probabilities"], output_of(trained, rows)["probabilities"])
 
 
 def test_a_long_history_is_thinned_with_both_ends() -> None:

@@ -57,7 +57,7 @@ def _check_stratify(view: View, split: Split) -> Iterator[Finding]:
     if split.stratify is None:
         return
     path = ("split", "stratify")
-    yield from view.missing_column(path, split.stratify, derived=False)
+    yield from view.missing_column(path, split.stratify)
     if split.by != "key":
         yield Finding(path, f"a column with by: {split.by}", "it only with by: key", "key")
     if view.type_of(split.stratify) in {"float", "datetime"} and split.stratify in view.spec.data.columns:

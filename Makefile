@@ -1,0 +1,60 @@
+# make run    set everything up and run the main job on real data (EXIT=1: end by itself afterwards)
+# make test   set everything up, check the code, run every test
+# make setup  set everything up
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := run
+.PHONY: run setup test check lock clean
+
+PYTHON ?= python3.11
+MODELRAIL := .venv/bin/modelrail
+
+# Some environments forbid bytecode; without it every process compiles every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE := 1
+
+run: .venv/run.done
+	$(MODELRAIL) example flights .modelrail/flights
+	exec $(MODELRAIL) up models/flight-delay.yaml --run $(if $(EXIT),--exit)
+
+setup: .venv/run.done
+
+test: .venv/test.done check
+	.venv/bin/python -m pytest
+
+check: .venv/test.done
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(MODELRAIL) check
+
+# What is installed is exactly what the lock files name, byte by byte.
+.venv/run.done: requirements.txt pyproject.toml
+	$(call install,requirements.txt)
+
+.venv/test.done: requirements-dev.txt pyproject.toml
+	$(call install,requirements-dev.txt)
+	touch .venv/run.done
+
+define install
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, not " + sys.version.split()[0]) if not (3, 11) <= sys.version_info < (3, 14) else None'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	command -v uv >/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	uv="$$(command -v uv || echo .venv/bin/uv)"
+	echo "Installing $(1) (about a minute the first time) ..."
+	"$$uv" pip install --quiet --python .venv/bin/python --require-hashes -r $(1)
+	"$$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
+	touch $@
+endef
+
+lock:
+	options="--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
+	uv pip compile $$options --extra airflow --extra examples --extra s3 -o requirements.txt pyproject.toml
+	uv pip compile $$options --extra airflow --extra examples --extra s3 --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+clean:
+	test ! -x $(MODELRAIL) || $(MODELRAIL) down
+	rm -rf .venv .modelrail

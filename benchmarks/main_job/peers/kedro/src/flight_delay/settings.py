@@ -1,0 +1,1 @@
+"""Settings: all of them are Kedro's defaults."""

@@ -1,0 +1,114 @@
+"""Everything on one machine: bring it up, run a model's DAG, show what came out, stay until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+
+from pipeline.deployment.local import stop_all
+from pipeline.errors import ModelrailError
+from pipeline.home import home
+from pipeline.job import RunRequest
+from pipeline.showing import console, show_summary
+from pipeline.spec.loading import load_spec
+from pipeline.standalone.client import Airflow
+from pipeline.standalone.following import Outcome, follow
+from pipeline.standalone.services import Services, down, find_dead, up, wait_for_mlflow
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOOK_S = 2.0
+
+
+def host(request: RunRequest | None, *, stay: bool, stop: bool) -> int:
+    """Start Airflow and MLflow, run a DAG if asked to, and stay.
+
+    Parameters
+    ----------
+    request : RunRequest or None
+        The run to trigger and to follow.
+    stay : bool
+        Stay up until Ctrl-C, SIGTERM or SIGHUP.
+    stop : bool
+        Stop everything in the end, the deployed models included.
+
+    Returns
+    -------
+    int
+        Exit code: 0, or 1 if the run failed.
+    """
+    state = home()
+    outcome = None
+    for number in _ENDING:
+        signal.signal(number, _interrupt)
+    try:
+        models = Path(request.spec).resolve().parent if request else Path("models").resolve()
+        services = up(state, models, say=lambda line: console.print(f"[dim]{line}[/]"))
+        outcome = _run(services, request) if request else None
+        _tell_addresses(services, outcome)
+        if stay:
+            console.print("\nPress Ctrl-C to stop everything.")
+            _stay(services)
+    except KeyboardInterrupt:
+        console.print()
+    finally:
+        if stop:
+            for number in _ENDING:  # half stopped is worse than a second's wait
+                signal.signal(number, signal.SIG_IGN)
+            console.print("[dim]Stopping everything ...[/]")
+            stop_all(state)
+            down(state)
+    return 0 if outcome is None or outcome.succeeded else 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(services: Services, request: RunRequest) -> Outcome:
+    """Trigger the model's DAG, follow it, and show what came out."""
+    model = load_spec(request.spec, request.environment).spec.model.name
+    asked = request.to_json()
+    conf = {name: asked[name] for name in ("data_commit", "as_of", "environment", "force", "reason") if asked[name]}
+    with Airflow(services.airflow_url, services.login.user, services.login.password) as airflow:
+        run = airflow.trigger(model, conf)
+        console.print(f"DAG [bold]{model}[/], run {run}\n")
+        outcome = follow(airflow, model, run, console)
+    console.print()
+    for failure in outcome.failures:
+        console.print(f"[bold red]{failure.task} failed:[/] ", end="")
+        console.print(failure.message, markup=False)
+    if outcome.succeeded:
+        _summarize(outcome)
+    return outcome
+
+
+def _summarize(outcome: Outcome) -> None:
+    facts: dict[str, object] = {}
+    for result in outcome.results.values():
+        facts |= result
+    release = outcome.results["release"]
+    word = "not released" if not outcome.released else "unchanged" if release["action"] == "reused" else "released"
+    show_summary(word, facts, outcome.seconds)
+
+
+def _tell_addresses(services: Services, outcome: Outcome | None) -> None:
+    wait_for_mlflow(services)
+    console.print()
+    if outcome and "address" in (verified := outcome.results.get("verify", {})):
+        console.print(f"Model    {verified['address']}")
+    login = services.login
+    console.print(f"MLflow   {services.mlflow_url}")
+    console.print(f"Airflow  {services.airflow_url}   user [bold]{login.user}[/], password [bold]{login.password}[/]")
+    if outcome:
+        console.print(f"         {outcome.page}")
+
+
+def _stay(services: Services) -> None:
+    """Wait; say it if a part ends by itself."""
+    while True:
+        time.sleep(_LOOK_S)
+        if dead := find_dead(services):
+            each = dead[0]
+            raise ModelrailError(f"up: {each.name} has ended by itself; expected it to run: see {each.log}")
