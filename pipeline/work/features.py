@@ -42,7 +42,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def transform_partition(session: Session, node: Node, folder: Path) -> Made:
-    """Write ``features.parquet`` (with each row's side, its place among the clean rows, its hash) and the statistics."""
+    """Write ``features.parquet`` (with each row's side, its place among the clean rows, its hash), statistics."""
     spec = session.job.spec
     rows = clean_rows(session, node.partition)
     compiled, target = compile_features(session)
