@@ -18,8 +18,14 @@ RECORD = "release.json"
 _FILES = ("model.onnx", "signature.json", "preprocess.onnx", "estimator.skops")
 
 
-def bundle_of(release: Release, store: Store, state: Path) -> Path:
+def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None = None) -> Path:
     """Give a release's bundle, made from the store if it is not there yet.
+
+    Parameters
+    ----------
+    twin : Artifact, optional
+        An artifact with the release's very content, to be used where the store lacks the release's own: a clone
+        knows releases that another store holds.
 
     Raises
     ------
@@ -30,11 +36,12 @@ def bundle_of(release: Release, store: Store, state: Path) -> Path:
     if (folder / RECORD).exists():
         return folder
     key = release.evidence.artifacts["train"]
-    artifact = store.find(key)
+    artifact = store.find(key) or twin
     if artifact is None:
         raise DeploymentError(
-            f"{release.tag}: found no artifact {key[:12]} in the store; expected it there: run its spec again at"
-            f" commit {release.evidence.spec_commit[:12]} and data commit {release.evidence.data_commit[:12]}"
+            f"{release.tag}: found no artifact {key[:12]} in the store; expected it there: set MODELRAIL_STORE to the"
+            f" store that has it, or run its spec again at commit {release.evidence.spec_commit[:12]} and data commit"
+            f" {release.evidence.data_commit[:12]}"
         )
     draft = folder.with_name(f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     draft.mkdir(parents=True)

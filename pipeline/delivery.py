@@ -74,7 +74,7 @@ def register(session: Session, release: Release) -> None:
     if session.recorder is None or marker.exists():
         return
     tags = {"modelrail.tag": release.tag, "modelrail.data_commit": release.evidence.data_commit}
-    bundle = bundle_of(release, session.store, session.job.state)
+    bundle = _bundle(session, release)
     session.recorder.tell(Released(release.model, f"v{release.version}", str(bundle), str(marker), tags))
 
 
@@ -99,7 +99,7 @@ def deploy(session: Session) -> StepResult:
     before = live(newest.model, session.job.state)
     settings = session.job.spec.deploy
     now = deploy_locally(
-        bundle_of(newest, session.store, session.job.state),
+        _bundle(session, newest),
         model=newest.model,
         port=settings.port,
         state=session.job.state,
@@ -144,6 +144,10 @@ def verify(session: Session) -> StepResult:
 
 
 DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {"release": release, "deploy": deploy, "verify": verify}
+
+
+def _bundle(session: Session, release: Release) -> Path:
+    return bundle_of(release, session.store, session.job.state, twin=session.artifact("train"))
 
 
 def _newest_if_current(session: Session) -> Release | None:

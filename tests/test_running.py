@@ -355,3 +355,18 @@ def test_two_runs_at_once_make_one_release(spec: Path, project: Path) -> None:
     assert [process.returncode for process in both] == [0, 0], told
     assert len(releases(open_repository(project), "late")) == 1
     assert time.monotonic() - began < 300
+
+
+def test_a_clone_that_knows_the_release_but_has_another_store_makes_it_live_again(
+    spec: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_job(spec)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(project), str(clone)], check=True)
+    monkeypatch.chdir(clone)
+    try:
+        outcome, results = run_job(clone / "models/late.yaml")
+        assert outcome == "unchanged", "the same commit gives the same model, which is released"
+        assert results["deploy"].facts["version"].removeprefix("v") == "1.0.0"
+    finally:
+        stop_all(clone / ".modelrail")

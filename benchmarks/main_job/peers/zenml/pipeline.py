@@ -24,7 +24,8 @@ def make_features(rows: pd.DataFrame) -> Annotated[bare.Features, "features"]:
 
 @step
 def train(features: bare.Features) -> tuple[Annotated[Pipeline, "model"], Annotated[dict[str, list[float]], "losses"]]:
-    return bare.train(features)
+    model, losses = bare.train(features)
+    return model, losses  # ZenML reads from the source that these are two artifacts
 
 
 @step
