@@ -13,7 +13,9 @@ from benchmarks.measuring import environment
 ROOT = Path(__file__).resolve().parents[1]
 MODELRAIL = Path(sys.executable).with_name("modelrail")
 SPEC = Path("models/flight-delay.yaml")
-_STOP = "import sys; from pathlib import Path; from pipeline.deployment.local import stop_all; stop_all(Path(sys.argv[1]))"
+_STOP = (
+    "import sys; from pathlib import Path; from pipeline.deployment.local import stop_all; stop_all(Path(sys.argv[1]))"
+)
 
 
 def make_flights(cache: Path) -> Path:
@@ -23,14 +25,15 @@ def make_flights(cache: Path) -> Path:
     return folder
 
 
-def make_project(folder: Path, flights: Path, text: str | None = None) -> Path:
+def make_project(folder: Path, flights: Path | None) -> Path:
     """Make a Git repository with the spec committed, and a clone of the data where the spec expects it."""
     spec = folder / SPEC
     spec.parent.mkdir(parents=True)
-    spec.write_text(re.sub(r"port: \d+", "port: 0", (ROOT / SPEC).read_text()) if text is None else text)
+    spec.write_text(re.sub(r"port: \d+", "port: 0", (ROOT / SPEC).read_text()))  # 0: any that is free
     (folder / ".gitignore").write_text(".modelrail/\n")
     commit(folder, "A spec", initial=True)
-    call("git", "clone", "--quiet", flights, folder / ".modelrail" / "flights")
+    if flights is not None:
+        call("git", "clone", "--quiet", flights, folder / ".modelrail" / "flights")
     return folder
 
 

@@ -33,6 +33,7 @@ class Session:
 
     job: Job
     recorder: Recorder | None = None
+    _chain: dict[str, list[Node]] | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def store(self) -> Store:
@@ -62,8 +63,9 @@ class Session:
         return self._seen.get(key)
 
     def keep(self, artifact: Artifact) -> None:
-        """Remember an artifact that this process has just published."""
+        """Remember an artifact that this process has just published: the chain is known further."""
         self._seen[artifact.key] = artifact
+        self._chain = None
 
     def columns(self) -> dict[str, ColumnType]:
         """Give every column's type; all partitions are clean by now."""
@@ -86,7 +88,10 @@ class Session:
 
     def nodes(self) -> dict[str, list[Node]]:
         """Follow the chain of steps as far as it is known now."""
-        return resolve(self.job, self.find, self.releases())
+        chain = self._chain
+        if chain is None:
+            self._chain = chain = resolve(self.job, self.find, self.releases())
+        return chain
 
     def artifact(self, step: str) -> Artifact:
         """Give the artifact of a step that has one for all partitions and has run."""

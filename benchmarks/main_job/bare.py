@@ -78,10 +78,12 @@ class Cyclic(TransformerMixin, BaseEstimator):
         self.period = period
 
     def fit(self, _x: Any, _y: Any = None) -> Cyclic:
+        """Do nothing: the period is known."""
         self.n_features_in_ = 1
         return self
 
     def transform(self, x: Any) -> Any:
+        """Give two columns for one."""
         angle = np.asarray(x, dtype=float) * (2 * np.pi / self.period)
         return np.hstack([np.sin(angle), np.cos(angle)])
 
@@ -90,11 +92,13 @@ class Frequency(TransformerMixin, BaseEstimator):
     """Share of the training rows that have the same value; 0 for a new one."""
 
     def fit(self, x: pd.DataFrame, _y: Any = None) -> Frequency:
+        """Count the values."""
         self.n_features_in_ = 1
         self.shares_ = x.iloc[:, 0].value_counts(normalize=True).to_dict()
         return self
 
     def transform(self, x: pd.DataFrame) -> Any:
+        """Look the shares up."""
         return x.iloc[:, 0].map(self.shares_).fillna(0.0).to_numpy(dtype=float)[:, None]
 
 
@@ -255,7 +259,8 @@ def permute(pipeline: Pipeline, raw: pd.DataFrame, truth: np.ndarray) -> dict[st
     copies = [sample, *(sample.assign(**{name: sample[name].to_numpy()[order]}) for name in FEATURES)]
     labels = pipeline.predict(pd.concat(copies)).reshape(len(copies), -1)
     best, *shuffled = (labels == answers).mean(axis=1)
-    return dict(sorted(zip(FEATURES, (float(best - each) for each in shuffled), strict=True), key=lambda each: -each[1]))
+    drops = {name: float(best - each) for name, each in zip(FEATURES, shuffled, strict=True)}
+    return dict(sorted(drops.items(), key=lambda each: -each[1]))
 
 
 def draw_plots(
@@ -340,7 +345,9 @@ def log_curves(losses: dict[str, list[float]]) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    points = [Metric(f"{side}_loss", each, now, step) for side, curve in losses.items() for step, each in enumerate(curve)]
+    points = [
+        Metric(f"{side}_loss", each, now, step) for side, curve in losses.items() for step, each in enumerate(curve)
+    ]
     mlflow.MlflowClient().log_batch(mlflow.active_run().info.run_id, metrics=points)
 
 

@@ -84,10 +84,9 @@ def prepare(
 
 def _prepare_classes(matrix: Matrix, flag: bool, class_weight: Any) -> Learnable:  # noqa: FBT001  (private)
     train, validation = (_as_values(each) for each in (matrix.train_target, matrix.validation_target))
-    found = sorted(set(train))
+    found = sorted(set(train.tolist()))
     _check_classes(found, flag=flag)
-    index = {value: position for position, value in enumerate(found)}
-    codes = [_encode(each, index) for each in (train, validation)]
+    codes = [_encode(each, found) for each in (train, validation)]
     classes = tuple(_as_class(value, flag=flag) for value in found)
     weights = _weigh(classes, codes[0], class_weight)
     seen = codes[1] != UNSEEN
@@ -101,8 +100,14 @@ def _prepare_classes(matrix: Matrix, flag: bool, class_weight: Any) -> Learnable
     )
 
 
-def _encode(values: Sequence[Any], index: Mapping[Any, int]) -> Indices:
-    return np.fromiter((index.get(value, UNSEEN) for value in values), dtype=np.int64, count=len(values))
+def _encode(values: Array, found: Sequence[Any]) -> Indices:
+    """Give each value's place among the classes found, which are sorted."""
+    if values.dtype == object:  # comparing texts one by one takes longer than looking them up
+        index = {value: position for position, value in enumerate(found)}
+        return np.fromiter((index.get(value, UNSEEN) for value in values), dtype=np.int64, count=len(values))
+    classes = np.asarray(found, dtype=np.float64)
+    places = np.minimum(np.searchsorted(classes, values), len(classes) - 1)
+    return np.where(classes[places] == values, places, UNSEEN).astype(np.int64)
 
 
 def _check_features(matrix: Matrix, *, handles_missing: bool) -> None:
@@ -152,11 +157,12 @@ def _as_numbers(target: Array) -> Floats:
     return numbers
 
 
-def _as_values(target: Array) -> list[Any]:
-    """Give comparable Python values: texts, or floats."""
-    kind = object if _is_text(target) else np.float64
-    values: list[Any] = np.asarray(target, dtype=kind).tolist()
-    missing = sum(1 for each in values if each is None or each != each or each == "")  # NaN differs from itself
+def _as_values(target: Array) -> Array:
+    """Give comparable values: texts, or floats."""
+    values = np.asarray(target, dtype=object if _is_text(target) else np.float64)
+    missing = int((values != values).sum())  # NaN differs from itself
+    if values.dtype == object:
+        missing += sum(1 for each in values if each is None or each == "")
     if missing:
         raise DataError(f"train: found {missing} missing targets; expected none (clean.missing, by target: drop)")
     return values

@@ -10,6 +10,7 @@ import bare
 import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import pipeline, step
+from zenml.materializers import CloudpickleMaterializer
 
 
 @step
@@ -17,7 +18,7 @@ def clean(flights: str) -> Annotated[pd.DataFrame, "rows"]:
     return bare.clean(Path(flights))
 
 
-@step
+@step(output_materializers=CloudpickleMaterializer)  # by default a dataclass becomes JSON, which takes far longer
 def make_features(rows: pd.DataFrame) -> Annotated[bare.Features, "features"]:
     return bare.make_features(rows)
 
@@ -28,7 +29,7 @@ def train(features: bare.Features) -> tuple[Annotated[Pipeline, "model"], Annota
     return model, losses  # ZenML reads from the source that these are two artifacts
 
 
-@step
+@step(output_materializers=CloudpickleMaterializer)
 def evaluate(
     model: Pipeline, features: bare.Features, losses: dict[str, list[float]]
 ) -> Annotated[bare.Results, "results"]:

@@ -15,7 +15,9 @@ def clean(partitions: Mapping[str, Callable[[], pd.DataFrame]]) -> pd.DataFrame:
     return bare.join([bare.clean_partition(load()) for _, load in sorted(partitions.items())])
 
 
-def register(model: Any, features: bare.Features, losses: dict[str, list[float]], results: bare.Results, out: str) -> Any:
+def register(
+    model: Any, features: bare.Features, losses: dict[str, list[float]], results: bare.Results, out: str
+) -> Any:
     Path(out).mkdir(exist_ok=True)
     bare.register(model, features, losses, results, Path(out))
     return results.metrics
