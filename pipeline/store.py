@@ -171,7 +171,7 @@ class ObjectStore(Store):
         self.cache = cache
 
     def find(self, key: str) -> Artifact | None:  # noqa: D102
-        manifest = _parse(lambda: self._call("cat_file", f"{self._folder(key)}/{MANIFEST}"))
+        manifest = _parse(lambda: self._call("cat_file", f"{self._folder(key)}/{MANIFEST}", may_be_missing=True))
         if manifest is None:
             return None
         listing = self._call("ls", self._folder(key), detail=True, refresh=True)
@@ -205,12 +205,12 @@ class ObjectStore(Store):
             )
         return part.rename(local)
 
-    def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+    def _call(self, name: str, *arguments: Any, may_be_missing: bool = False, **options: Any) -> Any:
         try:
             return getattr(self.files, name)(*arguments, **options)
-        except FileNotFoundError:
-            raise
         except Exception as error:  # every object store's client has errors of its own
+            if may_be_missing and isinstance(error, FileNotFoundError):
+                raise
             raise StoreError(f"store: {self.root}: {name} failed: {type(error).__name__}: {error}") from error
 
     def _folder(self, key: str) -> str:

@@ -12,6 +12,13 @@ import pytest
 Commit = Callable[..., str]
 
 
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder as a user of its own, and give what it prints."""
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the user's Git configuration and Modelrail's addresses out of the tests."""
@@ -42,8 +49,12 @@ def commit(project: Path) -> Commit:
             target.write_bytes(content if isinstance(content, bytes) else content.encode())
         identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
         subprocess.run(["git", "-C", str(project), "add", "-A"], check=True)
-        subprocess.run(["git", "-C", str(project), *identity, "commit", "-q", "--allow-empty", "-m", subject], check=True)
-        head = subprocess.run(["git", "-C", str(project), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+        subprocess.run(
+            ["git", "-C", str(project), *identity, "commit", "-q", "--allow-empty", "-m", subject], check=True
+        )
+        head = subprocess.run(
+            ["git", "-C", str(project), "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+        )
         return head.stdout.strip()
 
     return make

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,12 +7,7 @@ import pytest
 from pipeline.errors import InputError, ReleaseError
 from pipeline.repository import File, matching, mirror, open_repository
 
-from .conftest import Commit
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    return subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True).stdout
+from .conftest import Commit, git
 
 
 def test_a_commit_is_found_by_any_of_its_names(project: Path, commit: Commit) -> None:
@@ -85,7 +79,7 @@ def test_partitions_are_the_files_that_fit_the_template() -> None:
 def test_a_tag_carries_its_message_whole(project: Path, commit: Commit) -> None:
     head = commit()
     repository = open_repository(project)
-    text = "m@v1.0.0: first\n\n# not a comment\nüñí\n\n{\n \"a\": 1\n}\n"
+    text = 'm@v1.0.0: first\n\n# not a comment\nüñí\n\n{\n "a": 1\n}\n'
     assert repository.tag("m@v1.0.0", head, text)
     (tag,) = repository.tags("m@v*")
     assert (tag.name, tag.commit, tag.message) == ("m@v1.0.0", head, text.strip())

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -259,10 +260,21 @@ def test_the_same_work_gives_the_same_bytes_elsewhere(
     assert Session(open_job(RunRequest(str(spec)))).artifact("train").digest == digest
 
 
-def test_an_object_store_serves_as_well_as_a_folder(
-    spec: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("MODELRAIL_STORE", f"memory://{tmp_path.name}")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "memory://{unique}",
+        pytest.param(
+            "s3://store/{unique}",
+            marks=[
+                pytest.mark.cluster,
+                pytest.mark.skipif("AWS_ENDPOINT_URL" not in os.environ, reason="no cluster: set AWS_ENDPOINT_URL"),
+            ],
+        ),
+    ],
+)
+def test_an_object_store_serves_as_well_as_a_folder(spec: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("MODELRAIL_STORE", address.format(unique=uuid.uuid4().hex))
     assert run_job(spec)[0] == "released"
     assert run_job(spec)[0] == "unchanged"
 

@@ -90,9 +90,14 @@ def test_a_remote_file_with_other_bytes_is_refused(tmp_path: Path) -> None:
 
 def test_a_draft_that_fails_leaves_nothing(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
-    with pytest.raises(ValueError, match="broken"), store.draft() as folder:
-        (folder / "half").write_text("x")
-        raise ValueError("broken")
+
+    def fail() -> None:
+        with store.draft() as folder:
+            (folder / "half").write_text("x")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
     assert list((tmp_path / "drafts").iterdir()) == []
 
 
@@ -100,7 +105,8 @@ def test_a_killed_process_leaves_no_artifact_and_its_draft_is_swept(tmp_path: Pa
     code = (
         "import os,signal,sys\nfrom pathlib import Path\nfrom pipeline.store import FolderStore\n"
         f"store = FolderStore(Path({str(tmp_path)!r}))\n"
-        "with store.draft() as folder:\n    (folder / 'rows.csv').write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with store.draft() as folder:\n    (folder / 'rows.csv').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     store = FolderStore(tmp_path)
@@ -140,11 +146,15 @@ def test_two_processes_may_publish_the_same_keys_at_once(tmp_path: Path) -> None
 def test_a_full_disk_is_said_with_the_place_and_the_mend(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=False, capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("this machine allows no mounts")
     try:
-        with pytest.raises(StoreError, match=r"No space left on device \(.* MB free\); make room there, or set MODELRAIL_STORE"):
+        with pytest.raises(
+            StoreError, match=r"No space left on device \(.* MB free\); make room there, or set MODELRAIL_STORE"
+        ):
             publish(FolderStore(disk), content="x" * 1_000_000)
         assert FolderStore(disk).find(KEY) is None
     finally:

@@ -1,0 +1,58 @@
+"""What needs the services of a cluster: here, an object store that speaks S3."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StoreError
+from pipeline.store import ObjectStore, open_store
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        "KUBECONFIG" not in os.environ or "AWS_ENDPOINT_URL" not in os.environ,
+        reason="no cluster: set KUBECONFIG, and AWS_ENDPOINT_URL with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+]
+BUCKET = os.environ.get("MODELRAIL_TEST_BUCKET", "store")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    opened = open_store(f"s3://{BUCKET}/{uuid.uuid4().hex}", tmp_path)
+    assert isinstance(opened, ObjectStore)
+    return opened
+
+
+def test_an_artifact_goes_through_s3_and_back(store: ObjectStore, tmp_path: Path) -> None:
+    key = "ab" * 32
+    assert store.find(key) is None
+    with store.draft() as folder:
+        (folder / "rows.parquet").write_bytes(os.urandom(6_000_000))
+        published = store.publish(key, folder, {"step": "clean", "rows": 1})
+    found = open_store(f"s3://{store.root}", tmp_path / "elsewhere").find(key)
+    assert found is not None
+    assert found.digest == published.digest
+    assert found.file("rows.parquet").stat().st_size == 6_000_000
+
+
+def test_an_artifact_without_its_last_file_is_not_found(store: ObjectStore) -> None:
+    key = "cd" * 32
+    with store.draft() as folder:
+        for name in ("a", "b"):
+            (folder / name).write_text(name)
+        store.publish(key, folder, {})
+    store.files.rm_file(f"{store.root}/{key[:2]}/{key}/b")
+    assert store.find(key) is None
+
+
+def test_a_bucket_that_is_not_there_is_said(tmp_path: Path) -> None:
+    store = open_store(f"s3://{uuid.uuid4().hex}/x", tmp_path)
+    with store.draft() as folder:
+        (folder / "a").write_text("a")
+        with pytest.raises(StoreError, match=r"store: .* failed: .*bucket"):
+            store.publish("ef" * 32, folder, {})
