@@ -274,6 +274,9 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        typer.echo(f"modelrail: {error}; expected a place that can be read and written (MODELRAIL_HOME)", err=True)
+        sys.exit(ModelrailError.exit_code)
 
 
 def _request(

@@ -17,7 +17,7 @@ from pipeline.evaluation.results import Evaluation
 from pipeline.job import WORK_TREE, Job
 from pipeline.judging import Verdict, judge
 from pipeline.recipes import method_digest
-from pipeline.release import Evidence, Release, record
+from pipeline.release import Evidence, Release
 from pipeline.session import Session, StepResult
 from pipeline.store import Artifact
 from pipeline.tracking import Released
@@ -38,7 +38,7 @@ def release(session: Session) -> StepResult:
         return _result(history[-1], "reused", f"released before as {history[-1].tag}", began, facts)
     if refusal := refuse(session.job, verdict):
         return StepResult("release", "ran", refusal, time.time() - began, facts={"released": False, **facts})
-    made, _ = record(session.job.repository, session.job.model, _evidence(session, train, evaluation, facts))
+    made = session.record(_evidence(session, train, evaluation, facts))
     register(session, made)
     return _result(made, "ran", f"released as {made.tag}", began, facts)
 

@@ -17,15 +17,27 @@ A message says where, what was found, what was expected, and which key or comman
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+# A name, token or password before the host of a URL; the name of ``ssh://git@…`` is everybody's.
+_CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)(?!git@)[^/\s'\"]*@", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """Hide the credentials in URLs: ``https://user:token@host`` becomes ``https://***@host``."""
+    return _CREDENTIALS.sub(r"\1***@", text)
+
 
 class ModelrailError(Exception):
-    """An error with a message for the user; the command line prints it without a traceback."""
+    """An error with a message for the user, without credentials; the command line prints it without a traceback."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(message))
 
 
 class InputError(ModelrailError):

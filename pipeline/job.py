@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, redact
 from pipeline.examples.line import line_example
 from pipeline.home import home
 from pipeline.repository import File, Repository, folder_of, matching, mirror, open_repository
@@ -22,6 +22,8 @@ from pipeline.spec.schema import Spec
 
 WORK_TREE = "work tree"
 BUILT_IN = "built-in"
+
+_FULL_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 @dataclass(frozen=True)
@@ -183,23 +185,24 @@ def last_day(key: str) -> date | None:
     match = re.search(r"(?<!\d)(\d{4})(?:[-_/]?(\d{2})(?:[-_/]?(\d{2}))?)?(?!\d)", key)
     if match is None:
         return None
-    year, month, day = (int(part) if part else None for part in match.groups())
+    year, month, day = (int(part or 0) for part in match.groups())
     try:
-        if year is None or month is None:
-            return date(year or 1, 12, 31)
-        return date(year, month, day or calendar.monthrange(year, month)[1])
-    except ValueError:
+        return date(year, month or 12, day or calendar.monthrange(year, month or 12)[1])
+    except (ValueError, calendar.IllegalMonthError):  # digits that are no date
         return None
 
 
 def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Repository, str]:
     address = spec.data.repository
     if address is None:
-        return own, str(own.root)
+        return own, "."
     if re.match(r"[a-z+]+://|[^/]+@[^/]+:", address):
-        return mirror(address, state), address
+        return mirror(address, state), redact(address)
     folder = Path(address).expanduser()
-    return open_repository(folder if folder.is_absolute() else own.root / folder), address
+    folder = own.root / folder  # an absolute one stays what it is
+    if not folder.is_dir():
+        raise InputError(f"{folder}: found no such folder; expected a Git repository (data.repository)")
+    return open_repository(folder), address
 
 
 def _files(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> tuple[str, dict[str, File], list[str]]:
@@ -212,8 +215,8 @@ def _files(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> t
         there = matching(data.files("HEAD", under), template) if data.has_commits() else {}
         if changed := {file.path for file in {*here.values()} ^ {*there.values()}}:
             return WORK_TREE, here, sorted(changed)
-    if request.data_commit and data.bare:
-        data.update(spec.data.branch)
+    if data.mirrored and not (named and _FULL_ID.fullmatch(named) and data.holds(named)):
+        data.update()
     commit = data.commit(named or "HEAD").id
     return commit, matching(data.files(commit, under), template), []
 

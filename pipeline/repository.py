@@ -68,10 +68,13 @@ class Repository:
     ----------
     root : Path
         The top of the work tree, or the folder of a bare repository.
+    mirrored : bool
+        Whether it is a clone that Modelrail made, to be updated from where it came.
     """
 
     root: Path
     bare: bool = False
+    mirrored: bool = False
 
     def commit(self, revision: str = "HEAD") -> Commit:
         """Resolve a branch, tag or (shortened) commit id.
@@ -95,6 +98,10 @@ class Repository:
         """Tell whether anything was ever committed."""
         return _run(["rev-parse", "--verify", "-q", "HEAD"], self.root).returncode == 0
 
+    def holds(self, commit: str) -> bool:
+        """Tell whether a commit, named by its full id, is here."""
+        return _run(["cat-file", "-e", f"{commit}^{{commit}}"], self.root).returncode == 0
+
     def files(self, commit: str, under: str = "") -> list[File]:
         """List the files of a commit below a folder, sorted by path."""
         place = ["--", under] if under else []
@@ -108,6 +115,8 @@ class Repository:
         place = ["--", under] if under else []
         listing = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", *place)
         paths = sorted({path for path in listing.split("\0") if path and (self.root / path).is_file()})
+        if broken := next((path for path in paths if "\n" in path), None):
+            raise InputError(f"{self.root}: found a line break in the file name {broken!r}; expected none: rename it")
         ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(paths)).split()
         sizes = ((self.root / path).stat().st_size for path in paths)
         return [File(*each) for each in zip(paths, ids, sizes, strict=True)]
@@ -177,9 +186,11 @@ class Repository:
             f"git push of {name} failed: {message}; nothing was released: check the rights to push tags to 'origin'"
         )
 
-    def update(self, branch: str | None) -> None:
-        """Fetch a mirror's branches from where it was cloned."""
-        self._git("fetch", "--quiet", "--prune", "origin", "+refs/heads/*:refs/heads/*", *([] if branch else ["HEAD"]))
+    def update(self) -> None:
+        """Fetch a mirror's branches and tags from where it was cloned."""
+        self._git(
+            "fetch", "--quiet", "--prune", "--force", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
+        )
 
     def path_of(self, file: Path) -> str:
         """Give a file's path as Git names it, relative to the root."""
@@ -244,7 +255,7 @@ def mirror(address: str, state: Path) -> Repository:
             raise TransientError(message) if transient else InputError(f"{message} (data.repository)")
         if not folder.exists():
             draft.rename(folder)
-    return Repository(folder, bare=True)
+    return Repository(folder, bare=True, mirrored=True)
 
 
 def matching(files: Iterable[File], template: str) -> dict[str, File]:

@@ -11,22 +11,19 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipeline.accounting import Cost, measure
+from pipeline.computing import compute
 from pipeline.errors import InputError, ModelrailError
-from pipeline.history import remember
 from pipeline.home import tracking_address
-from pipeline.job import WORK_TREE, Job, RunRequest, open_job
-from pipeline.planning import ORDER, PARTITIONED, Node, PlannedStep
+from pipeline.job import BUILT_IN, WORK_TREE, Job, RunRequest, open_job
+from pipeline.planning import ORDER, PlannedStep
 from pipeline.recipes import STEPS, digest_of
-from pipeline.session import Made, Session, StepResult
-from pipeline.store import Artifact, FolderStore
-from pipeline.tracking import DirectRecorder, PipedRecorder, Recorder, RunClosed, RunOpened, StepDone
+from pipeline.session import Session, StepResult
+from pipeline.store import FolderStore
+from pipeline.tracking import DirectRecorder, PipedRecorder, Recorder, RunClosed, RunOpened
 
 Outcome = Literal["released", "not released", "unchanged", "failed"]
 Opened = dict[str, Any]
@@ -68,8 +65,12 @@ def run_step(step: str, opened: Opened, partitions: Sequence[str] | None = None)
         JSON-able: a ``StepResult``, flat.
     """
     request = RunRequest.from_json(opened["request"])
-    commit = opened["data_commit"] if opened["data_commit"] != WORK_TREE else None
-    job = open_job(request if request.data_commit or not commit else replace(request, data_commit=commit))
+    pinned = (
+        request
+        if opened["data_commit"] in (WORK_TREE, BUILT_IN)
+        else replace(request, data_commit=opened["data_commit"])
+    )
+    job = open_job(pinned)
     _refuse_other_spec(job, opened)
     session = Session(job)
     if opened["mlflow_run"]:
@@ -151,118 +152,12 @@ def outcome_of(results: Sequence[StepResult]) -> Outcome:
 
 def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, threads: int) -> StepResult:
     if step in STEPS:
-        return _compute_step(step, session, partitions, threads)
+        return compute(step, session, partitions, threads)
     from pipeline.delivery import DELIVERY  # what it needs is not needed to plan
 
     if step not in DELIVERY:
         raise InputError(f"found the step '{step}'; expected one of {', '.join(ORDER)}")
     return DELIVERY[step](session)
-
-
-def _compute_step(step: str, session: Session, partitions: Sequence[str] | None, threads: int) -> StepResult:
-    nodes = [node for node in session.nodes()[step] if partitions is None or node.partition in partitions]
-    if waiting := next((node for node in nodes if node.recipe is None), None):
-        raise InputError(
-            f"{step}: the input of {waiting.partition or 'this step'} is not there; run the steps in order"
-        )
-    todo = [node for node in nodes if node.artifact is None or session.job.request.force]
-    if not todo:
-        return _reused(step, nodes)
-    with measure() as cost:
-        made = _make(session, todo, threads)
-    _remember(session, made)
-    rows = _total_rows(session, nodes)
-    run = _record(session, step, made, cost, rows)
-    say = made[0][1].say if len(made) == 1 else f"{len(made)} partitions, {rows:,} rows"
-    key = made[0][0].key if step not in PARTITIONED else None
-    return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run)
-
-
-def _make(session: Session, nodes: Sequence[Node], threads: int) -> list[tuple[Artifact, Made]]:
-    if len(nodes) == 1 or threads == 1:
-        return [_make_one(session, node) for node in nodes]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda node: _make_one(session, node), nodes))
-
-
-def _make_one(session: Session, node: Node) -> tuple[Artifact, Made]:
-    from pipeline.work import WORK  # imports pandas and the like: only once there is something to compute
-
-    assert node.recipe is not None  # noqa: S101 - the caller has refused nodes that wait
-    with session.store.draft() as folder:
-        with measure() as cost:
-            made = WORK[node.step](session, node, folder)
-        artifact = session.store.publish(node.recipe.key, folder, _manifest(session.job, node, made, cost))
-    session.keep(artifact)
-    return artifact, made
-
-
-def _remember(session: Session, made: Sequence[tuple[Artifact, Made]]) -> None:
-    manifests = [artifact.manifest for artifact, _ in made]
-    entries = {
-        f"{each['step']}/{each['partition'] or 'all'}": {"key": each["key"], "seconds": each["seconds"]}
-        for each in manifests
-    }
-    remember(session.job.state, session.job.model, entries)
-
-
-def _manifest(job: Job, node: Node, made: Made, cost: Cost) -> dict[str, Any]:
-    return {
-        "step": node.step,
-        "partition": node.partition,
-        "model": job.model,
-        "recipe": node.recipe.to_json() if node.recipe else None,
-        "commits": {"data": job.data_commit, "spec": job.spec_commit, "code": job.code},
-        "rows": made.rows,
-        "seconds": round(cost.seconds, 3),
-        "cpu_s": round(cost.cpu_s, 3),
-        "peak_bytes": cost.peak_bytes,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **made.manifest,
-    }
-
-
-def _record(
-    session: Session,
-    step: str,
-    made: Sequence[tuple[Artifact, Made]],
-    cost: Cost,
-    rows: int | None,
-) -> str | None:
-    """Tell MLflow of a step; a partitioned one is told as a whole."""
-    if session.recorder is None:
-        return None
-    artifacts = [artifact for artifact, _ in made]
-    size = sum(file["bytes"] for artifact in artifacts for file in artifact.manifest["files"].values())
-    one = made[0][1] if len(made) == 1 else Made("")
-    used = {"seconds": cost.seconds, "cpu_s": cost.cpu_s, "peak_memory_mb": cost.peak_bytes / 1e6, "bytes": float(size)}
-    files = {str(artifacts[0].file(name)): step for name in one.files}
-    event = StepDone(
-        name=step,
-        start_s=cost.start_s,
-        end_s=cost.end_s,
-        tags={"modelrail.step": step, "modelrail.key": artifacts[0].key, "modelrail.partitions": str(len(made))},
-        params=one.params,
-        metrics=used | ({} if rows is None else {"rows": float(rows)}) | dict(one.metrics),
-        curves=one.curves,
-        files=files,
-        headline=one.headline,
-        children=list(one.children),
-    )
-    return session.recorder.tell(event) or None
-
-
-def _reused(step: str, nodes: Sequence[Node]) -> StepResult:
-    rows = [node.artifact.manifest["rows"] for node in nodes if node.artifact]
-    total = sum(rows) if rows and all(each is not None for each in rows) else None
-    key = nodes[0].artifact.key if nodes and nodes[0].artifact and step not in PARTITIONED else None
-    return StepResult(step, "reused", "nothing changed", 0.0, total, 0, len(nodes), key)
-
-
-def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:
-    found = [session.find(node.recipe.key) for node in nodes if node.recipe]
-    rows = [artifact.manifest["rows"] for artifact in found if artifact]
-    return None if any(each is None for each in rows) else sum(rows)
 
 
 def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:

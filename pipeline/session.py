@@ -13,7 +13,7 @@ from pipeline.history import read_history
 from pipeline.home import store_address
 from pipeline.job import Job
 from pipeline.planning import Node, PlannedStep, columns_of, plan, resolve
-from pipeline.release import Release, releases
+from pipeline.release import Evidence, Release, record, releases
 from pipeline.spec.schema import ColumnType
 from pipeline.store import Artifact, Store, open_store
 from pipeline.tracking import Recorder
@@ -34,6 +34,7 @@ class Session:
     job: Job
     recorder: Recorder | None = None
     _chain: dict[str, list[Node]] | None = field(default=None, init=False, repr=False)
+    _released: list[Release] | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def store(self) -> Store:
@@ -84,7 +85,15 @@ class Session:
 
     def releases(self) -> list[Release]:
         """List the model's releases, oldest first."""
-        return releases(self.job.repository, self.job.model)
+        if self._released is None:
+            self._released = releases(self.job.repository, self.job.model)
+        return self._released
+
+    def record(self, evidence: Evidence) -> Release:
+        """Record a release; if the newest one is this very model, that one stands."""
+        release, _ = record(self.job.repository, self.job.model, evidence)
+        self._released = None
+        return release
 
     def nodes(self) -> dict[str, list[Node]]:
         """Follow the chain of steps as far as it is known now."""

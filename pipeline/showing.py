@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.planning import PARTITIONED, PlannedStep
@@ -38,7 +39,7 @@ _OUTCOMES: Mapping[str, str] = {
 def show_plan(job: Job, steps: Sequence[PlannedStep]) -> None:
     """Print one line for each group of partitions that have the same fate."""
     console.print(
-        f"[bold]{job.model}[/]: {len(job.partitions)} partitions at {job.data_commit[:12]}, {job.data_address}"
+        f"[bold]{job.model}[/]: {len(job.partitions)} partitions at {job.data_commit[:12]}, {escape(job.data_address)}"
     )
     table = Table(box=None, pad_edge=False)
     for name in ("", "step", "partitions", "why", "about"):
@@ -46,7 +47,7 @@ def show_plan(job: Job, steps: Sequence[PlannedStep]) -> None:
     for group in _group(steps):
         seconds = [each.estimate_s for each in group]
         about = "" if None in seconds or group[0].action == "reuse" else f"{sum(filter(None, seconds)):.1f} s"
-        table.add_row(MARKS[group[0].action], group[0].step, _span(group), group[0].reason, about)
+        table.add_row(MARKS[group[0].action], group[0].step, escape(_span(group)), escape(group[0].reason), about)
     console.print(table)
     todo = [each for each in steps if each.action != "reuse"]
     console.print(
@@ -78,7 +79,7 @@ def show_step(result: StepResult) -> None:
     parts = f"{result.ran} of {result.ran + result.reused}" if result.step in PARTITIONED else ""
     rows = f"{result.rows:,} rows" if result.rows is not None else ""
     figures = f"{parts:>9} {rows:>14} {result.seconds:7.2f} s"
-    console.print(f"{MARKS[result.action]} {result.step:<10}{figures}  [dim]{result.reason}[/]")
+    console.print(f"{MARKS[result.action]} {result.step:<10}{figures}  [dim]{escape(result.reason)}[/]")
 
 
 def show_outcome(outcome: str, results: Sequence[StepResult]) -> None:
@@ -97,10 +98,11 @@ def show_summary(outcome: str, facts: Mapping[str, Any], seconds: float) -> None
     for name, estimate in facts.get("metrics", {}).items():
         console.print(f"  {name:<12} {interval(estimate)}")
     for line in facts.get("verdict", ()):
-        console.print(f"  gate: {line}")
+        console.print(f"  gate: {escape(line)}")
     if "prediction" in facts:
-        console.print(f"  {facts['record']}\n  → [bold]{facts['prediction']}[/] (in truth: {facts['truth']})")
-        console.print(f"\n{facts['curl']}", style="cyan")
+        answer, truth = (escape(str(facts[name])) for name in ("prediction", "truth"))
+        console.print(f"  {escape(str(facts['record']))}\n  → [bold]{answer}[/] (in truth: {truth})")
+        console.print(f"\n{facts['curl']}", style="cyan", markup=False)
 
 
 def interval(estimate: Mapping[str, float | None]) -> str:

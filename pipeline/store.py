@@ -151,7 +151,10 @@ class FolderStore(Store):
 
     def _drafts(self) -> Path:
         drafts = self.root / "drafts"
-        drafts.mkdir(parents=True, exist_ok=True)
+        try:
+            drafts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _explain(error, self.root) from error
         return drafts
 
 

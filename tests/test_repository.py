@@ -40,7 +40,7 @@ def test_a_mirror_learns_of_new_commits(project: Path, commit: Commit, tmp_path:
     commit({"a.csv": "x\n1\n"})
     repository = mirror(project.as_uri(), tmp_path)
     newer = commit({"a.csv": "x\n2\n"})
-    repository.update("main")
+    repository.update()
     assert repository.commit("main").id == newer
 
 

@@ -10,6 +10,9 @@ from pipeline.frames import KINDS, Kind
 from pipeline.spec.expressions import Expression, ExpressionError, ResultKind, kind_of, parse
 from pipeline.spec.schema import ColumnType, Spec
 
+# A file with another delimiter, or with no first line of names, gives one column with a name as long as a line.
+_NAME_CHARS = 60
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -103,9 +106,11 @@ def features_of(spec: Spec, columns: Mapping[str, ColumnType]) -> tuple[str, ...
     known = columns_of(spec, columns)
     target = spec.model.target
     chosen = spec.features.select or _default(spec, known)
-    for name in [*chosen, *spec.features.drop, *([target] if target else [])]:
-        if name not in known.kinds:
-            raise InputError(f"features: {name!r} is not a column; expected one of {_some(known)} (features.select)")
+    named = {"model.target": [target] if target else [], "features.select": chosen, "features.drop": spec.features.drop}
+    for key, names in named.items():
+        for name in names:
+            if name not in known.kinds:
+                raise InputError(f"{key}: {name!r} is not a column; expected one of {_some(known)} ({key})")
     if target in chosen:
         raise InputError(f"features.select: {target!r} is the target; expected other columns (features.select)")
     if not chosen:
@@ -122,7 +127,7 @@ def _default(spec: Spec, known: Columns) -> list[str]:
 
 
 def _some(known: Columns) -> str:
-    names = list(known.kinds)
+    names = [name if len(name) <= _NAME_CHARS else f"{name[:_NAME_CHARS]}…" for name in known.kinds]
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 

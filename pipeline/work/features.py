@@ -67,9 +67,20 @@ def compile_features(session: Session) -> tuple[Transform, Target]:
 
     def compile_both() -> tuple[Transform, Target]:
         columns = session.columns()
-        return compile_transform(session.job.spec, columns), compile_target(session.job.spec, columns)
+        compiled = compile_transform(session.job.spec, columns)
+        _refuse_own_names(compiled)
+        return compiled, compile_target(session.job.spec, columns)
 
     return session.once("features", compile_both)
+
+
+def _refuse_own_names(compiled: Transform) -> None:
+    named = {*compiled.numbers, *compiled.texts, *(each.name for each in compiled.features)}
+    if taken := sorted(named & {SIDE, POSITION, IDENTITY, PARTITION, TARGET}):
+        raise InputError(
+            f"features: found the column {taken[0]!r}, a name that Modelrail keeps for itself; expected another, or"
+            " not to use it (features.drop)"
+        )
 
 
 def normalize_features(session: Session, node: Node, folder: Path) -> Made:
@@ -122,7 +133,8 @@ def clean_rows(session: Session, partition: str | None) -> pd.DataFrame:
         raise InputError(f"partition {partition}: found no clean rows; expected the step 'clean' to have run")
     rows = read_frame(node.artifact.file("rows.parquet"))
     # A column without any value here, and without a declared type, was read as a number.
-    columns = {name: kind for name, type_ in session.columns().items() if (kind := KINDS[type_]) != "number"}
+    types = session.once("columns", session.columns)
+    columns = {name: kind for name, type_ in types.items() if (kind := KINDS[type_]) != "number"}
     wrong = {name: DTYPES[kind] for name, kind in columns.items() if name in rows and rows[name].dtype.kind == "f"}
     return rows.astype(wrong)
 

@@ -223,7 +223,7 @@ BAD = [
     ({"transform": {"dep": "bins"}}, "transform.dep: neither edges nor count"),
     ({"transform": {"dep": "cyclic"}}, "transform.dep: the length of a turn is not known"),
     ({"transform": {"at": {"kind": "cyclic", "parts": ["year"]}}}, "transform.at: a year does not turn"),
-    ({"features": {"select": ["nope"]}}, "features: 'nope' is not a column"),
+    ({"features": {"select": ["nope"]}}, "features.select: 'nope' is not a column"),
     ({"features": {"select": ["late"]}}, "features.select: 'late' is the target"),
     ({"features": {"interactions": [["dep", "carrier"]]}}, "features.interactions: 'carrier' is not one"),
     ({"data": {"derive": {"late": "delay >"}}}, "data.derive.late: character 8"),

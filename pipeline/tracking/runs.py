@@ -1,24 +1,18 @@
-"""MLflow: one run tree a run, a child a step, and the registry. The only module that imports MLflow.
-
-What happened is told by events (plain JSON), so that the same code records in this process (a task of
-Airflow, where MLflow is already imported) or in a second one (``modelrail run``, where importing MLflow and
-waiting for its database would cost as much as training does).
-"""
+"""Events, as calls of MLflow."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelrailError, TransientError
+from pipeline.tracking.events import Event, Released, RunClosed, RunOpened, StepDone
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,187 +21,8 @@ _TRANSIENT = ("database is locked", "Connection", "timed out", "Max retries", "5
 _MAX_PARAM_CHARS = 5_000
 
 
-@dataclass(frozen=True)
-class RunOpened:
-    """A run begins.
-
-    Attributes
-    ----------
-    dataset : dict
-        ``name``, ``digest`` (the data commit) and ``source`` of the rows.
-    """
-
-    model: str
-    name: str
-    tags: Mapping[str, str]
-    dataset: Mapping[str, str]
-    run: str | None = None
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """A step ended; it becomes a child run.
-
-    Attributes
-    ----------
-    start_s, end_s : float
-        Seconds since 1970-01-01 UTC.
-    curves : dict
-        Metric → (step, value) pairs, such as the loss by epoch.
-    files : dict
-        Path on this machine → folder in the run's artifacts.
-    headline : dict
-        Metrics that belong to the whole run as well.
-    children : list
-        Trials of a search: name, params and metrics of each.
-    """
-
-    name: str
-    start_s: float
-    end_s: float
-    tags: Mapping[str, str] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    headline: Mapping[str, float] = field(default_factory=dict)
-    children: list[Mapping[str, Any]] = field(default_factory=list)
-    run: str | None = None
-
-
-@dataclass(frozen=True)
-class Released:
-    """A model was released; it becomes a registered version with the alias ``champion``.
-
-    Attributes
-    ----------
-    bundle : str
-        Folder with ``model.onnx`` (or the native model), ``signature.json`` and ``release.json``.
-    marker : str
-        File to make once it is registered.
-    """
-
-    model: str
-    version: str
-    bundle: str
-    marker: str
-    tags: Mapping[str, str]
-    run: str | None = None
-
-
-@dataclass(frozen=True)
-class RunClosed:
-    """A run ended: ``FINISHED``, ``FAILED`` or ``KILLED``."""
-
-    status: str
-    tags: Mapping[str, str]
-    run: str | None = None
-
-
-Event = RunOpened | StepDone | Released | RunClosed
-_EVENTS: Mapping[str, type[Event]] = {each.__name__: each for each in (RunOpened, StepDone, Released, RunClosed)}
-
-
-class Recorder(Protocol):
-    """What events are told to."""
-
-    def tell(self, event: Event) -> str:
-        """Record an event; give the id of the MLflow run it belongs to (empty if it is not known yet)."""
-
-    def run_id(self) -> str | None:
-        """Give the id of the run that is open.
-
-        Raises
-        ------
-        ModelrailError
-            If something could not be recorded.
-        """
-
-    def finish(self) -> None:
-        """Wait until everything told is recorded.
-
-        Raises
-        ------
-        ModelrailError
-            If something could not be recorded.
-        """
-
-
-class DirectRecorder:
-    """Records in this process."""
-
-    def __init__(self, tracking: str, artifacts: Path, run: str | None = None) -> None:
-        self._tracker = _Tracker(tracking, artifacts, run)
-
-    def tell(self, event: Event) -> str:  # noqa: D102
-        return self._tracker.record(event)
-
-    def run_id(self) -> str | None:  # noqa: D102
-        return self._tracker.run
-
-    def finish(self) -> None:  # noqa: D102
-        return
-
-
-class PipedRecorder:
-    """Records in a second process, while this one goes on.
-
-    If this process is killed, the other one sees the pipe end and marks the run as killed.
-    """
-
-    def __init__(self, tracking: str, artifacts: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.tracking", tracking, str(artifacts)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the run; it closes the record in order
-        )
-        self._unanswered = 0
-        self._run: str | None = None
-        self._failure: tuple[str, bool] | None = None
-
-    def tell(self, event: Event) -> str:  # noqa: D102
-        pipe = self._process.stdin
-        line = json.dumps({"event": type(event).__name__, **asdict(event)})
-        with suppress(BrokenPipeError):  # finish() says why the other process is gone
-            if pipe is not None:
-                pipe.write(line.encode() + b"\n")
-                pipe.flush()
-        self._unanswered += 1
-        return ""
-
-    def run_id(self) -> str | None:  # noqa: D102
-        self._hear()
-        self._raise()
-        return self._run
-
-    def finish(self) -> None:  # noqa: D102
-        self._hear()
-        if self._process.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._raise()
-
-    def _raise(self) -> None:
-        if self._failure is not None:
-            text, transient = self._failure
-            raise (TransientError if transient else ModelrailError)(text)
-
-    def _hear(self) -> None:
-        while self._unanswered:
-            self._unanswered -= 1
-            line = self._process.stdout.readline() if self._process.stdout else b""
-            reply = json.loads(line) if line else {"error": "tracking: the recording process ended early"}
-            self._run = reply.get("run") or self._run
-            if "error" in reply and self._failure is None:
-                self._failure = (reply["error"], bool(reply.get("transient")))
-
-
-class _Tracker:
-    """Events, as calls of MLflow."""
+class Tracker:
+    """Turns each event into calls of MLflow."""
 
     def __init__(self, tracking: str, artifacts: Path, run: str | None) -> None:
         self.run = run
@@ -216,6 +31,7 @@ class _Tracker:
         self._open_client: MlflowClient | None = None
 
     def record(self, event: Event) -> str:
+        """Record an event; give the id of the run that it went to."""
         handlers: Mapping[type, Any] = {
             RunOpened: self._open,
             StepDone: self._step,
@@ -372,28 +188,3 @@ def _explain(error: Exception, tracking: str) -> ModelrailError:
         f"tracking: MLflow at {tracking} failed ({text}); mend it or set MLFLOW_TRACKING_URI, and run again:"
         " what is done is kept"
     )
-
-
-def _serve() -> None:
-    """Record the events that come in by standard input, one a line, and answer each by a line."""
-    tracker = _Tracker(sys.argv[1], Path(sys.argv[2]), None)
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what MLflow prints must not be taken for an answer
-    closed = False
-    for line in sys.stdin:
-        facts = json.loads(line)
-        event = _EVENTS[facts.pop("event")](**facts)
-        closed = isinstance(event, RunClosed)
-        try:
-            tracker.record(event)
-            reply: dict[str, Any] = {"run": tracker.run}
-        except ModelrailError as error:
-            reply = {"error": str(error), "transient": isinstance(error, TransientError)}
-        with suppress(BrokenPipeError):
-            answers.write(json.dumps(reply) + "\n")
-    if tracker.run is not None and not closed:
-        tracker.record(RunClosed("KILLED", {"modelrail.outcome": "killed"}))
-
-
-if __name__ == "__main__":
-    _serve()

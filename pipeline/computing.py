@@ -1,0 +1,132 @@
+"""Computing one step: what its key does not find in the store is made, measured, published and told to MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.accounting import Cost, measure
+from pipeline.errors import InputError
+from pipeline.history import remember
+from pipeline.job import Job
+from pipeline.planning import PARTITIONED, Node
+from pipeline.session import Made, Session, StepResult
+from pipeline.store import Artifact
+from pipeline.tracking import StepDone
+
+
+def compute(step: str, session: Session, partitions: Sequence[str] | None, threads: int) -> StepResult:
+    """Compute a step where the store does not have it.
+
+    Parameters
+    ----------
+    partitions : sequence of str or None
+        For a partitioned step, only these.
+    threads : int
+        Partitions worked on at once.
+    """
+    nodes = [node for node in session.nodes()[step] if partitions is None or node.partition in partitions]
+    if waiting := next((node for node in nodes if node.recipe is None), None):
+        raise InputError(
+            f"{step}: the input of {waiting.partition or 'this step'} is not there; run the steps in order"
+        )
+    todo = [node for node in nodes if node.artifact is None or session.job.request.force]
+    if not todo:
+        return _reused(step, nodes)
+    with measure() as cost:
+        made = _make(session, todo, threads)
+    _remember(session, made)
+    rows = _total_rows(session, nodes)
+    run = _record(session, step, made, cost, rows)
+    say = made[0][1].say if len(made) == 1 else f"{len(made)} partitions, {rows:,} rows"
+    key = made[0][0].key if step not in PARTITIONED else None
+    return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run)
+
+
+def _make(session: Session, nodes: Sequence[Node], threads: int) -> list[tuple[Artifact, Made]]:
+    if len(nodes) == 1 or threads == 1:
+        return [_make_one(session, node) for node in nodes]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda node: _make_one(session, node), nodes))
+
+
+def _make_one(session: Session, node: Node) -> tuple[Artifact, Made]:
+    from pipeline.work import WORK  # imports pandas and the like: only once there is something to compute
+
+    assert node.recipe is not None  # noqa: S101 - the caller has refused nodes that wait
+    with session.store.draft() as folder:
+        with measure() as cost:
+            made = WORK[node.step](session, node, folder)
+        artifact = session.store.publish(node.recipe.key, folder, _manifest(session.job, node, made, cost))
+    session.keep(artifact)
+    return artifact, made
+
+
+def _remember(session: Session, made: Sequence[tuple[Artifact, Made]]) -> None:
+    manifests = [artifact.manifest for artifact, _ in made]
+    entries = {
+        f"{each['step']}/{each['partition'] or 'all'}": {"key": each["key"], "seconds": each["seconds"]}
+        for each in manifests
+    }
+    remember(session.job.state, session.job.model, entries)
+
+
+def _manifest(job: Job, node: Node, made: Made, cost: Cost) -> dict[str, Any]:
+    return {
+        "step": node.step,
+        "partition": node.partition,
+        "model": job.model,
+        "recipe": node.recipe.to_json() if node.recipe else None,
+        "commits": {"data": job.data_commit, "spec": job.spec_commit, "code": job.code},
+        "rows": made.rows,
+        "seconds": round(cost.seconds, 3),
+        "cpu_s": round(cost.cpu_s, 3),
+        "peak_bytes": cost.peak_bytes,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made.manifest,
+    }
+
+
+def _record(
+    session: Session,
+    step: str,
+    made: Sequence[tuple[Artifact, Made]],
+    cost: Cost,
+    rows: int | None,
+) -> str | None:
+    """Tell MLflow of a step; a partitioned one is told as a whole."""
+    if session.recorder is None:
+        return None
+    artifacts = [artifact for artifact, _ in made]
+    size = sum(file["bytes"] for artifact in artifacts for file in artifact.manifest["files"].values())
+    one = made[0][1] if len(made) == 1 else Made("")
+    used = {"seconds": cost.seconds, "cpu_s": cost.cpu_s, "peak_memory_mb": cost.peak_bytes / 1e6, "bytes": float(size)}
+    files = {str(artifacts[0].file(name)): step for name in one.files}
+    event = StepDone(
+        name=step,
+        start_s=cost.start_s,
+        end_s=cost.end_s,
+        tags={"modelrail.step": step, "modelrail.key": artifacts[0].key, "modelrail.partitions": str(len(made))},
+        params=one.params,
+        metrics=used | ({} if rows is None else {"rows": float(rows)}) | dict(one.metrics),
+        curves=one.curves,
+        files=files,
+        headline=one.headline,
+        children=list(one.children),
+    )
+    return session.recorder.tell(event) or None
+
+
+def _reused(step: str, nodes: Sequence[Node]) -> StepResult:
+    rows = [node.artifact.manifest["rows"] for node in nodes if node.artifact]
+    total = sum(rows) if rows and all(each is not None for each in rows) else None
+    key = nodes[0].artifact.key if nodes and nodes[0].artifact and step not in PARTITIONED else None
+    return StepResult(step, "reused", "nothing changed", 0.0, total, 0, len(nodes), key)
+
+
+def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:
+    found = [session.find(node.recipe.key) for node in nodes if node.recipe]
+    rows = [artifact.manifest["rows"] for artifact in found if artifact]
+    return None if any(each is None for each in rows) else sum(rows)

@@ -1,0 +1,39 @@
+"""The second process of a run: what it is told by standard input, it records."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ModelrailError, TransientError
+from pipeline.tracking.events import EVENTS, RunClosed
+from pipeline.tracking.runs import Tracker
+
+
+def _serve() -> None:
+    """Record the events that come in by standard input, one a line, and answer each by a line."""
+    tracker = Tracker(sys.argv[1], Path(sys.argv[2]), None)
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what MLflow prints must not be taken for an answer
+    closed = False
+    for line in sys.stdin:
+        facts = json.loads(line)
+        event = EVENTS[facts.pop("event")](**facts)
+        closed = isinstance(event, RunClosed)
+        try:
+            tracker.record(event)
+            reply: dict[str, Any] = {"run": tracker.run}
+        except ModelrailError as error:
+            reply = {"error": str(error), "transient": isinstance(error, TransientError)}
+        with suppress(BrokenPipeError):
+            answers.write(json.dumps(reply) + "\n")
+    if tracker.run is not None and not closed:
+        tracker.record(RunClosed("KILLED", {"modelrail.outcome": "killed"}))
+
+
+if __name__ == "__main__":
+    _serve()

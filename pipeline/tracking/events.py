@@ -1,0 +1,88 @@
+"""What MLflow is told of: plain values, so that they can be told to another process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunOpened:
+    """A run begins.
+
+    Attributes
+    ----------
+    dataset : dict
+        ``name``, ``digest`` (the data commit) and ``source`` of the rows.
+    """
+
+    model: str
+    name: str
+    tags: Mapping[str, str]
+    dataset: Mapping[str, str]
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A step ended; it becomes a child run.
+
+    Attributes
+    ----------
+    start_s, end_s : float
+        Seconds since 1970-01-01 UTC.
+    curves : dict
+        Metric → (step, value) pairs, such as the loss by epoch.
+    files : dict
+        Path on this machine → folder in the run's artifacts.
+    headline : dict
+        Metrics that belong to the whole run as well.
+    children : list
+        Trials of a search: name, params and metrics of each.
+    """
+
+    name: str
+    start_s: float
+    end_s: float
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    headline: Mapping[str, float] = field(default_factory=dict)
+    children: list[Mapping[str, Any]] = field(default_factory=list)
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class Released:
+    """A model was released; it becomes a registered version with the alias ``champion``.
+
+    Attributes
+    ----------
+    bundle : str
+        Folder with ``model.onnx`` (or the native model), ``signature.json`` and ``release.json``.
+    marker : str
+        File to make once it is registered.
+    """
+
+    model: str
+    version: str
+    bundle: str
+    marker: str
+    tags: Mapping[str, str]
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class RunClosed:
+    """A run ended: ``FINISHED``, ``FAILED`` or ``KILLED``."""
+
+    status: str
+    tags: Mapping[str, str]
+    run: str | None = None
+
+
+Event = RunOpened | StepDone | Released | RunClosed
+EVENTS: Mapping[str, type[Event]] = {each.__name__: each for each in (RunOpened, StepDone, Released, RunClosed)}

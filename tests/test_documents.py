@@ -1,0 +1,208 @@
+"""What the documents say is so: commands run and give what is promised, links lead somewhere, lists are complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.spec.loading import load_spec
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIAL, COMMANDS, ARCHITECTURE = (ROOT / "docs" / name for name in ("your-own-data.md", "commands.md", "architecture.md"))
+
+# Commands of the documents that this module does not run, and what does.
+RUN_ELSEWHERE = {
+    "make run": "tests/standalone (up --run), tests/test_examples.py",
+    "make run EXIT=1": "tests/standalone (up --run), tests/test_examples.py",
+    "make setup": "sets up what these tests run in",
+    "make test": "runs these tests",
+    'export PATH="$PWD/.venv/bin:$PATH"': "the environment of the tests",
+    "modelrail up models/diabetes.yaml --run": "tests/standalone",
+    "modelrail up --detach": "tests/standalone",
+    "modelrail serve diabetes@v1.0.0 --port 8090": "tests/serving",
+    "modelrail example flights ../flights": "tests/test_examples.py",
+    "modelrail doctor": "tests/test_doctor.py",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document, with the line on which it begins."""
+
+    kind: str
+    text: str
+    line: int
+
+
+def read_blocks(document: Path) -> Iterator[Block]:
+    text = document.read_text("utf-8")
+    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield Block(match[1], match[2], text[: match.start()].count("\n") + 1)
+
+
+def own_environment(folder: Path) -> dict[str, str]:
+    """Give an environment with nothing of the user's settings: ``modelrail`` on the path, an identity for Git."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODELRAIL_", "MLFLOW_", "GIT_"))}
+    person = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER")
+              for key, value in (("NAME", "Test"), ("EMAIL", "test@example.org"))}  # fmt: skip
+    return kept | person | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "COLUMNS": "200",
+        "HOME": str(folder),
+    }  # fmt: skip
+
+
+def without_elsewhere(block: Block) -> str:
+    return "".join(line for line in block.text.splitlines(keepends=True) if line.strip() not in RUN_ELSEWHERE)
+
+
+def run_shell(script: str, folder: Path, place: str) -> tuple[str, Path]:
+    """Run a block, and give what it printed and the folder that it ended in."""
+    result = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", f"{script}\npwd > {folder.parent}/pwd"],
+        cwd=folder,
+        env=own_environment(folder.parent),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    said = result.stdout + result.stderr
+    assert result.returncode == 0, f"{place}: exit code {result.returncode}:\n{script}\n{said}"
+    return said, Path((folder.parent / "pwd").read_text().strip())
+
+
+def simplify(text: str) -> str:
+    """Take out what differs from machine to machine: decimals, ports, widths."""
+    text = re.sub(r"(127\.0\.0\.1):\d+", r"\1:#", text)
+    return re.sub(r" +", " ", re.sub(r"\d+\.\d+(?![.\d])", "#.#", text)).strip()
+
+
+def find_missing(promised: str, said: str) -> str | None:
+    """Give the first promised line that is not in the output, in its order."""
+    lines = iter([simplify(line) for line in said.splitlines()])
+    for promise in map(simplify, promised.splitlines()):
+        if not any(promise in line for line in lines):
+            return promise
+    return None
+
+
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+    """Walk through ``your-own-data.md``; give the folder it ends in and every promise that was not kept."""
+    folder = tmp_path_factory.mktemp("tutorial") / "start"
+    folder.mkdir()
+    broken, said = [], ""
+    try:
+        for block in read_blocks(TUTORIAL):
+            place = f"{TUTORIAL.name}:{block.line}"
+            if block.kind == "sh":
+                said, folder = run_shell(without_elsewhere(block), folder, place)
+            elif missing := find_missing(block.text, said):
+                broken.append(f"{place}: found no line with '{missing}' in:\n{said}")
+        yield folder, broken
+    finally:
+        subprocess.run(["modelrail", "down"], cwd=folder, env=own_environment(folder.parent), check=False)
+
+
+def test_the_tutorial_gives_what_it_promises(tutorial: tuple[Path, list[str]]) -> None:
+    _, broken = tutorial
+    assert not broken, "\n".join(broken)
+
+
+def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]]) -> None:
+    folder, _ = tutorial
+    for block in read_blocks(COMMANDS):
+        if block.kind == "sh" and (script := without_elsewhere(block)):
+            run_shell(script, folder, f"{COMMANDS.name}:{block.line}")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_shell_block_elsewhere_holds_only_commands_that_a_test_runs(document: Path) -> None:
+    if document in {TUTORIAL, COMMANDS}:
+        return
+    for block in read_blocks(document):
+        rest = without_elsewhere(block).strip() if block.kind == "sh" else ""
+        assert not rest, f"{document.name}:{block.line}: no test runs this: {rest}"
+
+
+def test_the_table_of_commands_run_elsewhere_has_no_leftovers() -> None:
+    shown = {line.strip() for path in DOCUMENTS for block in read_blocks(path) for line in block.text.splitlines()}
+    assert set(RUN_ELSEWHERE) <= shown
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_images_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        found = document.parent / path if path else document
+        assert found.exists(), f"{document.name}: {target} leads nowhere"
+        assert not anchor or anchor in find_anchors(found), f"{document.name}: {target} has no such heading"
+
+
+def find_anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_pictures_are_small() -> None:
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.stat().st_size <= 150_000, f"{picture.name} is larger than 150 kB"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_specs_in_documents_are_valid(document: Path, project: Path) -> None:
+    for block in read_blocks(document):
+        if block.kind == "yaml" and re.search(r"^model:", block.text, re.MULTILINE):
+            spec = project / "models" / "shown.yaml"
+            spec.parent.mkdir(exist_ok=True)
+            spec.write_text(block.text, "utf-8")
+            load_spec(spec)  # raises with every problem
+
+
+def test_the_reference_has_every_command_and_option_and_no_other() -> None:
+    from typer.main import get_command
+
+    from pipeline.cli import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    text = COMMANDS.read_text("utf-8")
+    assert set(re.findall(r"^## modelrail (\S+)$", text, re.MULTILINE)) == set(commands)
+    options = {name for command in commands.values() for option in command.params for name in option.opts}
+    unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - options - {"--help"}
+    assert not unknown, f"commands.md: found {', '.join(sorted(unknown))}; no command has it"
+
+
+def test_the_architecture_lists_every_module_and_no_other() -> None:
+    listed = set(re.findall(r"^\| `([\w/]+(?:\.py|/))`", ARCHITECTURE.read_text("utf-8"), re.MULTILINE))
+    there = {path.name for path in (ROOT / "pipeline").glob("*.py") if not path.name.startswith("__")}
+    there |= {f"{path.parent.name}/" for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert listed == there
+
+
+def test_the_architecture_names_every_import_contract() -> None:
+    names = re.findall(r'^name = "([^"]+)"\ntype', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    text = " ".join(ARCHITECTURE.read_text("utf-8").split())
+    assert names
+    for name in names:
+        assert name in text, f"architecture.md: does not name the import contract '{name}'"
+
+
+def test_documents_name_no_machine_and_no_package_host() -> None:
+    for document in DOCUMENTS:
+        found = re.search(r"/(?:work|tmp|home|root)/|pypi\.org|files\.pythonhosted", document.read_text("utf-8"))
+        assert found is None, f"{document.name}: found {found[0]!r}" if found else ""
