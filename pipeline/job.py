@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -173,7 +173,7 @@ def up_to(partitions: Mapping[str, File], as_of: str | None) -> dict[str, File]:
     if as_of is None:
         return dict(partitions)
     try:
-        limit = date.fromisoformat(as_of[:10])
+        limit = datetime.fromisoformat(as_of).date()
     except ValueError as error:
         raise InputError(f"as-of: found '{as_of}'; expected a date such as 2013-12-31") from error
     ends = {key: last_day(key) for key in partitions}
@@ -182,7 +182,7 @@ def up_to(partitions: Mapping[str, File], as_of: str | None) -> dict[str, File]:
 
 def last_day(key: str) -> date | None:
     """Give the last day of the year, month or day that a partition's key names; None if it names none."""
-    match = re.search(r"(?<!\d)(\d{4})(?:[-_/]?(\d{2})(?:[-_/]?(\d{2}))?)?(?!\d)", key)
+    match = re.search(r"(?<!\d)((?:19|20|21)\d\d)(?:[-_/]?(\d{2})(?:[-_/]?(\d{2}))?)?(?!\d)", key)
     if match is None:
         return None
     year, month, day = (int(part or 0) for part in match.groups())

@@ -250,9 +250,15 @@ def _opening(job: Job) -> RunOpened:
         "trigger": request.trigger,
         "partitions": str(len(job.partitions)),
     }
-    tags = {f"modelrail.{name}": value for name, value in facts.items() if value}
-    if job.spec.model.description:
-        tags["mlflow.note.content"] = job.spec.model.description
+    shown = {
+        "user": job.repository.who(),
+        "source.name": job.spec_path,
+        "source.git.commit": job.spec_commit,
+        "note.content": job.spec.model.description,
+    }
+    named = {f"modelrail.{name}": value for name, value in facts.items()}
+    named |= {f"mlflow.{name}": value for name, value in shown.items()}
+    tags = {name: value for name, value in named.items() if value}
     dataset = {"name": job.spec.data.files or "line", "digest": job.data_commit, "source": job.data_address}
     return RunOpened(job.model, f"{job.model} {job.data_commit[:10]}", tags, dataset)
 

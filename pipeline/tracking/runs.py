@@ -65,7 +65,8 @@ class Tracker:
         local = self._tracking.startswith("sqlite:")
         location = self._artifacts.resolve().as_uri() if local else None
         try:
-            return str(self._client.create_experiment(name, artifact_location=location))
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the page for prompts
+            return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
         except MlflowException:  # another run created it at the same time
             found = self._client.get_experiment_by_name(name)
             if found is None:

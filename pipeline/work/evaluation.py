@@ -97,7 +97,8 @@ def _test_rows(session: Session) -> pd.DataFrame:
     ]
     frame = pd.concat(parts, ignore_index=True)
     derived = {name: derive(session, frame, name) for name in session.job.spec.evaluate.slices if name not in frame}
-    return frame.assign(**derived, **{TARGET: tested[TARGET].to_numpy()})
+    beside = pd.DataFrame({**derived, TARGET: tested[TARGET].to_numpy()}, index=frame.index)
+    return pd.concat([frame, beside], axis=1)
 
 
 def _evaluate_champion(session: Session, trained: Artifact, tested: pd.DataFrame) -> Champion | None:
