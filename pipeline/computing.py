@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pipeline.accounting import Cost, measure
@@ -15,6 +16,8 @@ from pipeline.planning import PARTITIONED, Node
 from pipeline.session import Made, Session, StepResult
 from pipeline.store import Artifact
 from pipeline.tracking import StepDone
+
+Work = Callable[[Session, Node, Path], Made]
 
 
 def compute(step: str, session: Session, partitions: Sequence[str] | None, threads: int) -> StepResult:
@@ -35,8 +38,10 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     todo = [node for node in nodes if node.artifact is None or session.job.request.force]
     if not todo:
         return _reused(step, nodes)
+    from pipeline.work import WORK  # imports pandas and the like: only where something is computed
+
     with measure() as cost:
-        made = _make(session, todo, threads)
+        made = _make(WORK[step], session, todo, threads)
     _remember(session, made)
     rows = _total_rows(session, nodes)
     run = _record(session, step, made, cost, rows)
@@ -45,20 +50,18 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run)
 
 
-def _make(session: Session, nodes: Sequence[Node], threads: int) -> list[tuple[Artifact, Made]]:
+def _make(work: Work, session: Session, nodes: Sequence[Node], threads: int) -> list[tuple[Artifact, Made]]:
     if len(nodes) == 1 or threads == 1:
-        return [_make_one(session, node) for node in nodes]
+        return [_make_one(work, session, node) for node in nodes]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda node: _make_one(session, node), nodes))
+        return list(pool.map(lambda node: _make_one(work, session, node), nodes))
 
 
-def _make_one(session: Session, node: Node) -> tuple[Artifact, Made]:
-    from pipeline.work import WORK  # imports pandas and the like: only once there is something to compute
-
+def _make_one(work: Work, session: Session, node: Node) -> tuple[Artifact, Made]:
     assert node.recipe is not None  # noqa: S101 - the caller has refused nodes that wait
     with session.store.draft() as folder:
         with measure() as cost:
-            made = WORK[node.step](session, node, folder)
+            made = work(session, node, folder)
         artifact = session.store.publish(node.recipe.key, folder, _manifest(session.job, node, made, cost))
     session.keep(artifact)
     return artifact, made
