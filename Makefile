@@ -23,7 +23,7 @@ run: .venv/run.done
 setup: .venv/run.done
 
 test: .venv/test.done check
-	.venv/bin/python -m pytest -n auto --dist worksteal
+	.venv/bin/python -m pytest -n auto --dist loadfile
 
 check: .venv/test.done
 	.venv/bin/ruff check .

@@ -159,12 +159,12 @@ def predict(
     deployment = live(model, home())
     if deployment is None:
         raise InputError(f"found no live deployment of '{model}'; expected one: 'modelrail run' makes it live")
-    records = _parse_json(record) if record else _example(Path(deployment.bundle))
+    records = _parse_records(record) if record else _example(Path(deployment.bundle))
     answer = ask(deployment.address, records, probabilities=probabilities)
     if as_json:
         _print_json(vars(answer))
     else:
-        typer.echo(f"{answer.model} {answer.version}: {', '.join(map(str, answer.outputs))}")
+        typer.echo(f"{answer.model} v{answer.version.removeprefix('v')}: {', '.join(map(str, answer.outputs))}")
 
 
 @app.command(epilog="Example: modelrail releases flight-delay")
@@ -313,11 +313,14 @@ def _example(bundle: Path) -> Any:
     return json.loads((bundle / "signature.json").read_bytes())["example"]
 
 
-def _parse_json(text: str) -> Any:
+def _parse_records(text: str) -> Any:
     try:
-        return json.loads(text)
+        records = json.loads(text)
     except ValueError as error:
         raise InputError(f'--record: found no JSON ({error}); expected a record such as {{"x": 0.5}}') from error
+    if not isinstance(records, dict | list):
+        raise InputError(f'--record: found {text}; expected a record such as {{"x": 0.5}}, or a list of them')
+    return records
 
 
 def _print_json(value: Any) -> None:

@@ -138,6 +138,8 @@ def open_job(request: RunRequest) -> Job:
     if checkout == repository.root:
         uncommitted += repository.changes(["pipeline"])
     if spec.data.files is None:
+        if request.data_commit not in (None, "", BUILT_IN):
+            raise InputError(f"data commit: found '{request.data_commit}'; expected none: the built-in data have none")
         data, address, commit, files = None, BUILT_IN, BUILT_IN, _line_partition()
     else:
         data, address = _data_repository(spec, repository, state)

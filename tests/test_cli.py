@@ -38,7 +38,9 @@ def modelrail(arguments: Sequence[str], folder: Path, **settings: str) -> Done:
     """Run the command line in a folder, as a program of its own."""
     command = [sys.executable, "-m", "pipeline", *arguments]
     environment = os.environ | {"COLUMNS": "200", **settings}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def told(done: Done) -> Any:
@@ -151,9 +153,9 @@ def test_wrong_input_is_told_by_code_2_and_a_sentence(tmp_path: Path, command: s
 
 WRONG: list[tuple[list[str], int, str]] = [
     (["step", "trane", "line"], 2, "found the step 'trane'; expected one of clean,"),
-    (["plan", "line", "--data-commit", "nope"], 2, "found"),
+    (["plan", "line", "--data-commit", "nope"], 2, "data commit: found 'nope'; expected none"),
     (["plan", "line", "--as-of", "tomorrow"], 2, "as-of: found 'tomorrow'; expected a date"),
-    (["run", "line", "--environment", "nope"], 2, "environments/nope.yaml"),
+    (["run", "line", "--environment", "nope"], 2, "environment: found 'nope'; expected a file environments/NAME.yaml"),
     (["serve", "LinearRegression@v9.9.9"], 2, "found no release LinearRegression@v9.9.9; expected one of v1.0.0"),
     (["serve", "LinearRegression@newest"], 2, "found the version 'newest'; expected one such as v1.2.3"),
     (["serve", "nope"], 2, "found no release of 'nope'"),
@@ -221,8 +223,8 @@ def test_values_that_look_like_markup_are_shown_as_they_are(tmp_path: Path) -> N
     rows = "\n".join(f"{number},[/bold],{2 * number}" for number in range(60))
     (project / "data").mkdir()
     (project / "data/[red].csv").write_text(f"x,c,y\n{rows}\n")
-    spec = "model: {name: m, trainer: least_squares, target: y}\ndata: {files: 'data/{part}.csv'}\nevaluate: {bootstrap: 0}\n"
-    (project / "models/m.yaml").write_text(spec + "deploy: {port: 0}\n")
+    model, data = "{name: m, trainer: least_squares, target: y}", "{files: 'data/{part}.csv'}"
+    (project / "models/m.yaml").write_text(f"model: {model}\ndata: {data}\ndeploy: {{port: 0}}\n")
     for command in (["add", "-A"], ["commit", "-q", "-m", "markup"]):
         git = ["git", "-C", str(project), "-c", "user.name=Test", "-c", "user.email=test@example.org"]
         subprocess.run([*git, *command], check=True)

@@ -16,14 +16,14 @@ from pipeline.spec.loading import load_spec
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-TUTORIAL, COMMANDS, ARCHITECTURE = (ROOT / "docs" / name for name in ("your-own-data.md", "commands.md", "architecture.md"))
+TUTORIAL = ROOT / "docs" / "your-own-data.md"
+COMMANDS = ROOT / "docs" / "commands.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 # Commands of the documents that this module does not run, and what does.
 RUN_ELSEWHERE = {
     "make run": "tests/standalone (up --run), tests/test_examples.py",
-    "make run EXIT=1": "tests/standalone (up --run), tests/test_examples.py",
     "make setup": "sets up what these tests run in",
-    "make test": "runs these tests",
     'export PATH="$PWD/.venv/bin:$PATH"': "the environment of the tests",
     "modelrail up models/diabetes.yaml --run": "tests/standalone",
     "modelrail up --detach": "tests/standalone",
@@ -76,6 +76,7 @@ def run_shell(script: str, folder: Path, place: str) -> tuple[str, Path]:
         capture_output=True,
         text=True,
         timeout=300,
+        check=False,
     )
     said = result.stdout + result.stderr
     assert result.returncode == 0, f"{place}: exit code {result.returncode}:\n{script}\n{said}"
@@ -85,7 +86,7 @@ def run_shell(script: str, folder: Path, place: str) -> tuple[str, Path]:
 def simplify(text: str) -> str:
     """Take out what differs from machine to machine: decimals, ports, widths."""
     text = re.sub(r"(127\.0\.0\.1):\d+", r"\1:#", text)
-    return re.sub(r" +", " ", re.sub(r"\d+\.\d+(?![.\d])", "#.#", text)).strip()
+    return re.sub(r" +", " ", re.sub(r"(?<![\d.])\d+\.\d+(?![.\d])", "#.#", text)).strip()
 
 
 def find_missing(promised: str, said: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import gzip
 import io
 import os
@@ -9,22 +11,29 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
+import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.tree import DecisionTreeRegressor
 
 from pipeline.client import predict
 from pipeline.deployment.local import live, stop_all
-from pipeline.deployment.state import folder_of, supervisor_lives
+from pipeline.deployment.state import RECORD, folder_of, read_json, supervisor_lives
 from pipeline.errors import DataError, InputError, ModelrailError, ReleaseError, StoreError, TransientError
-from pipeline.job import RunRequest
+from pipeline.job import RunRequest, open_job
 from pipeline.release import releases
 from pipeline.repository import open_repository
 from pipeline.running import close_run, open_run, run, run_step
-from pipeline.session import StepResult
+from pipeline.session import Session, StepResult
 
 from .conftest import Commit
 
@@ -49,7 +58,9 @@ def write_spec(
     return SPEC.format(model=model, data=data, more=more, files=files)
 
 
-def make_rows(seed: int = 0, rows: int = 120, header: str = "x,c,y", target: Callable[[float], Any] | None = None) -> str:
+def make_rows(
+    seed: int = 0, rows: int = 120, header: str = "x,c,y", target: Callable[[float], Any] | None = None
+) -> str:
     """Make a CSV file: y follows x."""
     draw = random.Random(seed)
     lines = [header]
@@ -75,8 +86,9 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
 def write(project: Path, commit: Commit) -> Write:
     """Give a function that commits a spec and files, and gives the spec's path."""
 
-    def make(files: dict[str, Any] | None = None, **spec: str) -> Path:
-        commit({"models/m.yaml": write_spec(**spec), ".gitignore": ".modelrail/\n", **(files or {"data/1.csv": ROWS})})
+    def make(contents: dict[str, Any] | None = None, **spec: str) -> Path:
+        kept = {"models/m.yaml": write_spec(**spec), ".gitignore": ".modelrail/\n"}
+        commit(kept | (contents or {"data/1.csv": ROWS}))
         return project / "models/m.yaml"
 
     return make
@@ -116,16 +128,29 @@ def tags_of(project: Path) -> list[str]:
 BINARY = random.Random(1).randbytes(3000)
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 LOGISTIC = "trainer: logistic_regression, target: y"
+RIDGE = "trainer: ridge, task: regression, target: "
 
 REFUSED: list[tuple[str, dict[str, Any], dict[str, str], type[ModelrailError], str]] = [
-    ("cut in a quoted field", {"data/1.csv": 'x,c,y\n1,"a,2\n3,b,4\n'}, {}, DataError, r"data/1\.csv:2: found a quoted"),
+    (
+        "cut in a quoted field",
+        {"data/1.csv": 'x,c,y\n1,"a,2\n3,b,4\n'},
+        {},
+        DataError,
+        r"data/1\.csv:2: found a quoted",
+    ),
     ("binary", {"data/1.csv": BINARY}, {}, DataError, r"data/1\.csv: found a NUL byte"),
     ("an image", {"data/1.csv": b"\x89PNG\r\n\x1a\n" + BINARY}, {}, DataError, "looks like a PNG image"),
     ("a pointer", {"data/1.csv": POINTER}, {}, DataError, r"Git LFS pointer.*git lfs pull"),
     ("no bytes", {"data/1.csv": ROWS, "data/2.csv": ""}, {}, DataError, r"data/2\.csv: is empty \(0 bytes\)"),
     ("header only", {"data/1.csv": "x,c,y\n"}, {}, DataError, "no training rows"),
     ("one row", {"data/1.csv": "x,c,y\n1,a,2\n"}, {}, DataError, "no training rows"),
-    ("no target value", {"data/1.csv": "x,y\n1,\n2,\n"}, {"data": ", columns: {x: float, y: float}"}, DataError, "no tr"),
+    (
+        "no target value",
+        {"data/1.csv": "x,y\n1,\n2,\n"},
+        {"data": ", columns: {x: float, y: float}"},
+        DataError,
+        "no tr",
+    ),
     ("a missing column", {"data/1.csv": "x,c\n1,a\n"}, {"data": DECLARED}, DataError, "found no column 'y' among"),
     ("a missing target", {"data/1.csv": "x,c\n1,a\n"}, {}, InputError, r"model\.target: 'y' is not a column; expected"),
     (
@@ -151,7 +176,13 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], type[ModelrailError], s
     ),
     ("another delimiter", {"data/1.csv": ROWS.replace(",", ";")}, {}, InputError, "expected one of x;c;y"),
     ("another encoding", {"data/1.csv": ROWS.replace("a", "ñ").encode("latin-1")}, {}, DataError, "not utf-8"),
-    ("one class", {"data/1.csv": make_rows(target=lambda _: "yes")}, {"model": LOGISTIC}, DataError, "only class 'yes'"),
+    (
+        "one class",
+        {"data/1.csv": make_rows(target=lambda _: "yes")},
+        {"model": LOGISTIC},
+        DataError,
+        "only class 'yes'",
+    ),
     ("too large for the matrix", {"data/1.csv": f"{ROWS}1e308,a,1\n-1e308,a,1\n"}, {}, DataError, "infinite values in"),
     (
         "a required value",
@@ -207,8 +238,6 @@ def test_data_that_cannot_be_used_are_refused_by_name(
 
 def odd_rows(header: list[str]) -> str:
     """Make rows with odd texts, in which the third column follows the first."""
-    import csv
-
     draw, target = random.Random(3), io.StringIO()
     writer = csv.writer(target)
     writer.writerow(header)
@@ -230,30 +259,38 @@ ACCEPTED: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"data": ", columns: {x: float, c: str, y: float, n: float, s: str, t: datetime, b: bool}"},
     ),
     ("infinities", {"data/1.csv": f"{ROWS}inf,a,1\n-inf,b,1\n1,a,inf\n"}, {}),
-    ("infinite results", {"data/1.csv": f"{ROWS}0,a,1\n"}, {"data": ", derive: {w: 1 / x}", "more": "transform: {x: log}"}),
-    ("odd names", {"data/1.csv": odd_rows(["x y", 'ca"t\n2', "yé"])}, {"model": "trainer: ridge, task: regression, target: yé"}),
+    (
+        "infinite results",
+        {"data/1.csv": f"{ROWS}0,a,1\n"},
+        {"data": ", derive: {w: 1 / x}", "more": "transform: {x: log}"},
+    ),
+    ("odd names", {"data/1.csv": odd_rows(["x y", 'ca"t\n2', "yé"])}, {"model": f"{RIDGE}yé"}),
     (
         "our own names",
-        {"data/1.csv": odd_rows(["(partition)", "matrix", "numbers", "index", "texts", "features", "labels", "(weight)"])},
-        {"model": "trainer: ridge, task: regression, target: numbers"},
+        {"data/1.csv": odd_rows(["candidate", "matrix", "numbers", "index", "texts", "labels", "(weight)"])},
+        {"model": f"{RIDGE}numbers"},
     ),
     (
         "names like our features",
         {"data/1.csv": odd_rows(["x", "prediction", "y", "x_isnull", "label"])},
         {
-            "model": "trainer: ridge, task: regression, target: y",
+            "model": f"{RIDGE}y",
             "more": "clean: {missing: {x: {fill: mean, indicator: true}}}",
         },
     ),
-    ("odd file names", {"data/ü ä.csv": ROWS, "data/it's \"q\".csv": make_rows(2), "data/a\tb.csv": make_rows(4)}, {}),
+    ("odd file names", {"data/ü ä.csv": ROWS, 'data/it\'s "q".csv': make_rows(2), "data/a\tb.csv": make_rows(4)}, {}),
     ("gzip", {"data/1.csv.gz": gzip.compress(ROWS.encode())}, {"files": "data/{part}.csv.gz"}),
     ("zip", {"data/1.csv.zip": zipped("1.csv", ROWS.encode())}, {"files": "data/{part}.csv.zip"}),
     ("latin-1", {"data/1.csv": ROWS.replace("a", "ñ").encode("latin-1")}, {"data": ", encoding: latin-1"}),
     ("UTF-16 with a mark", {"data/1.csv": ROWS.replace("a", "ñ").encode("utf-16")}, {}),
-    ("three classes", {"data/1.csv": make_rows(target=lambda x: "low" if x < -0.5 else "mid" if x < 0.5 else "high")}, {"model": LOGISTIC}),
+    (
+        "three classes",
+        {"data/1.csv": make_rows(target=lambda x: "low" if x < -0.5 else "mid" if x < 0.5 else "high")},
+        {"model": LOGISTIC},
+    ),
     ("numeric classes", {"data/1.csv": make_rows(target=lambda x: 3 if x < -0.5 else 5)}, {"model": LOGISTIC}),
     ("flags", {"data/1.csv": make_rows(target=lambda x: x > 0)}, {"model": LOGISTIC}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("files", "spec"), [each[1:] for each in ACCEPTED], ids=[each[0] for each in ACCEPTED])
@@ -269,7 +306,7 @@ def test_ten_thousand_columns_become_a_model(write: Write, do: Run) -> None:
     draw = random.Random(0)
     lines = [",".join([*(f"f{each}" for each in range(10_000)), "y"])]
     lines += [",".join(f"{draw.gauss(0, 1):.2f}" for _ in range(10_001)) for _ in range(20)]
-    spec = write({"data/1.csv": "\n".join(lines) + "\n"}, model="trainer: ridge, task: regression, target: y")
+    spec = write({"data/1.csv": "\n".join(lines) + "\n"}, model=f"{RIDGE}y")
     assert do(spec)["normalize"].reason.startswith("10000 features")
 
 
@@ -302,8 +339,6 @@ def test_a_plan_reads_the_named_commit_of_another_repository(
 
 
 def plan_of(spec: Path, **changes: Any) -> int:
-    from pipeline.job import open_job
-
     return len(open_job(RunRequest(str(spec), **changes)).partitions)
 
 
@@ -320,7 +355,12 @@ def test_a_url_is_read_anew_each_time_and_a_commit_that_came_later_is_found(writ
 WRONG_REPOSITORIES = [
     ("misspelt", "", InputError, "misspelt: found no such folder; expected a Git repository"),
     ("file:///nowhere/at/all.git", "", InputError, r"git clone of file:///nowhere[\s\S]*\(data\.repository\)"),
-    ("https://me:s3cret@127.0.0.1:9/x.git", "", TransientError, r"git clone of https://\*\*\*@127\.0\.0\.1:9/x\.git failed"),
+    (
+        "https://me:s3cret@127.0.0.1:9/x.git",
+        "",
+        TransientError,
+        r"git clone of https://\*\*\*@127\.0\.0\.1:9/x\.git failed",
+    ),
     ("https://s3cret@127.0.0.1:9/x.git", "", TransientError, r"https://\*\*\*@127\.0\.0\.1"),
     ("ext::sh -c touch% x", "", InputError, "found no such folder"),
     (None, "nope", InputError, "found no commit 'nope'"),
@@ -445,7 +485,9 @@ def test_a_full_disk_is_told_and_the_run_goes_on_where_it_stopped(
 ) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "none", str(place)], capture_output=True)  # noqa: S607
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "none", str(place)], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("mounting a small disk is not allowed here")
     monkeypatch.setenv("MODELRAIL_STORE", str(place))
@@ -453,10 +495,10 @@ def test_a_full_disk_is_told_and_the_run_goes_on_where_it_stopped(
     try:
         with pytest.raises(StoreError, match=r"No space left on device.*make room there"):
             do(spec)
-        subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)  # noqa: S607
+        subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
         assert do(spec)["release"].facts["released"]
     finally:
-        subprocess.run(["umount", str(place)], check=True)  # noqa: S607
+        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.mark.parametrize(
@@ -510,7 +552,13 @@ def test_an_environment_may_change_the_gate(write: Write, do: Run) -> None:
 def test_two_specs_share_a_repository_and_what_they_have_in_common(write: Write, do: Run, commit: Commit) -> None:
     spec = write()
     do(spec)
-    commit({"models/n.yaml": write_spec().replace("name: m", "name: n").replace("least_squares", "ridge, task: regression")})
+    commit(
+        {
+            "models/n.yaml": write_spec()
+            .replace("name: m", "name: n")
+            .replace("least_squares", "ridge, task: regression")
+        }
+    )
     results = do(spec.with_name("n.yaml"))
     assert results["normalize"].action == "reused"
     assert results["release"].facts["tag"] == "n@v1.0.0"
@@ -561,12 +609,78 @@ def test_commits_of_a_clock_that_went_back_are_still_in_order(
     assert [each.tag for each in releases(open_repository(project), "m")] == ["m@v1.0.0", "m@v1.0.1"]
 
 
-def test_the_live_model_answers_odd_records(write: Write, do: Run) -> None:
+def test_a_killed_server_is_started_again_by_its_supervisor(write: Write, do: Run, project: Path) -> None:
+    address = str(do(write())["verify"].facts["address"])
+    record = read_json(folder_of("m", project / ".modelrail") / RECORD)
+    assert record is not None
+    for worker in record["worker_pids"]:
+        os.kill(worker, signal.SIGKILL)
+    for _ in range(200):
+        with contextlib.suppress(TransientError):
+            assert isinstance(predict(address, {"x": 0.0, "c": "a"}).outputs[0], float)
+            return
+    raise AssertionError("no answer after the server was killed")
+
+
+def test_specs_that_run_at_once_do_not_disturb_each_other(
+    write: Write, do: Run, commit: Commit, project: Path, tracking: str
+) -> None:
+    del do, tracking
+    write()
+    other = write_spec().replace("name: m", "name: n")
+    commit({"models/n.yaml": other})
+    command = [sys.executable, "-m", "pipeline", "run"]
+    both = [
+        subprocess.Popen([*command, name], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for name in ("m", "n")
+    ]
+    told = [each.communicate()[0] for each in both]
+    assert [each.returncode for each in both] == [0, 0], told
+    assert tags_of(project) == ["m@v1.0.0", "n@v1.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "estimator"),
+    [
+        ("ridge", Ridge(random_state=0)),
+        ("decision_tree", DecisionTreeRegressor(random_state=0)),
+        ("hist_gradient_boosting", HistGradientBoostingRegressor(random_state=0, early_stopping=False)),
+    ],
+)
+def test_the_live_model_answers_as_scikit_learn_does_on_the_very_matrix(
+    write: Write, do: Run, trainer: str, estimator: Any
+) -> None:
+    spec = write({"data/1.csv": make_rows(rows=400)}, model=f"trainer: {trainer}, task: regression, target: y")
+    address = str(do(spec)["verify"].facts["address"])
+    normalized = Session(open_job(RunRequest(str(spec)))).artifact("normalize")
+    sides = pd.read_parquet(normalized.file("rows.parquet"))
+    matrix = pd.read_parquet(normalized.file("matrix.parquet")).to_numpy()
+    training = (sides["(side)"] == 0).to_numpy()
+    estimator.fit(matrix[training], sides["(target)"][training])
+    graph = onnxruntime.InferenceSession(normalized.file("preprocess.onnx"))
+    odd = [(None, "a"), (0.0, None), (0.0, "never seen"), (1e9, "b"), (-1e9, "c"), (float(1 / 3), "a")]
+    features = graph.run(
+        None,
+        {
+            "numbers": np.array([[np.nan if x is None else x] for x, _ in odd]),
+            "texts": np.array([[c or ""] for _, c in odd], dtype=object),
+        },
+    )[0]
+    served = predict(address, [{"x": x, "c": c} for x, c in odd]).outputs
+    np.testing.assert_allclose(served, estimator.predict(features), rtol=1e-5, atol=1e-5)
+
+
+def test_the_live_model_answers_odd_records_or_says_why_not(write: Write, do: Run) -> None:
     results = do(write())
     address = str(results["verify"].facts["address"])
-    records = [{"x": None, "c": None}, {"x": 0.0, "c": "never seen"}, {"x": 1e30, "c": "a"}, {"x": -1e300, "c": ""}]
-    for record in records[:3]:
+    for record in ({"x": None, "c": None}, {"x": 0.0, "c": "never seen"}, {"x": 1e30, "c": "a"}, {"x": -0.0, "c": ""}):
         assert isinstance(predict(address, record).outputs[0], float)
-    for wrong in ({"x": "text", "c": "a"}, {"c": "a", "q": 1}, {"x": [1], "c": "a"}):
-        with pytest.raises(DataError):
-            predict(address, wrong)
+    wrong = {
+        "found the text": {"x": "text", "c": "a"},
+        "'q'": {"c": "a", "q": 1},
+        "'x'": {"x": [1], "c": "a"},
+        "row 0: found values too large": {"x": -1e300, "c": "a"},
+    }
+    for message, record in wrong.items():
+        with pytest.raises(DataError, match=message):
+            predict(address, record)

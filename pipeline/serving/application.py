@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.serving.bodies import Fault, RejectedError
 from pipeline.serving.metrics import Meter, Meters, exposition
@@ -268,6 +269,7 @@ def _respond(model: ServedModel, body: bytes | bytearray, request_id: str) -> _R
         answer = Answer([], model.model, model.version, request_id)
         if rows.count:
             predictions = model.predict(rows.numbers, rows.texts)
+            _refuse_overflow(predictions.values)
             answer.outputs = model.outputs(predictions)
             if rows.probabilities and predictions.probabilities is not None:
                 answer.probabilities = np.asarray(predictions.probabilities, dtype=np.float64).tolist()
@@ -277,6 +279,14 @@ def _respond(model: ServedModel, body: bytes | bytearray, request_id: str) -> _R
     except Exception as error:  # noqa: BLE001  # the graph failed on these rows: the caller and the log learn of it
         found = f"{type(error).__name__}: {error}"[:500]
         return _Reply(500, _encode(Refusal("the model could not predict these rows", request_id)), error=found)
+
+
+def _refuse_overflow(values: NDArray[Any]) -> None:
+    """Refuse to answer "null", which is all that JSON has for a number without end."""
+    if not (finite := np.isfinite(values)).all():
+        row = int(np.argmin(finite))
+        fault = Fault("values too large to compute with", "values like those the model was trained on", row)
+        raise RejectedError(422, str(fault), [fault])
 
 
 def _refuse(error: RejectedError, request_id: str) -> _Reply:
