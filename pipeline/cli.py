@@ -144,7 +144,7 @@ def serve(
     serve_bundle(bundle_of(release, store, state), host, port, workers)
 
 
-@app.command(epilog="""Example: modelrail predict flight-delay --record '{"month": 1, "carrier": "UA"}'""")
+@app.command(epilog="""Example: modelrail predict LinearRegression --record '{"x": 0.5}'""")
 def predict(
     model: Annotated[str, typer.Argument(help="A model that is live on this machine.")],
     record: Annotated[str | None, typer.Option(help="One record or a list, as JSON; by default the example.")] = None,

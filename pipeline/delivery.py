@@ -35,7 +35,8 @@ def release(session: Session) -> StepResult:
     history = session.releases()
     if history and history[-1].evidence.model_digest == train.digest:
         register(session, history[-1])
-        return _result(history[-1], "reused", f"released before as {history[-1].tag}", began, facts)
+        doubt = "" if verdict.promote else ", but it would not pass its gate today"
+        return _result(history[-1], "reused", f"released before as {history[-1].tag}{doubt}", began, facts)
     if refusal := refuse(session.job, verdict):
         return StepResult("release", "ran", refusal, time.time() - began, facts={"released": False, **facts})
     made = session.record(_evidence(session, train, evaluation, facts))
@@ -140,7 +141,9 @@ def verify(session: Session) -> StepResult:
         "curl": curl_line(now.address, sample["record"]),
         "released": True,
     }
-    return StepResult("verify", "ran", f"predicts {answer.outputs[0]}, as expected", time.time() - began, facts=facts)
+    return StepResult(
+        "verify", "ran", f"predicts {answer.outputs[0]}, the same as in evaluation", time.time() - began, facts=facts
+    )
 
 
 DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {"release": release, "deploy": deploy, "verify": verify}

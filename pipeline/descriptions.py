@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import redact
 from pipeline.spec.catalogue import trainer_name
 from pipeline.spec.schema import Bound, Spec
 
@@ -59,7 +60,7 @@ def describe_model(path: Path, spec: Spec) -> str:
     }
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items() if value)
     flow = "\n".join(f"{number}. **{name}** {text}" for number, (name, text) in enumerate(FLOW.items(), 1))
-    return (
+    return redact(
         f"# {spec.model.name}\n\n{spec.model.description}\n\n| | |\n|---|---|\n{rows}\n\n"
         f"## The way through\n\n{flow}\n\nA step whose result is there already is reused. A model that misses its gate "
         f"is not released: `not_released` succeeds and says why, `deploy` and `verify` are skipped.\n\n"

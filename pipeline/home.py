@@ -20,6 +20,14 @@ def home(beside: Path | None = None) -> Path:
     return next((each for each in (start, *start.parents) if (each / ".git").exists()), Path.cwd()) / ".modelrail"
 
 
+def prepare_home(state: Path) -> None:
+    """Make the folder, and keep Git from ever taking it for part of the project."""
+    ignore = state / ".gitignore"
+    if not ignore.exists():
+        state.mkdir(parents=True, exist_ok=True)
+        ignore.write_text("*\n")
+
+
 def store_address(state: Path) -> str:
     """Give the artifact store's address: ``MODELRAIL_STORE``, else a folder in ``state``."""
     return os.environ.get("MODELRAIL_STORE") or str(state / "store")

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.errors import InputError, redact
 from pipeline.examples.line import line_example
-from pipeline.home import home
+from pipeline.home import home, prepare_home
 from pipeline.repository import File, Repository, folder_of, matching, mirror, open_repository
 from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
@@ -132,6 +132,7 @@ def open_job(request: RunRequest) -> Job:
     spec = loaded.spec
     repository = open_repository(path.resolve().parent)
     state = home(path.resolve())
+    prepare_home(state)
     sources = [each for each in (loaded.path, loaded.overlay) if each is not None]
     uncommitted = repository.changes([repository.path_of(each) for each in sources])
     checkout = Path(__file__).parents[1]

@@ -123,7 +123,7 @@ def judge(candidate: Estimates, champion: Estimates | None, gate: Mapping[str, B
 
 def _summarize(bounds: int, missed: int) -> str:
     if not bounds:
-        return "there is no gate (evaluate.gate), so every model is released"
+        return "there is no gate (evaluate.gate), so any model may be released"
     if missed:
         return f"{missed} of {bounds} bounds of the gate {'is' if missed == 1 else 'are'} missed: not released"
     return "the one bound of the gate is kept" if bounds == 1 else f"all {bounds} bounds of the gate are kept"

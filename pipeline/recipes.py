@@ -122,6 +122,15 @@ def _clean_settings(spec: Spec) -> Settings:
     return read(spec) | {"clean.missing": missing, "clean.outliers": outliers}
 
 
+def _train_settings(spec: Spec) -> Settings:
+    """Count the metrics only where a search chooses by them."""
+    read = _pick(
+        "model.trainer model.params model.target model.task model.class_weight model.early_stopping model.search "
+        "model.seed clean.text data.columns data.derive"
+    )
+    return read(spec) | ({"evaluate.metrics": spec.evaluate.metrics} if spec.model.search else {})
+
+
 STEPS: Mapping[str, Step] = {
     "clean": Step(
         ("work.partitions", "reading", "cleaning"),
@@ -144,10 +153,7 @@ STEPS: Mapping[str, Step] = {
     "train": Step(
         ("work.training", "training"),
         ("numpy", "onnxruntime", "scikit-learn"),
-        _pick(
-            "model.trainer model.params model.target model.task model.class_weight model.early_stopping "
-            "model.search model.seed evaluate.metrics clean.text data.columns data.derive"
-        ),
+        _train_settings,
     ),
     "evaluate": Step(
         ("work.evaluation", "work.scoring", "evaluation", "judging"),

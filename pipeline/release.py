@@ -158,11 +158,16 @@ def breaks_callers(old: Signature, new: Signature) -> bool:
     )
 
 
-def record(repository: Repository, model: str, evidence: Evidence) -> tuple[Release, bool]:
+def record(repository: Repository, model: str, evidence: Evidence, *, push: bool = False) -> tuple[Release, bool]:
     """Record a release as a tag on the spec's commit.
 
     Two that release at once get two versions; if the other released the very same model, its release is
     given back instead.
+
+    Parameters
+    ----------
+    push : bool
+        Push the tag to the remote ``origin``.
 
     Returns
     -------
@@ -177,7 +182,7 @@ def record(repository: Repository, model: str, evidence: Evidence) -> tuple[Rele
         if previous and previous.evidence.model_digest == evidence.model_digest:
             return previous, False
         release = Release(model, next_version(previous, evidence), evidence, evidence.spec_commit)
-        if repository.tag(release.tag, evidence.spec_commit, message(release, previous)):
+        if repository.tag(release.tag, evidence.spec_commit, message(release, previous), push=push):
             return release, True
     raise ReleaseError(f"{model}: 20 versions in a row were taken by other runs while this one was being released")
 

@@ -147,8 +147,8 @@ class Repository:
             if commit
         ]
 
-    def tag(self, name: str, commit: str, message: str) -> bool:
-        """Create an annotated tag, signed where the user's Git signs; push it where there is a remote ``origin``.
+    def tag(self, name: str, commit: str, message: str, *, push: bool = False) -> bool:
+        """Create an annotated tag, signed where the user's Git signs; push it to ``origin`` if asked to.
 
         Returns
         -------
@@ -167,11 +167,9 @@ class Repository:
             if b"already exists" in result.stderr:
                 return False
             raise ReleaseError(f"git tag {name} failed: {_text(result.stderr)}")
-        return self._push_tag(name)
+        return self._push_tag(name) if push else True
 
     def _push_tag(self, name: str) -> bool:
-        if "origin" not in self._git("remote").split():
-            return True
         result = _run(["push", "--quiet", "origin", f"refs/tags/{name}"], self.root)
         if result.returncode == 0:
             return True

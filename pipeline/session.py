@@ -91,7 +91,8 @@ class Session:
 
     def record(self, evidence: Evidence) -> Release:
         """Record a release; if the newest one is this very model, that one stands."""
-        release, _ = record(self.job.repository, self.job.model, evidence)
+        push = self.job.spec.deploy.push_tags
+        release, _ = record(self.job.repository, self.job.model, evidence, push=push)
         self._released = None
         return release
 

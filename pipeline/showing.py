@@ -120,7 +120,7 @@ def show_releases(model: str, history: Sequence[Release], live: str | None) -> N
         return
     table = Table(box=None, pad_edge=False)
     for name in ("release", "date", "data", "spec", "metrics", "live"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name != "metrics", overflow="fold")
     for release in reversed(history):
         evidence = release.evidence
         metrics = ", ".join(

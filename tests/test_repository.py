@@ -103,7 +103,7 @@ def test_a_tag_is_pushed_to_origin(project: Path, commit: Commit, tmp_path: Path
     head = commit()
     git(tmp_path, "init", "-q", "-b", "main", "--bare", "origin.git")
     git(project, "remote", "add", "origin", str(tmp_path / "origin.git"))
-    assert open_repository(project).tag("m@v1.0.0", head, "one")
+    assert open_repository(project).tag("m@v1.0.0", head, "one", push=True)
     assert "m@v1.0.0" in git(tmp_path / "origin.git", "tag")
 
 
@@ -116,7 +116,7 @@ def test_a_race_for_a_tag_at_the_remote_is_lost_politely(project: Path, commit: 
     git(tmp_path / "rival", "tag", "-a", "-m", "theirs", "m@v1.0.0")
     git(tmp_path / "rival", "push", "-q", "origin", "m@v1.0.0")
     repository = open_repository(project)
-    assert not repository.tag("m@v1.0.0", head, "ours")
+    assert not repository.tag("m@v1.0.0", head, "ours", push=True)
     assert repository.tags("m@v*")[0].message == "theirs"
 
 
@@ -124,5 +124,5 @@ def test_a_tag_that_cannot_be_pushed_is_taken_back(project: Path, commit: Commit
     head = commit()
     git(project, "remote", "add", "origin", str(tmp_path / "nowhere.git"))
     with pytest.raises(ReleaseError, match="nothing was released"):
-        open_repository(project).tag("m@v1.0.0", head, "one")
+        open_repository(project).tag("m@v1.0.0", head, "one", push=True)
     assert open_repository(project).tags("m@v*") == []

@@ -315,6 +315,8 @@ class Deploy(Section):
     """Port that the server listens on; 0, or one that is taken, means any free port."""
     workers: PositiveInt = 1
     """Server processes."""
+    push_tags: bool = False
+    """Push the tags of releases to the remote `origin`; a release that cannot be pushed is then not made."""
 
 
 class Environment(Section):

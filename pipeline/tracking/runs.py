@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -50,8 +51,12 @@ class Tracker:
         if self._open_client is None:
             os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
             os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+            # By default a server that is not there is asked for four minutes, and a silent one for longer.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
             from mlflow import MlflowClient
 
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # that it makes its tables is no news
             if self._tracking.startswith("sqlite:///"):
                 Path(self._tracking.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
             self._open_client = MlflowClient(self._tracking, registry_uri=self._tracking)
