@@ -477,13 +477,6 @@ def test_a_place_that_cannot_be_written_is_named(
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_state_folder_that_cannot_be_made_is_named(write: Write, do: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = write()
-    monkeypatch.setenv("MODELRAIL_HOME", "/proc/home")
-    with pytest.raises(ModelrailError, match=r"/proc/home"):
-        do(spec)
-
-
 @pytest.mark.parametrize("size_kb", [8, 40, 80])
 def test_a_full_disk_is_told_and_the_run_goes_on_where_it_stopped(
     write: Write, do: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_kb: int
