@@ -112,7 +112,7 @@ def _common(places: Places) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "DO_NOT_TRACK": "true",
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning starve the other tasks
+        "GOMP_SPINCOUNT": "1000",  # as in pipeline.training, for scikit-learn is imported before that
         "PYTHONUNBUFFERED": "1",
     }
 
