@@ -33,6 +33,8 @@ def _serve() -> None:
             answers.write(json.dumps(reply) + "\n")
     if tracker.run is not None and not closed:
         tracker.record(RunClosed("KILLED", {"modelrail.outcome": "killed"}))
+    sys.stderr.flush()
+    os._exit(0)  # all is committed; an orderly end of MLflow's and SQLAlchemy's threads would take most of a second
 
 
 if __name__ == "__main__":
