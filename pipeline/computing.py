@@ -37,11 +37,12 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
         )
     todo = [node for node in nodes if node.artifact is None or session.job.request.force]
     if not todo:
-        return _reused(step, nodes)
+        return _reused(session, step, nodes)
     from pipeline.work import WORK  # imports pandas and the like: only where something is computed
 
     with measure() as cost:
         made = _make(WORK[step], session, todo, threads)
+    session.advance()
     _remember(session, made)
     rows = _total_rows(session, nodes)
     run = _record(session, step, made, cost, rows)
@@ -122,14 +123,12 @@ def _record(
     return session.recorder.tell(event) or None
 
 
-def _reused(step: str, nodes: Sequence[Node]) -> StepResult:
-    rows = [node.artifact.manifest["rows"] for node in nodes if node.artifact]
-    total = sum(rows) if rows and all(each is not None for each in rows) else None
+def _reused(session: Session, step: str, nodes: Sequence[Node]) -> StepResult:
     key = nodes[0].artifact.key if nodes and nodes[0].artifact and step not in PARTITIONED else None
-    return StepResult(step, "reused", "nothing changed", 0.0, total, 0, len(nodes), key)
+    return StepResult(step, "reused", "nothing changed", 0.0, _total_rows(session, nodes), 0, len(nodes), key)
 
 
 def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:
     found = [session.find(node.recipe.key) for node in nodes if node.recipe]
     rows = [artifact.manifest["rows"] for artifact in found if artifact]
-    return None if any(each is None for each in rows) else sum(rows)
+    return sum(rows) if rows and all(each is not None for each in rows) else None

@@ -30,8 +30,9 @@ def release(session: Session) -> StepResult:
     """Judge the model; record it as a release if it passes, and if all that made it is committed."""
     began = time.time()
     train, evaluation = session.artifact("train"), session.artifact("evaluate")
-    verdict = judge_candidate(session, evaluation)
-    facts = _facts(session, evaluation, verdict)
+    found = json.loads(evaluation.file("evaluation.json").read_bytes())
+    verdict = judge_candidate(session, found)
+    facts = _facts(session, found, verdict)
     history = session.releases()
     if history and history[-1].evidence.model_digest == train.digest:
         register(session, history[-1])
@@ -44,9 +45,8 @@ def release(session: Session) -> StepResult:
     return _result(made, "ran", f"released as {made.tag}", began, facts)
 
 
-def judge_candidate(session: Session, evaluation: Artifact) -> Verdict:
-    """Hold an evaluation against the gate."""
-    found = json.loads(evaluation.file("evaluation.json").read_bytes())
+def judge_candidate(session: Session, found: Mapping[str, Any]) -> Verdict:
+    """Hold an evaluation, as ``evaluation.json`` has it, against the gate."""
     champion = found["champion"]
     return judge(
         Evaluation.from_json(found["candidate"]).metrics,
@@ -84,7 +84,8 @@ def is_pending(session: Session) -> bool:
     history = session.releases()
     if history and history[-1].evidence.model_digest == session.artifact("train").digest:
         return not _registered(session.job, history[-1]).exists()
-    return refuse(session.job, judge_candidate(session, session.artifact("evaluate"))) is None
+    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
+    return refuse(session.job, judge_candidate(session, found)) is None
 
 
 def _registered(job: Job, release: Release) -> Path:
@@ -166,8 +167,7 @@ def _agree(found: Any, expected: Any) -> bool:
     return bool(found == expected)
 
 
-def _facts(session: Session, evaluation: Artifact, verdict: Verdict) -> dict[str, Any]:
-    found = json.loads(evaluation.file("evaluation.json").read_bytes())
+def _facts(session: Session, found: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     gate = session.job.spec.evaluate.gate
     return {
         "verdict": [line.text for line in verdict.lines] or [verdict.summary],

@@ -64,8 +64,11 @@ class Session:
         return self._seen.get(key)
 
     def keep(self, artifact: Artifact) -> None:
-        """Remember an artifact that this process has just published: the chain is known further."""
+        """Remember an artifact that this process has just published."""
         self._seen[artifact.key] = artifact
+
+    def advance(self) -> None:
+        """Let the chain be followed anew, since a step has ended; once a step, not once a partition."""
         self._chain = None
 
     def columns(self) -> dict[str, ColumnType]:

@@ -26,7 +26,6 @@ from pipeline.planning import Node, champion_of
 from pipeline.release import Release
 from pipeline.session import Made, Session
 from pipeline.signature import Signature
-from pipeline.spec.catalogue import METRICS
 from pipeline.store import Artifact
 from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, derive
 from pipeline.work.files import read_frame, read_json, write_json
@@ -58,7 +57,7 @@ def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
         predict = predictor_of(Path(place))
     truth, prediction = encode(tested[TARGET], signature), predict(tested)
     found = evaluate(truth, prediction, spec.evaluate, tested, spec.model.seed, classes=signature.classes)
-    metric = next((name for name in found.metrics if METRICS[name].tasks), "")
+    metric = next(iter(found.metrics), "")
     columns = [each.name for each in signature.inputs]
     importances = permutation_importance(tested[columns], truth, predict, metric, spec.model.seed)
     champion = _evaluate_champion(session, trained, tested)
