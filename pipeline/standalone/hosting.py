@@ -11,7 +11,8 @@ from pipeline.deployment.local import stop_all
 from pipeline.errors import ModelrailError
 from pipeline.home import home
 from pipeline.job import RunRequest
-from pipeline.showing import console, show_summary
+from pipeline.showing.runs import show_summary
+from pipeline.showing.terminal import console
 from pipeline.spec.loading import load_spec
 from pipeline.standalone.client import Airflow
 from pipeline.standalone.following import Outcome, follow

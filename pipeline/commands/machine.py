@@ -1,0 +1,91 @@
+"""Commands on this machine: what runs on it, what it lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.options import AsOf, DataCommit, Environment, Force, Json, Why, print_json, request
+from pipeline.errors import InputError
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: modelrail up models/flight-delay.yaml --run")
+def up(
+    spec: Annotated[Path | None, typer.Argument(help="The spec whose DAG --run triggers.", metavar="[SPEC]")] = None,
+    run: Annotated[bool, typer.Option("--run", help="Trigger the spec's DAG, and follow it step by step.")] = False,
+    leave: Annotated[bool, typer.Option("--exit", help="Stop everything once the run has ended.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once all is up; 'modelrail down' stops it.")] = False,
+    environment: Environment = None,
+    data_commit: DataCommit = None,
+    as_of: AsOf = None,
+    force: Force = False,
+    why: Why = "",
+) -> None:
+    """Start Airflow and MLflow on this machine (on loopback, with a login), until Ctrl-C."""
+    from pipeline.standalone.hosting import host
+
+    if run and spec is None:
+        raise InputError("--run: found no spec; expected one: modelrail up SPEC --run")
+    wanted = request(spec, environment, data_commit, as_of, force=force, reason=why) if spec else None
+    raise typer.Exit(host(wanted if run else None, stay=not (leave or detach), stop=not detach))
+
+
+@app.command(epilog="Example: modelrail down")
+def down() -> None:
+    """Stop everything that was started here: Airflow, MLflow and the deployed models."""
+    from pipeline.deployment.local import stop_all
+    from pipeline.home import home
+    from pipeline.standalone import down as stop_services
+
+    models = stop_all(home())
+    stopped = stop_services(home())
+    typer.echo(f"stopped {stopped} processes of Airflow and MLflow, and {len(models)} deployments")
+
+
+@app.command(epilog="Example: modelrail status --json")
+def status(as_json: Json = False) -> None:
+    """Say what runs on this machine and which release of each model is live."""
+    from dataclasses import asdict
+
+    from pipeline.deployment.local import deployments
+    from pipeline.home import home
+    from pipeline.showing.machine import show_status
+    from pipeline.standalone import find_dead, running
+
+    services, live = running(home()), deployments(home())
+    if as_json:
+        addresses = {"airflow": services.airflow_url, "mlflow": services.mlflow_url} if services else None
+        print_json({"services": addresses, "deployments": [asdict(each) for each in live]})
+    else:
+        show_status(services, find_dead(services) if services else (), live)
+
+
+@app.command(epilog="Example: modelrail example flights ~/flights")
+def example(
+    name: Annotated[str, typer.Argument(help="flights: 336,776 flights from New York in 2013.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the Git repository to make.")],
+) -> None:
+    """Make a data repository from real data, without a network."""
+    from pipeline.examples import EXAMPLES
+
+    if name not in EXAMPLES:
+        raise InputError(f"found the example '{name}'; expected one of {', '.join(EXAMPLES)}")
+    typer.echo(f"{EXAMPLES[name](folder)}: ready")
+
+
+@app.command(epilog="Example: modelrail doctor")
+def doctor(as_json: Json = False) -> None:
+    """Say what is missing on this machine, what for, and how to get it."""
+    from pipeline.doctor import examine
+    from pipeline.showing.machine import show_findings
+
+    findings = examine()
+    if as_json:
+        print_json([vars(each) for each in findings])
+    else:
+        show_findings(findings)
+    raise typer.Exit(1 if any(each.ok is False for each in findings) else 0)

@@ -1,0 +1,46 @@
+"""Options that several commands share, and how a command prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.job import RunRequest
+
+SpecPath = Annotated[Path, typer.Argument(help="The spec: a YAML file, or a model's name in models/.", metavar="SPEC")]
+Environment = Annotated[str | None, typer.Option("--environment", "-e", help="Overlay from environments/.")]
+DataCommit = Annotated[str | None, typer.Option(help="Commit, branch or tag of the data; by default the newest.")]
+AsOf = Annotated[str | None, typer.Option(help="Date; partitions whose period ends later are left out.")]
+Force = Annotated[bool, typer.Option("--force", help="Compute everything anew.")]
+Why = Annotated[str, typer.Option("--why", help="Reason, recorded with the run and the release.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def request(
+    spec: Path,
+    environment: str | None,
+    data_commit: str | None,
+    as_of: str | None,
+    *,
+    force: bool,
+    reason: str = "",
+) -> RunRequest:
+    """Make a run's request of a command's options."""
+    from pipeline.job import RunRequest
+
+    return RunRequest(str(find_spec(spec)), environment, data_commit, as_of, force, reason)
+
+
+def find_spec(path: Path) -> Path:
+    """Accept a model's name for its file in ``models/``."""
+    named = Path("models") / f"{path}.yaml"
+    return named if not path.exists() and not path.suffix and named.exists() else path
+
+
+def print_json(value: Any) -> None:
+    """Print a result for programs."""
+    typer.echo(json.dumps(value, indent=1, default=str, ensure_ascii=False))

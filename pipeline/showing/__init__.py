@@ -1,0 +1,1 @@
+"""What the command line prints for people, a module for each subject."""

@@ -1,0 +1,36 @@
+"""What runs on a machine, and what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.showing.terminal import console
+
+if TYPE_CHECKING:
+    from pipeline.deployment.local import Deployment
+    from pipeline.doctor import Finding
+    from pipeline.standalone.services import Service, Services
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what the doctor found."""
+    marks = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
+    for each in findings:
+        console.print(f"{marks[each.ok]} {each.name:<22} {each.found}  [dim]{each.needed_for}[/]")
+        if each.ok is not True and each.mend:
+            console.print(f"    {each.mend}")
+
+
+def show_status(services: Services | None, dead: Sequence[Service], live: Sequence[Deployment]) -> None:
+    """Print what runs."""
+    if services is None:
+        console.print("Airflow and MLflow: not running ('modelrail up' starts them)")
+    else:
+        console.print(f"Airflow  {services.airflow_url}\nMLflow   {services.mlflow_url}")
+    for each in dead:
+        console.print(f"[red]{each.name} has ended[/]: see {each.log}")
+    for deployment in live:
+        console.print(f"{deployment.model} v{deployment.version.removeprefix('v')}  {deployment.address}")
+    if not live:
+        console.print("no model is live ('modelrail run' makes one)")
