@@ -10,8 +10,7 @@ from typing import Any
 
 from pipeline.bundles import bundle_of
 from pipeline.client import curl_line, predict
-from pipeline.deployment.local import deploy as deploy_locally
-from pipeline.deployment.local import live
+from pipeline.deployment.platforms import Target, platform_of
 from pipeline.errors import DeploymentError
 from pipeline.evaluation.results import Evaluation
 from pipeline.job import WORK_TREE, Job
@@ -93,24 +92,23 @@ def _registered(job: Job, release: Release) -> Path:
 
 
 def deploy(session: Session) -> StepResult:
-    """Make the newest release live on this machine."""
+    """Make the newest release live on the environment's platform."""
     began = time.time()
     newest = _newest_if_current(session)
     if newest is None:
         return StepResult("deploy", "skipped", "nothing was released", facts={"released": False})
-    before = live(newest.model, session.job.state)
-    settings = session.job.spec.deploy
-    now = deploy_locally(
-        _bundle(session, newest),
-        model=newest.model,
-        port=settings.port,
-        state=session.job.state,
-        workers=settings.workers,
-    )
+    target, platform = target_of(session.job), platform_of(session.job.spec)
+    before = platform.live(target)
+    now = platform.deploy(target, newest, _bundle(session, newest))
     same = before is not None and (before.version, before.address) == (now.version, now.address)
     say = f"{newest.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
     facts = {"address": now.address, "version": now.version, "replaced": now.replaced, "released": True}
     return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)
+
+
+def target_of(job: Job) -> Target:
+    """Give the place where a job's releases go live."""
+    return Target(job.spec, job.request.environment, job.state)
 
 
 def verify(session: Session) -> StepResult:
@@ -119,13 +117,14 @@ def verify(session: Session) -> StepResult:
     newest = _newest_if_current(session)
     if newest is None:
         return StepResult("verify", "skipped", "nothing was released", facts={"released": False})
-    now = live(newest.model, session.job.state)
+    target, platform = target_of(session.job), platform_of(session.job.spec)
+    now = platform.live(target)
     if now is None:
         raise DeploymentError(
             f"verify: found no live deployment of {newest.model}; expected {newest.tag}: deploy first"
         )
     sample = session.artifact("evaluate").manifest["example"]
-    answer = predict(now.address, sample["record"])
+    answer = predict(now.address, sample["record"], send=platform.post(target))
     if answer.version.removeprefix("v") != str(newest.version):
         raise DeploymentError(f"verify: {now.address} answers as {answer.version}; expected v{newest.version}")
     if not _agree(answer.outputs[0], sample["output"]):

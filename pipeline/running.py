@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from pipeline.computing import compute
+from pipeline.deployment.platforms import platform_of
 from pipeline.errors import InputError, ModelrailError
 from pipeline.home import tracking_address
 from pipeline.job import BUILT_IN, WORK_TREE, Job, RunRequest, open_job
@@ -29,7 +30,6 @@ Outcome = Literal["released", "not released", "unchanged", "failed"]
 Opened = dict[str, Any]
 Report = Callable[[StepResult], None]
 
-PLATFORMS = ("local",)
 _BATCHES = 4
 
 
@@ -217,12 +217,7 @@ def _refuse_other_spec(job: Job, opened: Opened) -> None:
 
 
 def _refuse_platform(job: Job) -> None:
-    platform = job.spec.environment.platform
-    if platform not in PLATFORMS:
-        raise InputError(
-            f"{job.spec_path}: environment.platform: found '{platform}', which 'check' and 'plan' know but no run can"
-            f" deploy to yet; expected {' or '.join(PLATFORMS)}"
-        )
+    platform_of(job.spec, f"{job.spec_path}: environment.platform")
 
 
 def _recorder(job: Job) -> Recorder:

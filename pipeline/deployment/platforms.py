@@ -1,0 +1,159 @@
+"""Where a release can be made live: one table, and what each platform in it can do.
+
+`delivery` and the commands name no platform; they ask this table for the one that ``environment.platform`` names. So
+a further platform is one more entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.client import Post, post
+from pipeline.errors import InputError
+from pipeline.release import Release
+from pipeline.spec.schema import Spec
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model's place on a platform.
+
+    Attributes
+    ----------
+    spec : Spec
+        As the environment's overlay makes it.
+    environment : str or None
+        Name of the overlay; None for the spec as it is.
+    state : Path
+        Folder of all local state.
+    """
+
+    spec: Spec
+    environment: str | None
+    state: Path
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.spec.model.name
+
+
+@dataclass(frozen=True)
+class Live:
+    """A release that is live.
+
+    Attributes
+    ----------
+    version : str
+        Without a leading ``v``.
+    address : str
+        Where callers reach it: those on this machine, or those in the cluster.
+    replaced : str or None
+        The version that was live before this deployment, if it was another.
+    note : str or None
+        Something the user should know, such as that another port had to be taken.
+    image : str or None
+        The image that runs, by its digest, where the platform runs images.
+    """
+
+    model: str
+    version: str
+    address: str
+    replaced: str | None = None
+    note: str | None = None
+    image: str | None = None
+
+
+class Platform(Protocol):
+    """What a platform can do with releases; each method may be called again at any time."""
+
+    def deploy(self, target: Target, release: Release, bundle: Path, image: str | None = None) -> Live:
+        """Make a release live, or confirm that it is; returns when it answers.
+
+        Parameters
+        ----------
+        bundle : Path
+            Folder of the release.
+        image : str, optional
+            The very image, by its digest, for a rollback to what ran before; made of the bundle if None.
+
+        Raises
+        ------
+        DeploymentError
+            If it cannot be made live; what was live stays live.
+        """
+
+    def live(self, target: Target) -> Live | None:
+        """Give what is live, or None."""
+
+    def stop(self, target: Target) -> Live | None:
+        """End what is live; gives what it was."""
+
+    def post(self, target: Target) -> Post:
+        """Give the way in which this process asks what is live (for `pipeline.client.predict`)."""
+
+
+class Local:
+    """Here: a supervised process on a loopback port."""
+
+    def deploy(self, target: Target, release: Release, bundle: Path, image: str | None = None) -> Live:
+        """Start the server, or exchange the release in the one that runs."""
+        del release, image
+        from pipeline.deployment import local
+
+        settings = target.spec.deploy
+        made = local.deploy(
+            bundle, model=target.model, port=settings.port, state=target.state, workers=settings.workers
+        )
+        return _live(made)
+
+    def live(self, target: Target) -> Live | None:
+        """Give what is live, or None."""
+        from pipeline.deployment import local
+
+        found = local.live(target.model, target.state)
+        return _live(found) if found else None
+
+    def stop(self, target: Target) -> Live | None:
+        """End the server; requests in flight are answered first."""
+        from pipeline.deployment import local
+
+        stopped = local.stop(target.model, target.state)
+        return _live(stopped) if stopped else None
+
+    def post(self, target: Target) -> Post:
+        """Ask over HTTP."""
+        del target
+        return post
+
+
+def _live(found: Any) -> Live:
+    return Live(found.model, found.version, found.address, found.replaced, found.note)
+
+
+PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local}
+
+
+def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:
+    """Give the platform that a spec names.
+
+    Parameters
+    ----------
+    where : str
+        What the message of the error begins with.
+
+    Raises
+    ------
+    InputError
+        If nothing can be deployed there yet.
+    """
+    name = spec.environment.platform
+    if name not in PLATFORMS:
+        raise InputError(
+            f"{where}: found '{name}', which 'check' and 'plan' know but no run can deploy to yet; expected"
+            f" {' or '.join(PLATFORMS)}"
+        )
+    return PLATFORMS[name]()

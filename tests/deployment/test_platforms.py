@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.client import predict
+from pipeline.deployment.platforms import PLATFORMS, Target, platform_of
+from pipeline.errors import InputError
+from pipeline.release import Evidence, Release, Version
+from pipeline.spec.schema import Spec
+from tests.serving.bundles import write_bundle
+
+
+def make_spec(platform: str = "local") -> Spec:
+    return Spec.model_validate(
+        {
+            "model": {"name": "line", "trainer": "linear_regression", "target": "y"},
+            "environment": {"platform": platform},
+            "deploy": {"port": 0},
+        }
+    )
+
+
+def make_release(version: str = "1.0.0") -> Release:
+    evidence = Evidence(
+        data_repository=".",
+        data_commit="d" * 40,
+        spec_commit="5" * 40,
+        code="modelrail 0.1.0 at c0de",
+        spec_path="models/line.yaml",
+        environment=None,
+        as_of=None,
+        partitions=1,
+        artifacts={"train": "a" * 64},
+        model_digest="b" * 64,
+        recipe="c" * 64,
+        signature={},
+        metrics={},
+        verdict=(),
+        mlflow_run=None,
+        who="Test",
+        why="",
+    )
+    return Release("line", Version.parse(version), evidence)
+
+
+def test_a_release_goes_live_on_this_machine_is_asked_and_stopped(tmp_path: Path) -> None:
+    spec = make_spec()
+    target, platform = Target(spec, None, tmp_path / "state"), platform_of(spec)
+    assert platform.live(target) is None
+    made = platform.deploy(target, make_release(), write_bundle(tmp_path / "bundle"))
+    try:
+        assert platform.live(target) == made
+        answer = predict(made.address, {"x": 2}, send=platform.post(target))
+        assert (answer.outputs, answer.version) == ((5.0,), "1.0.0")
+    finally:
+        assert platform.stop(target) == made
+    assert platform.live(target) is None
+
+
+def test_a_platform_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(InputError, match=r"line\.yaml: found 'aws', which .* expected local") as caught:
+        platform_of(make_spec("aws"), "line.yaml")
+    assert all(name in str(caught.value) for name in PLATFORMS)
