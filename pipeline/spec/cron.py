@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-PRESETS: Final = frozenset(
-    {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually"}
-)
+PRESETS: Final[Mapping[str, str]] = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAY_NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -70,3 +78,24 @@ def _never(fields: list[str], values: Mapping[str, set[int]]) -> tuple[str, str]
     if fields[4].startswith("*") and min(values["day of the month"]) > last:
         return f"day {fields[2]} of month {fields[3]}, which never comes", f"a day up to {last}"
     return None
+
+
+def ticks(text: str, first: date, last: datetime) -> Iterator[datetime]:
+    """Give the moments (UTC) at which a right cron expression is due, from the start of a day up to a moment.
+
+    As in cron, where day of the month and day of the week are both given, either is enough.
+    """
+    fields = PRESETS.get(text, text).lower().split()
+    found = [_values(field, *facts) for field, facts in zip(fields, _FIELDS.values(), strict=True)]
+    minutes, hours, days, months, weekdays = found
+    either = not fields[2].startswith("*") and not fields[4].startswith("*")
+    times = [time(hour, minute, tzinfo=UTC) for hour in sorted(hours) for minute in sorted(minutes)]
+    for number in range((last.date() - first).days + 1):
+        day = first + timedelta(days=number)
+        fits = (day.day in days, day.isoweekday() % 7 in {each % 7 for each in weekdays})
+        if day.month in months and (any(fits) if either else all(fits)):
+            yield from (at for each in times if (at := datetime.combine(day, each)) <= last)
+
+
+def _values(field: str, least: int, most: int, names: Mapping[str, int]) -> set[int]:
+    return {value for part in field.split(",") for value in _read_part(part, least, most, names) or ()}

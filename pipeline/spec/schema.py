@@ -9,7 +9,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt
+
+from pipeline.spec.schema_schedule import Schedule
+from pipeline.spec.schema_section import Section
 
 Scalar: TypeAlias = bool | int | float | str
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -39,12 +42,6 @@ def _read_moment(value: Any) -> Any:
 
 
 Moment = Annotated[datetime, BeforeValidator(_read_moment)]
-
-
-class Section(BaseModel):
-    """A mapping in the spec: unknown keys and loose types are errors, and nothing changes once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class EarlyStopping(Section):
@@ -136,6 +133,8 @@ class Data(Section):
     """Git repository that holds the data, a path or URL; by default the one that holds the spec."""
     branch: str | None = None
     """Branch whose newest commit is used; by default what the repository has checked out."""
+    connection: str | None = None
+    """Airflow connection with the SSH key or token for a repository that is named by a URL."""
     files: str | None = None
     """Path of the files, with `{name}` for the part that tells partitions apart: `flights/{month}.csv`."""
     format: Literal["csv", "parquet", "jsonl"] | None = None
@@ -333,13 +332,6 @@ class Monitoring(Section):
 
     metrics: list[str] = []
     """Metrics to watch, named in the model card."""
-
-
-class Schedule(Section):
-    """When the model's DAG runs by itself."""
-
-    cron: str | None = None
-    """Cron expression (UTC); by default the DAG runs only when triggered."""
 
 
 class Tasks(Section):

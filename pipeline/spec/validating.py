@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pipeline.spec.findings import Finding, KeyPath, closest, count, describe, join, quote, suggest
-from pipeline.spec.schema import Section, Spec
+from pipeline.spec.schema import Spec
+from pipeline.spec.schema_section import Section
 
 
 def validate(data: Mapping[str, Any]) -> tuple[Spec | None, list[Finding]]:

@@ -91,6 +91,10 @@ RIGHT = [
     "evaluate: {metrics: [f1, brier], gate: {brier: {at_most: 0.2}}, slices: [carrier, at]}",
     "monitoring: {metrics: [accuracy, rmse, loss]}",
     "schedule: {cron: '@daily'}",
+    "schedule: {on_data_commit: every}",
+    "schedule: {on_data_commit: off}",
+    "schedule: {cron: '@monthly', on_data_commit: latest, replay: true, replay_limit: 6}",
+    "data: {repository: 'git@host.example:team/flights.git'}\nschedule: {on_data_commit: latest}",
 ]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.spec.cron import cron_problem
+from pipeline.spec.cron import cron_problem, ticks
 
 RIGHT = [
     "0 3 1 * *",
@@ -58,3 +61,12 @@ def test_cron_accepts_nothing_that_airflow_refuses(fields: list[str]) -> None:
     text = " ".join(fields)
     if cron_problem(text) is None:
         assert croniter.croniter.is_valid(text)
+
+
+@pytest.mark.parametrize("text", [*RIGHT, "30 4 1,15 * 5", "0 12 * 2 0", "0 0 */10 * *", "0 3 1 * *"])
+def test_ticks_are_those_of_airflow(text: str) -> None:
+    croniter = pytest.importorskip("croniter").croniter
+    first, last = datetime(2023, 12, 30, tzinfo=UTC), datetime(2024, 3, 5, 7, 30, tzinfo=UTC)
+    each = croniter(text, first - timedelta(seconds=1))
+    expected = list(takewhile(lambda at: at <= last, (each.get_next(datetime) for _ in range(200_000))))
+    assert list(ticks(text, first.date(), last)) == expected

@@ -1,4 +1,4 @@
-"""Checks of ``evaluate``, ``monitoring`` and ``schedule``."""
+"""Checks of ``evaluate`` and ``monitoring``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS
 from pipeline.spec.checking.data import check_names
 from pipeline.spec.checking.view import View
-from pipeline.spec.cron import cron_problem
 from pipeline.spec.findings import Finding, KeyPath, Place, quote, suggest
 from pipeline.spec.schema import Bound, Task
 
@@ -77,11 +76,3 @@ def check_monitoring(view: View) -> Iterator[Finding]:
         if name not in known:
             expected = suggest(name, known, f"one of {', '.join(known)}")
             yield Finding(("monitoring", "metrics", i), f"the unknown metric {quote(name)}", expected)
-
-
-def check_schedule(view: View) -> Iterator[Finding]:
-    """Check when the DAG runs."""
-    cron = view.spec.schedule.cron
-    problem = None if cron is None else cron_problem(cron)
-    if problem:
-        yield Finding(("schedule", "cron"), *problem)

@@ -1,0 +1,11 @@
+"""What every section of the spec is."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A mapping in the spec: unknown keys and loose types are errors, and nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
