@@ -2,6 +2,10 @@
 
 The tag is the record: what is in it can be read by ``git show`` and by this module, and nothing about a
 release is kept anywhere else. Its message ends in one JSON document, after a line of dashes.
+
+A tag stands on the spec's commit. Where a release of the model stands there already (only the data changed, and they
+are in another repository), the new one stands on an empty commit on top of it: the ``gto`` package, which reads these
+tags as well, tells versions apart by their commits.
 """
 
 from __future__ import annotations
@@ -9,13 +13,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from pipeline.errors import InputError, ReleaseError
-from pipeline.repository import Repository, Tag
+from pipeline.repository import Repository
 from pipeline.signature import Input, Signature
+from pipeline.tags import Tag, child_commit, fetch_tags, list_tags, write_tag
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*@v\d+\.\d+\.\d+")
 _RULE = "-" * 8
@@ -58,6 +63,8 @@ class Evidence:
         Metric → ``value``, ``low`` and ``high`` on the test rows.
     verdict : list
         The gate's judgement, a sentence a line.
+    image : str or None
+        Digest of the image that serves the release, where one was made before the release was recorded.
     """
 
     data_repository: str
@@ -77,6 +84,7 @@ class Evidence:
     mlflow_run: str | None
     who: str
     why: str
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ def releases(repository: Repository, model: str) -> list[Release]:
     ReleaseError
         If a tag has a release's name but was not made by Modelrail.
     """
-    found = [_read(tag) for tag in repository.tags(f"{model}@v*") if _NAME.fullmatch(tag.name)]
+    found = [_read(tag) for tag in list_tags(repository, f"{model}@v*") if _NAME.fullmatch(tag.name)]
     return sorted(found, key=lambda release: release.version)
 
 
@@ -177,14 +185,25 @@ def record(repository: Repository, model: str, evidence: Evidence, *, push: bool
         Whether it was made by this call.
     """
     for _ in range(20):
+        if push:
+            fetch_tags(repository, f"{model}@v*")
         history = releases(repository, model)
         previous = history[-1] if history else None
         if previous and previous.evidence.model_digest == evidence.model_digest:
             return previous, False
-        release = Release(model, next_version(previous, evidence), evidence, evidence.spec_commit)
-        if repository.tag(release.tag, evidence.spec_commit, message(release, previous), push=push):
-            return release, True
+        release = Release(model, next_version(previous, evidence), evidence)
+        commit = _commit_of_its_own(repository, release, history)
+        if write_tag(repository, release.tag, commit, message(release, previous), push=push):
+            return replace(release, commit=commit), True
     raise ReleaseError(f"{model}: 20 versions in a row were taken by other runs while this one was being released")
+
+
+def _commit_of_its_own(repository: Repository, release: Release, history: Sequence[Release]) -> str:
+    commit = repository.commit(release.evidence.spec_commit).id
+    if all(each.commit != commit for each in history):
+        return commit
+    data = release.evidence.data_commit[:12]
+    return child_commit(repository, commit, f"{release.tag}: the spec of {commit[:12]} on the data of {data}\n")
 
 
 def message(release: Release, previous: Release | None) -> str:
@@ -204,10 +223,27 @@ def message(release: Release, previous: Release | None) -> str:
         "",
         *evidence.verdict,
         "",
-        _RULE,
-        json.dumps(asdict(evidence), indent=1, ensure_ascii=False),
     ]
-    return "\n".join(lines) + "\n"
+    return with_facts(lines, asdict(evidence))
+
+
+def with_facts(lines: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """Write a tag's message: lines for people, then facts for programs."""
+    return "\n".join([*lines, _RULE, json.dumps(facts, indent=1, ensure_ascii=False)]) + "\n"
+
+
+def facts_of(tag: Tag) -> dict[str, Any]:
+    """Read what `with_facts` wrote.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    _, _, document = tag.message.partition(f"\n{_RULE}\n")
+    # A signature may stand behind the document; the decoder stops where the document ends.
+    facts, _ = json.JSONDecoder().raw_decode(document)
+    return dict(facts)
 
 
 def _interval(estimate: Mapping[str, float | None]) -> str:
@@ -219,11 +255,8 @@ def _interval(estimate: Mapping[str, float | None]) -> str:
 
 def _read(tag: Tag) -> Release:
     model, _, version = tag.name.partition("@")
-    _, _, document = tag.message.partition(f"\n{_RULE}\n")
     try:
-        # A signature may stand behind the document; the decoder stops where the document ends.
-        facts, _ = json.JSONDecoder().raw_decode(document)
-        evidence = Evidence(**facts)
+        evidence = Evidence(**facts_of(tag))
     except (ValueError, TypeError) as error:
         raise ReleaseError(
             f"tag {tag.name}: found no evidence of a release in its message ({error}); expected a tag that Modelrail"

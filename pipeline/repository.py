@@ -1,7 +1,7 @@
-"""Git: what a commit holds, what differs from it, and the tags that record releases.
+"""Git: what a commit holds, and what differs from it.
 
 The ``git`` command does the work, so that users' credentials, signing and large-repository settings hold
-here as they do in their shell. This is the only module that runs it.
+here as they do in their shell. This is the only module that runs it; `tags` writes and reads tags through it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import InputError, ReleaseError, TransientError
+from pipeline.errors import InputError, TransientError
 
 _IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
 _REPOSITORY_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
@@ -51,13 +51,17 @@ class File:
 
 
 @dataclass(frozen=True)
-class Tag:
-    """One annotated tag: what it points at, and its message."""
+class Attempt:
+    """What came of a git command that may fail; `transient` where trying again can help."""
 
-    name: str
-    commit: str
-    date: datetime
+    succeeded: bool
+    output: str
     message: str
+
+    @property
+    def transient(self) -> bool:
+        """Whether the remote did not answer, or a lock was held."""
+        return _UNREACHABLE.search(self.message) is not None
 
 
 @dataclass(frozen=True)
@@ -136,54 +140,6 @@ class Repository:
         listing = self._git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *paths)
         return [entry[3:] for entry in listing.split("\0") if entry]
 
-    def tags(self, pattern: str) -> list[Tag]:
-        """List the annotated tags that match a glob, oldest first."""
-        form = "%(refname:strip=2)%00%(*objectname)%00%(taggerdate:iso-strict)%00%(contents)%01"
-        listing = self._git("for-each-ref", f"--format={form}", "--sort=creatordate", f"refs/tags/{pattern}")
-        rows = (entry.lstrip("\n").split("\0") for entry in listing.split("\1") if entry.strip())
-        return [
-            Tag(name, commit, datetime.fromisoformat(date).astimezone(UTC), message.strip())
-            for name, commit, date, message in rows
-            if commit
-        ]
-
-    def tag(self, name: str, commit: str, message: str, *, push: bool = False) -> bool:
-        """Create an annotated tag, signed where the user's Git signs; push it to ``origin`` if asked to.
-
-        Returns
-        -------
-        bool
-            False if the tag existed already: somebody was faster.
-
-        Raises
-        ------
-        ReleaseError
-            If the tag could be made but not pushed (it is taken back).
-        """
-        sign = "--sign" if self._git("config", "--default", "false", "tag.gpgSign").strip() == "true" else "--annotate"
-        command = ["tag", sign, "--file=-", "--cleanup=verbatim", "--end-of-options", name, commit]
-        result = _run(command, self.root, stdin=message, environment=self._identity())
-        if result.returncode:
-            if b"already exists" in result.stderr:
-                return False
-            raise ReleaseError(f"git tag {name} failed: {_text(result.stderr)}")
-        return self._push_tag(name) if push else True
-
-    def _push_tag(self, name: str) -> bool:
-        result = _run(["push", "--quiet", "origin", f"refs/tags/{name}"], self.root)
-        if result.returncode == 0:
-            return True
-        self._git("tag", "-d", name)
-        message = _text(result.stderr)
-        if "already exists" in message:
-            self._git("fetch", "--quiet", "origin", f"refs/tags/{name}:refs/tags/{name}")
-            return False
-        if _UNREACHABLE.search(message):
-            raise TransientError(f"git push of {name} failed: {message}; nothing was released, run again")
-        raise ReleaseError(
-            f"git push of {name} failed: {message}; nothing was released: check the rights to push tags to 'origin'"
-        )
-
     def update(self) -> None:
         """Fetch a mirror's branches and tags from where it was cloned."""
         self._git(
@@ -196,17 +152,35 @@ class Repository:
 
     def who(self) -> str:
         """Name the person that Git knows as the user: ``Name <address>``."""
-        result = _run(["var", "GIT_COMMITTER_IDENT"], self.root, environment=self._identity())
+        result = _run(["var", "GIT_COMMITTER_IDENT"], self.root, environment=self.identity())
         return _text(result.stdout).rpartition(">")[0] + ">"
 
-    def _identity(self) -> dict[str, str]:
-        """Name a tagger where the user has not told Git who they are."""
+    def identity(self) -> dict[str, str]:
+        """Give variables that name an author where the user has not told Git who they are."""
         if _run(["var", "GIT_COMMITTER_IDENT"], self.root).returncode == 0 and self._configured("user.email"):
             return {}
-        return {f"GIT_COMMITTER_{key.upper()}": value for key, value in _IDENTITY.items()}
+        roles = ("COMMITTER", "AUTHOR")
+        return {f"GIT_{role}_{key.upper()}": value for role in roles for key, value in _IDENTITY.items()}
 
     def _configured(self, key: str) -> bool:
         return _run(["config", key], self.root).returncode == 0 or "GIT_COMMITTER_EMAIL" in os.environ
+
+    def ask(self, *arguments: str, stdin: str = "") -> str:
+        """Run a git command that is expected to work, and give what it prints.
+
+        Raises
+        ------
+        TransientError
+            If the remote did not answer, or another process holds a lock.
+        InputError
+            If git refuses for another reason.
+        """
+        return self._git(*arguments, stdin=stdin)
+
+    def attempt(self, *arguments: str, stdin: str = "") -> Attempt:
+        """Run a git command that may fail, as the user that `identity` names."""
+        result = _run(arguments, self.root, stdin=stdin, environment=self.identity())
+        return Attempt(result.returncode == 0, _text(result.stdout), _text(result.stderr))
 
     def _git(self, *arguments: str, stdin: str = "") -> str:
         result = _run(arguments, self.root, stdin=stdin)

@@ -1,17 +1,28 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import InputError, ReleaseError
-from pipeline.release import Evidence, Release, Version, breaks_callers, find_release, next_version, record, releases
+from pipeline.release import (
+    Evidence,
+    Release,
+    Version,
+    breaks_callers,
+    find_release,
+    next_version,
+    record,
+    releases,
+    with_facts,
+)
 from pipeline.repository import open_repository
 from pipeline.signature import Input, Signature
+from pipeline.tags import list_tags, write_tag
 
-from .conftest import Commit
+from .conftest import Commit, git
 
 X = Input("x", "float")
 REGRESSION = Signature("regression", (X,), example={"x": 1.0})
@@ -84,7 +95,7 @@ def test_a_release_is_read_back_from_its_tag(project: Path, commit: Commit) -> N
 def test_the_tag_is_readable_by_a_person(project: Path, commit: Commit) -> None:
     repository = open_repository(project)
     record(repository, "m", evidence(spec_commit=commit()))
-    text = repository.tags("m@v*")[0].message
+    text = list_tags(repository, "m@v*")[0].message
     assert text.startswith("m@v1.0.0 (the first release): released by its gate\n")
     assert "rmse: 0.1000 [0.0900, 0.1100]\n" in text
     assert "rmse 0.1 is at most 1: passed\n" in text
@@ -106,6 +117,25 @@ def test_a_version_that_somebody_took_is_passed_over(project: Path, commit: Comm
     for digest in ("m1", "m2", "m3"):
         record(repository, "m", evidence(spec_commit=head, model_digest=digest))
     assert [str(each.version) for each in releases(repository, "m")] == ["1.0.0", "1.0.1", "1.0.2"]
+
+
+def test_each_release_has_a_commit_of_its_own(project: Path, commit: Commit) -> None:
+    head = commit()
+    repository = open_repository(project)
+    for digest in ("m1", "m2"):
+        record(repository, "m", evidence(spec_commit=head, model_digest=digest))
+    record(repository, "other", evidence(spec_commit=head))
+    first, second = releases(repository, "m")
+    assert first.commit == releases(repository, "other")[0].commit == head
+    assert git(project, "rev-parse", f"{second.commit}^").strip() == head, "gto tells versions apart by commits"
+
+
+def test_evidence_without_an_image_is_still_read(project: Path, commit: Commit) -> None:
+    repository = open_repository(project)
+    facts = asdict(evidence())
+    del facts["image"]
+    write_tag(repository, "m@v1.0.0", commit(), with_facts(["m@v1.0.0", ""], facts))
+    assert releases(repository, "m")[0].evidence.image is None
 
 
 def test_releases_are_ordered_by_version_not_by_text(project: Path, commit: Commit) -> None:
@@ -153,6 +183,6 @@ def test_an_unknown_release_is_told_with_those_there_are(
 
 def test_a_foreign_tag_with_a_release_name_is_named(project: Path, commit: Commit) -> None:
     repository = open_repository(project)
-    repository.tag("m@v1.0.0", commit(), "made by hand")
+    write_tag(repository, "m@v1.0.0", commit(), "made by hand")
     with pytest.raises(ReleaseError, match=r"tag m@v1\.0\.0: found no evidence of a release"):
         releases(repository, "m")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError, ReleaseError
+from pipeline.errors import InputError
 from pipeline.repository import File, matching, mirror, open_repository
 
-from .conftest import Commit, git
+from .conftest import Commit
 
 
 def test_a_commit_is_found_by_any_of_its_names(project: Path, commit: Commit) -> None:
@@ -74,55 +74,3 @@ def test_partitions_are_the_files_that_fit_the_template() -> None:
     assert list(matching(files, "f/{month}.csv")) == ["2013-01", "2013-02"]
     assert list(matching(files, "{where}/{month}.csv")) == ["f/2013-01", "f/2013-02", "g/2013-01"]
     assert list(matching(files, "f/2013-01.csv")) == ["2013-01.csv"]
-
-
-def test_a_tag_carries_its_message_whole(project: Path, commit: Commit) -> None:
-    head = commit()
-    repository = open_repository(project)
-    text = 'm@v1.0.0: first\n\n# not a comment\nüñí\n\n{\n "a": 1\n}\n'
-    assert repository.tag("m@v1.0.0", head, text)
-    (tag,) = repository.tags("m@v*")
-    assert (tag.name, tag.commit, tag.message) == ("m@v1.0.0", head, text.strip())
-
-
-def test_a_tag_that_exists_is_not_moved(project: Path, commit: Commit) -> None:
-    first = commit()
-    repository = open_repository(project)
-    assert repository.tag("m@v1.0.0", first, "one")
-    assert not repository.tag("m@v1.0.0", commit(), "two")
-    assert repository.tags("m@v*")[0].commit == first
-
-
-def test_a_lightweight_tag_is_no_release(project: Path, commit: Commit) -> None:
-    commit()
-    git(project, "tag", "m@v1.0.0")
-    assert open_repository(project).tags("m@v*") == []
-
-
-def test_a_tag_is_pushed_to_origin(project: Path, commit: Commit, tmp_path: Path) -> None:
-    head = commit()
-    git(tmp_path, "init", "-q", "-b", "main", "--bare", "origin.git")
-    git(project, "remote", "add", "origin", str(tmp_path / "origin.git"))
-    assert open_repository(project).tag("m@v1.0.0", head, "one", push=True)
-    assert "m@v1.0.0" in git(tmp_path / "origin.git", "tag")
-
-
-def test_a_race_for_a_tag_at_the_remote_is_lost_politely(project: Path, commit: Commit, tmp_path: Path) -> None:
-    head = commit()
-    git(tmp_path, "init", "-q", "-b", "main", "--bare", "origin.git")
-    git(project, "remote", "add", "origin", str(tmp_path / "origin.git"))
-    git(project, "push", "-q", "origin", "main")
-    git(tmp_path, "clone", "-q", "origin.git", "rival")
-    git(tmp_path / "rival", "tag", "-a", "-m", "theirs", "m@v1.0.0")
-    git(tmp_path / "rival", "push", "-q", "origin", "m@v1.0.0")
-    repository = open_repository(project)
-    assert not repository.tag("m@v1.0.0", head, "ours", push=True)
-    assert repository.tags("m@v*")[0].message == "theirs"
-
-
-def test_a_tag_that_cannot_be_pushed_is_taken_back(project: Path, commit: Commit, tmp_path: Path) -> None:
-    head = commit()
-    git(project, "remote", "add", "origin", str(tmp_path / "nowhere.git"))
-    with pytest.raises(ReleaseError, match="nothing was released"):
-        open_repository(project).tag("m@v1.0.0", head, "one", push=True)
-    assert open_repository(project).tags("m@v*") == []
