@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from pipeline.commands import machine, models, releases, serving
+from pipeline.commands import machine, models, releases, serving, upkeep
 from pipeline.errors import ModelrailError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subject in (models, serving, releases, machine):
+for subject in (models, serving, releases, machine, upkeep):
     app.add_typer(subject.app)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.accounting import Cost, measure
-from pipeline.errors import InputError
+from pipeline.costs import Spent
+from pipeline.costs import record as record_cost
+from pipeline.errors import InputError, StoreError
 from pipeline.history import remember
 from pipeline.job import Job
 from pipeline.planning import PARTITIONED, Node
@@ -40,7 +43,7 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
         return _reused(session, step, nodes)
     from pipeline.work import WORK  # imports pandas and the like: only where something is computed
 
-    with measure() as cost:
+    with accounted(session, step, len(todo)) as cost:
         made = _make(WORK[step], session, todo, threads)
     session.advance()
     _remember(session, made)
@@ -49,6 +52,43 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     say = made[0][1].say if len(made) == 1 else f"{len(made)} partitions, {rows:,} rows"
     key = made[0][0].key if step not in PARTITIONED else None
     return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run)
+
+
+@contextmanager
+def accounted(session: Session, step: str, computed: int = 1) -> Iterator[Cost]:
+    """Measure a block that does the work of a step, and keep what it cost, even if it fails."""
+    done = False
+    cost = None
+    try:
+        with measure() as cost:
+            yield cost
+        done = True
+    finally:
+        if cost is not None:
+            _keep_cost(session, step, cost, computed, done=done)
+
+
+def _keep_cost(session: Session, step: str, cost: Cost, computed: int, *, done: bool) -> None:
+    job = session.job
+    prices = job.spec.environment.prices
+    spent = Spent(
+        model=job.model,
+        step=step,
+        run=session.run,
+        started=datetime.fromtimestamp(cost.start_s, UTC).isoformat(timespec="milliseconds"),
+        seconds=round(cost.seconds, 3),
+        cpu_s=round(cost.cpu_s, 3),
+        peak_bytes=cost.peak_bytes,
+        computed=computed,
+        done=done,
+        data_commit=job.data_commit,
+        spec_commit=job.spec_commit,
+        environment=job.request.environment,
+        trigger=job.request.trigger,
+        prices=prices.model_dump() if prices else None,
+    )
+    with suppress(*(() if done else (StoreError,))):  # a failed step's own error is the one to tell
+        record_cost(session.store, spent)
 
 
 def _make(work: Work, session: Session, nodes: Sequence[Node], threads: int) -> list[tuple[Artifact, Made]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from pipeline.computing import compute
+from pipeline.computing import accounted, compute
 from pipeline.deployment.platforms import platform_of
 from pipeline.errors import InputError, ModelrailError
 from pipeline.home import tracking_address
@@ -47,7 +48,7 @@ def open_run(request: RunRequest) -> Opened:
     steps = session.plan()
     if _has_news(session, steps):
         session.recorder = _direct(session.job)
-        session.recorder.tell(_opening(session.job))
+        session.recorder.tell(_opening(session))
     return _opened(session, steps)
 
 
@@ -72,7 +73,7 @@ def run_step(step: str, opened: Opened, partitions: Sequence[str] | None = None)
     )
     job = open_job(pinned)
     _refuse_other_spec(job, opened)
-    session = Session(job)
+    session = Session(job, run=opened["run"])
     if opened["mlflow_run"]:
         session.recorder = _direct(job, opened["mlflow_run"])
     return _run_step(step, session, partitions, threads=1 if partitions else os.cpu_count() or 1).to_json()
@@ -93,6 +94,7 @@ def run_one(step: str, request: RunRequest, partitions: Sequence[str] | None, ml
         "data_commit": job.data_commit,
         "spec_digest": spec_digest(job),
         "mlflow_run": mlflow_run,
+        "run": uuid.uuid4().hex[:12],
     }
     return run_step(step, opened, partitions)
 
@@ -120,7 +122,7 @@ def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]
     if not _has_news(session, session.plan()):
         return _run_all(session, report)
     recorder = _recorder(session.job)
-    recorder.tell(_opening(session.job))
+    recorder.tell(_opening(session))
     session.recorder = recorder
     try:
         outcome, results = _run_all(session, report)
@@ -157,7 +159,10 @@ def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, 
 
     if step not in DELIVERY:
         raise InputError(f"found the step '{step}'; expected one of {', '.join(ORDER)}")
-    return DELIVERY[step](session)
+    if session.recorder is None:  # nothing was computed: the release that is there is confirmed
+        return DELIVERY[step](session)
+    with accounted(session, step):
+        return DELIVERY[step](session)
 
 
 def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:
@@ -179,6 +184,7 @@ def _opened(session: Session, steps: Sequence[PlannedStep]) -> Opened:
         "spec_digest": spec_digest(job),
         "dirty": bool(job.uncommitted),
         "mlflow_run": session.recorder.run_id() if session.recorder else None,
+        "run": session.run,
         "partitions": len(job.partitions),
         "batches": [todo[start : start + size] for start in range(0, len(todo), size)],
         "steps": summarize(steps),
@@ -231,9 +237,10 @@ def _direct(job: Job, run: str | None = None) -> DirectRecorder:
     return DirectRecorder(tracking_address(job.state), job.state / "mlartifacts", run)
 
 
-def _opening(job: Job) -> RunOpened:
-    request = job.request
+def _opening(session: Session) -> RunOpened:
+    job, request = session.job, session.job.request
     facts = {
+        "run": session.run,
         "data_commit": job.data_commit,
         "spec_commit": job.spec_commit or "none",
         "code": job.code,

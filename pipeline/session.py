@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -29,10 +30,13 @@ class Session:
     ----------
     recorder : Recorder or None
         None where nothing is recorded, since nothing is computed.
+    run : str
+        Id of the run; the tasks of one run of Airflow share it.
     """
 
     job: Job
     recorder: Recorder | None = None
+    run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     _chain: dict[str, list[Node]] | None = field(default=None, init=False, repr=False)
     _released: list[Release] | None = field(default=None, init=False, repr=False)
 

@@ -23,6 +23,7 @@ from typing import Any
 from pipeline.errors import StoreError
 
 MANIFEST = "manifest.json"
+NOTES = "notes"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,14 @@ class Store(ABC):
     @abstractmethod
     def fetch(self, artifact: Artifact, name: str) -> Path:
         """Give a file of an artifact as a path on this machine."""
+
+    @abstractmethod
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep a small document beside the artifacts, under a name such as ``costs/m/2026-11-23/1.json``."""
+
+    @abstractmethod
+    def notes(self, folder: str) -> dict[str, bytes]:
+        """Give every note below a folder: name → content, by name."""
 
     @abstractmethod
     def _drafts(self) -> Path:
@@ -140,11 +149,28 @@ class FolderStore(Store):
     def fetch(self, artifact: Artifact, name: str) -> Path:  # noqa: D102
         return self._folder(artifact.key) / name
 
+    def write_note(self, name: str, content: bytes) -> None:  # noqa: D102
+        target = self.root / NOTES / name
+        aside = self._drafts() / f"{os.getpid()}-{uuid.uuid4().hex}"
+        try:
+            aside.write_bytes(content)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside.rename(target)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise _explain(error, self.root) from error
+
+    def notes(self, folder: str) -> dict[str, bytes]:  # noqa: D102
+        root = self.root / NOTES
+        names = (Path(place) / file for place, _, files in os.walk(root / folder) for file in files)
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(names)}
+
     def sweep(self) -> None:
         """Remove drafts that killed processes of this machine left behind."""
         for draft in self._drafts().glob("*-*"):
             if not _lives(draft.name.split("-")[0]):
                 shutil.rmtree(draft, ignore_errors=True)
+                draft.unlink(missing_ok=True)  # of a note
 
     def _folder(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -207,6 +233,16 @@ class ObjectStore(Store):
                 f" expected {expected['sha256'][:12]}: delete {self._folder(artifact.key)} and run again"
             )
         return part.rename(local)
+
+    def write_note(self, name: str, content: bytes) -> None:  # noqa: D102
+        self._call("pipe_file", f"{self.root}/{NOTES}/{name}", content)
+
+    def notes(self, folder: str) -> dict[str, bytes]:  # noqa: D102
+        root = f"{self.root}/{NOTES}"
+        self._call("invalidate_cache")
+        found = self._call("find", f"{root}/{folder}")
+        content = self._call("cat", found) if found else {}
+        return {name.rpartition(f"{root}/")[2]: content[name] for name in sorted(content)}
 
     def _call(self, name: str, *arguments: Any, may_be_missing: bool = False, **options: Any) -> Any:
         try:

@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.costs import add_up, by_release, read_costs
 from pipeline.deployment.local import live, stop_all
 from pipeline.errors import InputError, ModelrailError, TransientError
 from pipeline.job import RunRequest, open_job
+from pipeline.planning import ORDER
 from pipeline.release import releases
 from pipeline.repository import open_repository
 from pipeline.running import run
@@ -382,3 +384,26 @@ def test_a_clone_that_knows_the_release_but_has_another_store_makes_it_live_agai
         assert results["deploy"].facts["version"].removeprefix("v") == "1.0.0"
     finally:
         stop_all(clone / ".modelrail")
+
+
+def test_what_a_run_took_is_kept_step_by_step_and_what_is_reused_costs_nothing(spec: Path, commit: Commit) -> None:
+    commit({"models/late.yaml": SPEC + "environment: {prices: {cpu_hour: 0.5, gib_hour: 0.1}}\n"})
+    store = Session(open_job(RunRequest(str(spec)))).store
+    run_job(spec)
+    run_job(spec)
+    spent = read_costs(store, "late")
+    assert [each.step for each in spent] == list(ORDER)
+    assert len({each.run for each in spent}) == 1
+    assert spent[0].computed == 3
+    assert all(each.cpu_s > 0 and each.peak_bytes > 10e6 and each.done for each in spent if each.step != "verify")
+    (total,) = add_up(spent, by_release(releases(open_repository(spec.parent), "late"), spent))
+    assert total.name == "late@v1.0.0"
+    assert total.amounts["EUR"] > 0
+
+
+def test_a_step_that_fails_has_cost_something_too(spec: Path, commit: Commit) -> None:
+    commit({"data/2013-02.csv": "id,delay,carrier,arrival\n1,2,UA\n"})
+    with pytest.raises(ModelrailError):
+        run_job(spec)
+    (spent,) = read_costs(Session(open_job(RunRequest(str(spec)))).store)
+    assert (spent.step, spent.done) == ("clean", False)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
+from pipeline.spec.schema_prices import Prices
 from pipeline.spec.schema_schedule import Schedule
 from pipeline.spec.schema_section import Section
 
@@ -325,6 +326,8 @@ class Environment(Section):
     """Platform that serves the model; this version deploys to `local`."""
     region: str | None = None
     """Region of a cloud platform."""
+    prices: Prices | None = None
+    """What computing costs there, for `modelrail plan` and `modelrail cost`; by default nothing is priced."""
 
 
 class Monitoring(Section):

@@ -1,0 +1,76 @@
+"""Commands that keep a deployment in order: what it costs, what may go, what to do when it is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pipeline.commands.options import Json, print_json
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from pipeline.costs import Spent, Total
+    from pipeline.store import Store
+
+app = typer.Typer()
+
+By = Literal["model", "commit", "step", "release", "run"]
+
+
+@app.command(epilog="Example: modelrail cost --by release --since 2026-11-01")
+def cost(
+    by: Annotated[By, typer.Option("--by", help="What to add up by.")] = "model",
+    model: Annotated[str | None, typer.Option("--model", help="Only this model.", metavar="MODEL")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Date; only what began then or later.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what computing took: time, CPU, memory, and the price where `environment.prices` says one."""
+    from dataclasses import asdict
+
+    from pipeline.costs import read_costs
+    from pipeline.home import home
+    from pipeline.showing.costs import show_costs
+
+    spent = read_costs(_open_store(home()), model, _read_date(since))
+    totals = _add_up(spent, by)
+    if as_json:
+        print_json({"by": by, "totals": [asdict(each) for each in totals]})
+    else:
+        show_costs(totals, by)
+
+
+def _open_store(state: Path) -> Store:
+    from pipeline.home import store_address
+    from pipeline.store import open_store
+
+    return open_store(store_address(state), state)
+
+
+def _add_up(spent: Sequence[Spent], by: By) -> list[Total]:
+    from pathlib import Path
+
+    from pipeline.costs import GROUPS, add_up, by_release
+    from pipeline.planning import ORDER
+    from pipeline.release import releases
+    from pipeline.repository import open_repository
+
+    if by == "release":
+        repository = open_repository(Path.cwd())
+        models = dict.fromkeys(each.model for each in spent)
+        return add_up(spent, by_release([each for model in models for each in releases(repository, model)], spent))
+    totals = add_up(spent, GROUPS[by])
+    return sorted(totals, key=lambda each: ORDER.index(each.name)) if by == "step" else totals
+
+
+def _read_date(text: str | None) -> datetime | None:
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise InputError(f"--since: found '{text}'; expected a date such as 2026-11-01") from error
