@@ -11,7 +11,7 @@ import sys
 import typer
 
 from pipeline.commands import machine, models, releases, serving, upkeep
-from pipeline.errors import ModelrailError
+from pipeline.errors import ModelrailError, explain_os_error
 
 app = typer.Typer(
     name="modelrail",
@@ -36,7 +36,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that may not be written
-        typer.echo(f"modelrail: {error}; expected a place that can be read and written (MODELRAIL_HOME)", err=True)
+        typer.echo(f"modelrail: {explain_os_error(error)}", err=True)
         sys.exit(ModelrailError.exit_code)
 
 

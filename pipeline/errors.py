@@ -72,6 +72,11 @@ class TransientError(ModelrailError):
     exit_code = 75
 
 
+def explain_os_error(error: OSError) -> ModelrailError:
+    """Say of an error of the operating system, such as a full disk or a folder that is not ours, what mends it."""
+    return ModelrailError(f"{error}; expected a place that can be read and written (MODELRAIL_HOME)")
+
+
 @dataclass(frozen=True, order=True)
 class Problem:
     """One mistake in a file, at a position that an editor can jump to.

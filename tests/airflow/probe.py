@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow.serialization.serialized_objects import DagSerialization
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, ModelrailError
 
 
 def describe(dag: DAG) -> dict[str, Any]:
@@ -50,6 +50,18 @@ def judge_retries(policy: Any) -> dict[str, str]:
     return {type(error).__name__: policy.evaluate(error, 1, 3).action.value for error in errors}
 
 
+def fail_on_a_full_disk(tasks: Any) -> str:
+    class Full(tasks.Task):
+        def work(self, context: Any) -> None:
+            raise OSError(28, "No space left on device", context["folder"])
+
+    try:
+        Full(task_id="full").execute({"folder": "/state/store"})
+    except ModelrailError as error:
+        return str(error)
+    return "no error"
+
+
 def read_requests(read: Any, params: dict[str, Any]) -> dict[str, Any]:
     def ask(run_type: str, conf: dict[str, Any]) -> Any:
         run = SimpleNamespace(run_id="r1", run_type=run_type, logical_date=datetime(2013, 4, 1, tzinfo=UTC), conf=conf)
@@ -67,21 +79,25 @@ def read_requests(read: Any, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(only: str | None) -> dict[str, Any]:
+    sys.path.insert(0, "dags")  # as Airflow does
     with _airflow_parsing_context_manager(dag_id=only, task_id="plan" if only else None):
         module = runpy.run_path("dags/models.py")
+    import modelrail_tasks
+
     dags = {value.dag_id: value for value in module.values() if isinstance(value, DAG)}
     params = {"data_commit": None, "as_of": None, "environment": None, "force": False, "reason": ""}
     return {
         "heavy": sorted({"pandas", "mlflow", "sklearn", "onnx", "pipeline.running"} & set(sys.modules)),
         "dags": {name: describe(dag) for name, dag in dags.items()},
         "retries": judge_retries(module["RETRY_POLICY"]),
-        "requests": read_requests(module["read_request"], params),
+        "full disk": fail_on_a_full_disk(modelrail_tasks),
+        "requests": read_requests(modelrail_tasks.read_request, params),
         "outcomes": [
-            module["judge_outcome"]({"train": "failed"}, None, computed=True),
-            module["judge_outcome"]({"verify": "upstream_failed"}, {"released": True}, computed=True),
-            module["judge_outcome"]({"verify": "skipped"}, {"released": False}, computed=True),
-            module["judge_outcome"]({"verify": "success"}, {"released": True}, computed=True),
-            module["judge_outcome"]({"verify": "success"}, {"released": True}, computed=False),
+            modelrail_tasks.judge_outcome({"train": "failed"}, None, computed=True),
+            modelrail_tasks.judge_outcome({"verify": "upstream_failed"}, {"released": True}, computed=True),
+            modelrail_tasks.judge_outcome({"verify": "skipped"}, {"released": False}, computed=True),
+            modelrail_tasks.judge_outcome({"verify": "success"}, {"released": True}, computed=True),
+            modelrail_tasks.judge_outcome({"verify": "success"}, {"released": True}, computed=False),
         ],
     }
 

@@ -119,6 +119,13 @@ def test_only_transient_errors_are_tried_again(loaded: dict[str, Any]) -> None:
     assert loaded["retries"] == {"TransientError": "retry", "DataError": "fail", "TimeoutError": "fail"}
 
 
+def test_a_task_explains_a_full_disk_as_the_command_line_does(loaded: dict[str, Any]) -> None:
+    assert loaded["full disk"] == (
+        "[Errno 28] No space left on device: '/state/store'; expected a place that can be read and written "
+        "(MODELRAIL_HOME)"
+    )
+
+
 def test_a_backfill_is_as_of_its_date_and_unknown_conf_is_refused(loaded: dict[str, Any]) -> None:
     requests = loaded["requests"]
     assert requests["manual"]["as_of"] is None
