@@ -41,9 +41,9 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     todo = [node for node in nodes if node.artifact is None or session.job.request.force]
     if not todo:
         return _reused(session, step, nodes)
-    from pipeline.work import WORK  # imports pandas and the like: only where something is computed
+    from pipeline.work import WORK, returned_memory  # imports pandas and the like: only where something is computed
 
-    with accounted(session, step, len(todo)) as cost:
+    with returned_memory(), accounted(session, step, len(todo)) as cost:
         made = _make(WORK[step], session, todo, threads)
     session.advance()
     _remember(session, made)

@@ -22,7 +22,7 @@ MAX_ROWS = 5_000
 MIN_ROWS = 100
 MAX_PREDICTIONS = 100_000  # over all columns
 MAX_CELLS = 20_000_000  # over all columns; what a very wide frame is held to
-_BATCH_CELLS = 4_000_000  # in one call of the model
+_BATCH_CELLS = 1_000_000  # in one call of the model
 
 Predict = Callable[[pd.DataFrame], Prediction]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from pipeline.graphs import compose, open_session
 from pipeline.normalization.compiling import compile_normalize
 from pipeline.normalization.preprocessing import Preprocessing
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
 
 Matrix = NDArray[np.float32]
 
@@ -39,20 +39,20 @@ def compile_preprocess(transform: Transform, preprocessing: Preprocessing) -> Mo
 _NOTHING = "normalize: no feature has a value in the training rows; expected at least one column (features.select)"
 
 
-def normalize(parts: Sequence[pd.DataFrame], preprocessing: Preprocessing) -> Matrix:
-    """Make the matrix of transformed frames by running the graph that serving runs.
+def normalize(parts: Iterable[pd.DataFrame], preprocessing: Preprocessing) -> Iterator[Matrix]:
+    """Make the matrix of transformed frames, part by part, by running the graph that serving runs.
 
     Texts are looked up once for each different one: the graph sees a table of them, whose rows are then repeated.
 
     Parameters
     ----------
-    parts : sequence of DataFrame
-        Frames as `pipeline.transformation.transform` gives them.
+    parts : iterable of DataFrame
+        Frames as `pipeline.transformation.transform` gives them; each is asked for when its rows are.
 
-    Returns
-    -------
-    float32[N, P]
-        The rows of all parts in order; columns are ``preprocessing.names``.
+    Yields
+    ------
+    float32[n, P]
+        The rows of a part; columns are ``preprocessing.names``.
 
     Raises
     ------
@@ -61,19 +61,17 @@ def normalize(parts: Sequence[pd.DataFrame], preprocessing: Preprocessing) -> Ma
     """
     if not preprocessing.names:
         raise DataError(_NOTHING)
-    starts = np.cumsum([0, *map(len, parts)])
-    matrix = np.empty((int(starts[-1]), len(preprocessing.names)), dtype=np.float32)
     left = _open(compile_normalize(preprocessing, texts=False))
     right = _open(compile_normalize(preprocessing, numbers=False))
     width = len(preprocessing.names) - _text_width(preprocessing)
-    for part, start in zip(parts, starts, strict=False):
+    for part in parts:
         _check(part, preprocessing)
-        rows = matrix[start : start + len(part)]
+        rows = np.empty((len(part), len(preprocessing.names)), dtype=np.float32)
         if left is not None:
             _fill_numbers(rows[:, :width], part, preprocessing, left)
         if right is not None:
             _fill_texts(rows[:, width:], part, preprocessing, right)
-    return matrix
+        yield rows
 
 
 def _open(model: ModelProto | None) -> InferenceSession | None:

@@ -13,9 +13,15 @@ from pipeline.errors import ModelrailError, TransientError
 from pipeline.tracking.events import EVENTS, RunClosed
 from pipeline.tracking.runs import Tracker
 
+# MLflow works without these (its distribution `mlflow-skinny` brings none of them) and a record needs none; importing
+# them would cost this process half of its memory and a second.
+_NOT_NEEDED = ("matplotlib", "numpy", "pandas", "pyarrow", "scipy", "sklearn")
+
 
 def _serve() -> None:
     """Record the events that come in by standard input, one a line, and answer each by a line."""
+    for name in _NOT_NEEDED:
+        sys.modules[name] = None  # type: ignore[assignment]  # importing it then fails as if it were not installed
     tracker = Tracker(sys.argv[1], Path(sys.argv[2]), None)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what MLflow prints must not be taken for an answer

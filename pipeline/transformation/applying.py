@@ -20,7 +20,7 @@ from pipeline.spec.schema import Spec
 from pipeline.statistics import Statistics, measure_rows
 from pipeline.transformation.rows import Target
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
 
 Mask = NDArray[np.bool_]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from pipeline.evaluation.card import DataFacts, Facts, model_card
 from pipeline.evaluation.evaluating import evaluate
 from pipeline.evaluation.importance import permutation_importance
 from pipeline.evaluation.page import card_html
-from pipeline.evaluation.plots import draw_plots
 from pipeline.evaluation.prediction import Prediction
 from pipeline.evaluation.results import Evaluation, Importances
 from pipeline.features import TARGET
@@ -27,7 +26,8 @@ from pipeline.release import Release
 from pipeline.session import Made, Session
 from pipeline.signature import Signature
 from pipeline.store import Artifact
-from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, derive
+from pipeline.transformation.applying import compute_target
+from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_derived
 from pipeline.work.files import read_frame, read_json, write_json
 from pipeline.work.scoring import Predict, encode, output_of, predictor_of, record_of
 
@@ -48,10 +48,13 @@ class Champion:
 
 def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
     """Write ``evaluation.json``, ``importances.json``, the plots and the model card."""
+    from pipeline.evaluation.plots import draw_plots  # imports matplotlib, which no other step needs
+
     del node
     spec, trained = session.job.spec, session.artifact("train")
     signature = Signature.from_json(read_json(trained.file("signature.json")))
-    tested = _test_rows(session)
+    release = champion_of(session.releases(), trained.digest)
+    tested = _test_rows(session, [signature, *([] if release is None else [_signature(release)])])
     with tempfile.TemporaryDirectory() as place:
         write_bundle(Path(place), trained, {"model": session.job.model, "version": "candidate"})
         predict = predictor_of(Path(place))
@@ -60,7 +63,7 @@ def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
     metric = next(iter(found.metrics), "")
     columns = [each.name for each in signature.inputs]
     importances = permutation_importance(tested[columns], truth, predict, metric, spec.model.seed)
-    champion = _evaluate_champion(session, trained, tested)
+    champion = None if release is None else _evaluate_champion(session, release, tested)
     write_json({"candidate": found.to_json(), "champion": champion and champion.to_json()}, folder / "evaluation.json")
     write_json(importances.to_json(), folder / "importances.json")
     plots = draw_plots(session.job.model, truth, prediction, found, importances, _losses(trained))
@@ -83,30 +86,36 @@ def _say(found: Evaluation) -> str:
     return ", ".join(f"{name} {each.value:.4f}" for name, each in found.metrics.items() if each.value is not None)
 
 
-def _test_rows(session: Session) -> pd.DataFrame:
-    """Gather the raw test rows, with the target and the columns to slice by."""
+def _signature(release: Release) -> Signature:
+    return Signature.from_json(dict(release.evidence.signature))
+
+
+def _test_rows(session: Session, signatures: Sequence[Signature]) -> pd.DataFrame:
+    """Gather the raw test rows: what the models read, the target, and the columns to slice by."""
     rows = read_frame(session.artifact("normalize").file("rows.parquet"))
     tested = rows[rows[SIDE] == Side.TEST]
     if tested.empty:
         raise DataError("evaluate: found no test rows; expected some (split.test, split.test_from)")
+    known, slices = session.columns(), session.job.spec.evaluate.slices
+    targets = {name: compile_derived(session, name) for name in slices if name not in known}
+    wanted = {each.name for signature in signatures for each in signature.inputs}.union(
+        slices, *((*each.numbers, *each.texts) for each in targets.values())
+    )
+    columns = [name for name in known if name in wanted]
     partitions = list(session.job.partitions)
     parts = [
-        clean_rows(session, partitions[int(str(place))]).iloc[mine[POSITION].to_numpy()]
+        clean_rows(session, partitions[int(str(place))], columns).iloc[mine[POSITION].to_numpy()]
         for place, mine in tested.groupby(PARTITION)
     ]
     frame = pd.concat(parts, ignore_index=True)
-    derived = {name: derive(session, frame, name) for name in session.job.spec.evaluate.slices if name not in frame}
+    derived = {name: compute_target(frame, target) for name, target in targets.items()}
     beside = pd.DataFrame({**derived, TARGET: tested[TARGET].to_numpy()}, index=frame.index)
     return pd.concat([frame, beside], axis=1)
 
 
-def _evaluate_champion(session: Session, trained: Artifact, tested: pd.DataFrame) -> Champion | None:
+def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame) -> Champion:
     """Judge the live release on the same rows; where that cannot be done, say why."""
-    spec = session.job.spec
-    release = champion_of(session.releases(), trained.digest)
-    if release is None:
-        return None
-    signature = Signature.from_json(dict(release.evidence.signature))
+    spec, signature = session.job.spec, _signature(release)
     lacking = [each.name for each in signature.inputs if each.name not in tested]
     if lacking:
         return Champion(release, None, f"it needs the columns {', '.join(lacking[:5])}, which the data no longer have")

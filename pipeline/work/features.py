@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from pipeline.splitting import assign, row_hashes
 from pipeline.store import Artifact
 from pipeline.transformation import Target, compile_target, compile_transform, transform
 from pipeline.transformation.applying import compute_target
-from pipeline.work.files import read_frame, read_json, write_frame, write_json, write_matrix
+from pipeline.work.files import MatrixFile, read_frame, read_json, write_frame, write_json
 
 SIDE = "(side)"
 POSITION = "(position)"
@@ -83,33 +83,39 @@ def _refuse_own_names(compiled: Transform) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The features of a partition, and which of its rows are left out since they are in another place too."""
+
+    node: Node
+    artifact: Artifact
+    repeated: Mask
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read the rows that stay; each time anew, so that never more than one partition is held."""
+        frame = read_frame(self.artifact.file("features.parquet"), columns)
+        return frame[~self.repeated] if self.repeated.any() else frame
+
+
 def normalize_features(session: Session, node: Node, folder: Path) -> Made:
     """Write ``matrix.parquet``, ``rows.parquet`` (what each of its rows is), the fitted rules and their graph."""
     del node
     spec = session.job.spec
     compiled, _ = compile_features(session)
-    nodes = session.nodes()["transform"]
-    artifacts = [each.artifact for each in nodes if each.artifact]
-    frames = [read_frame(each.file("features.parquet")) for each in artifacts]
-    repeated = _repeated(session, frames)
-    statistics = merge(_statistics(session, nodes, artifacts, frames, repeated))
-    kept = [frame if not mask.any() else frame[~mask] for frame, mask in zip(frames, repeated, strict=True)]
-    second_pass = _training(kept) if needs_second_pass(spec, compiled) else None
+    parts = _parts(session)
+    statistics = merge([_statistics(session, each) for each in parts])
+    second_pass = _training(parts) if needs_second_pass(spec, compiled) else None
     preprocessing = fit(statistics, spec, compiled, second_pass)
-    outliers = 0
-    if second_pass is not None:
-        kept, outliers = _without_outliers(kept, preprocessing)
-    matrix = normalize(kept, preprocessing)
-    rows = _describe_rows(kept)
-    write_matrix(matrix, preprocessing.names, folder / "matrix.parquet")
+    rows, outliers = _write_matrix(parts, preprocessing, folder / "matrix.parquet")
     write_frame(rows, folder / "rows.parquet")
     write_json(preprocessing.to_json(), folder / "preprocessing.json")
     (folder / "preprocess.onnx").write_bytes(
         compile_preprocess(compiled, preprocessing).SerializeToString(deterministic=True)
     )
     sides = {name: int((rows[SIDE] == side).sum()) for side, name in _SIDES.items()}
-    duplicates = int(sum(mask.sum() for mask in repeated))
-    say = f"{matrix.shape[1]} features; " + ", ".join(f"{count:,} rows to {name}" for name, count in sides.items())
+    duplicates = int(sum(each.repeated.sum() for each in parts))
+    shares = ", ".join(f"{count:,} rows to {name}" for name, count in sides.items())
+    say = f"{len(preprocessing.names)} features; {shares}"
     facts = {
         "sides": sides,
         "duplicates": duplicates,
@@ -126,29 +132,31 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
     )
 
 
-def clean_rows(session: Session, partition: str | None) -> pd.DataFrame:
-    """Read the clean rows of a partition, each column of the type that all partitions agreed on."""
+def clean_rows(session: Session, partition: str | None, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    """Read the clean rows of a partition, or some of their columns, of the type that all partitions agreed on."""
     node = next(each for each in session.nodes()["clean"] if each.partition == partition)
     if node.artifact is None:
         raise InputError(f"partition {partition}: found no clean rows; expected the step 'clean' to have run")
-    rows = read_frame(node.artifact.file("rows.parquet"))
+    rows = read_frame(node.artifact.file("rows.parquet"), None if columns is None else list(columns))
     # A column without any value here, and without a declared type, was read as a number.
     types = session.once("columns", session.columns)
-    columns = {name: kind for name, type_ in types.items() if (kind := KINDS[type_]) != "number"}
-    wrong = {name: DTYPES[kind] for name, kind in columns.items() if name in rows and rows[name].dtype.kind == "f"}
+    kinds = {name: kind for name, type_ in types.items() if (kind := KINDS[type_]) != "number"}
+    wrong = {name: DTYPES[kind] for name, kind in kinds.items() if name in rows and rows[name].dtype.kind == "f"}
     return rows.astype(wrong)
 
 
-def derive(session: Session, rows: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """Compute a derived column of clean rows, whether it is a feature or not."""
+def compile_derived(session: Session, name: str) -> Target:
+    """Compile a column, derived or raw, whether it is a feature or not; `compute_target` computes it."""
     spec = session.job.spec
     wanted = spec.model_copy(update={"model": spec.model.model_copy(update={"target": name})})
-    return compute_target(rows, compile_target(wanted, session.columns()))
+    return compile_target(wanted, session.columns())
 
 
 def _with_stratum(session: Session, rows: pd.DataFrame) -> pd.DataFrame:
     name = session.job.spec.split.stratify
-    return rows if name is None or name in rows else rows.assign(**{name: derive(session, rows, name)})
+    if name is None or name in rows:
+        return rows
+    return rows.assign(**{name: compute_target(rows, compile_derived(session, name))})
 
 
 def _identities(session: Session, rows: pd.DataFrame, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -158,47 +166,63 @@ def _identities(session: Session, rows: pd.DataFrame, hashes: npt.NDArray[np.uin
     return row_hashes(rows, []) if by_row and session.job.spec.data.key else hashes
 
 
-def _repeated(session: Session, frames: Sequence[pd.DataFrame]) -> list[Mask]:
+def _parts(session: Session) -> list[_Part]:
+    found = [(node, node.artifact) for node in session.nodes()["transform"] if node.artifact]
+    repeated = _repeated(session, [artifact for _, artifact in found])
+    return [_Part(node, artifact, mask) for (node, artifact), mask in zip(found, repeated, strict=True)]
+
+
+def _repeated(session: Session, artifacts: Sequence[Artifact]) -> list[Mask]:
     rule = session.job.spec.clean.duplicates
     if rule == "keep":
-        return [np.zeros(len(frame), dtype=np.bool_) for frame in frames]
-    return repeated_rows([frame[IDENTITY].to_numpy() for frame in frames], rule.keep)
+        return [np.zeros(int(each.manifest["rows"]), dtype=np.bool_) for each in artifacts]
+    identities = (read_frame(each.file("features.parquet"), [IDENTITY])[IDENTITY] for each in artifacts)
+    return repeated_rows([each.to_numpy() for each in identities], rule.keep)
 
 
-def _statistics(
-    session: Session,
-    nodes: Sequence[Node],
-    artifacts: Sequence[Artifact],
-    frames: Sequence[pd.DataFrame],
-    repeated: Sequence[Mask],
-) -> list[Statistics]:
-    """Read each partition's statistics; those of one with rows that another has too are computed without them."""
+def _statistics(session: Session, part: _Part) -> Statistics:
+    """Read a partition's statistics; those of one with rows that another has too are computed without them."""
+    if not part.repeated.any():
+        return Statistics.from_json(read_json(part.artifact.file("statistics.json")))
     compiled, target = compile_features(session)
-    found = []
-    for node, artifact, frame, mask in zip(nodes, artifacts, frames, repeated, strict=True):
-        if not mask.any():
-            found.append(Statistics.from_json(read_json(artifact.file("statistics.json"))))
-            continue
-        rows = clean_rows(session, node.partition)
-        sides = np.full(len(rows), Side.TEST, dtype=np.int8)  # only the rows that stay are measured, as training rows
-        sides[frame[POSITION].to_numpy()[~mask]] = frame[SIDE].to_numpy()[~mask]
-        found.append(transform(rows, sides, session.job.spec, compiled, target).statistics)
-    return found
+    rows, kept = clean_rows(session, part.node.partition), part.read([POSITION, SIDE])
+    sides = np.full(len(rows), Side.TEST, dtype=np.int8)  # only the rows that stay are measured, as training rows
+    sides[kept[POSITION].to_numpy()] = kept[SIDE].to_numpy()
+    return transform(rows, sides, session.job.spec, compiled, target).statistics
 
 
-def _training(frames: Sequence[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def _training(parts: Iterable[_Part]) -> Iterator[pd.DataFrame]:
+    frames = (each.read() for each in parts)
     return (frame[frame[SIDE] == Side.TRAIN] for frame in frames)
 
 
-def _without_outliers(frames: Sequence[pd.DataFrame], preprocessing: Preprocessing) -> tuple[list[pd.DataFrame], int]:
+def _write_matrix(parts: Sequence[_Part], preprocessing: Preprocessing, path: Path) -> tuple[pd.DataFrame, int]:
+    """Write the matrix, one partition after the other; say what its rows are, and how many outliers are left out."""
+    described: list[pd.DataFrame] = []
+    kept = 0
+
+    def frames() -> Iterator[pd.DataFrame]:
+        nonlocal kept
+        for place, part in enumerate(parts):
+            frame = part.read()
+            kept += len(frame)
+            frame = _without_outliers(frame, preprocessing)
+            described.append(_describe_rows(frame, place))
+            yield frame
+
+    with MatrixFile(path, preprocessing.names) as file:
+        for rows in normalize(frames(), preprocessing):
+            file.write(rows)
+    whole = pd.concat(described, ignore_index=True)
+    return whole, kept - len(whole)
+
+
+def _without_outliers(frame: pd.DataFrame, preprocessing: Preprocessing) -> pd.DataFrame:
     """Leave outliers out of the training rows; what is judged must look like what will be served."""
-    masks = [outlier_rows(frame, preprocessing) & (frame[SIDE] == Side.TRAIN).to_numpy() for frame in frames]
-    return [frame[~mask] for frame, mask in zip(frames, masks, strict=True)], int(sum(mask.sum() for mask in masks))
+    outliers = outlier_rows(frame, preprocessing) & (frame[SIDE] == Side.TRAIN).to_numpy()
+    return frame[~outliers] if outliers.any() else frame
 
 
-def _describe_rows(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _describe_rows(frame: pd.DataFrame, place: int) -> pd.DataFrame:
     """Say of each row of the matrix which side it is on, and which clean row of which partition it was."""
-    parts = [
-        frame[[SIDE, POSITION, TARGET]].assign(**{PARTITION: np.int32(place)}) for place, frame in enumerate(frames)
-    ]
-    return pd.concat(parts, ignore_index=True)
+    return frame[[SIDE, POSITION, TARGET]].assign(**{PARTITION: np.int32(place)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,10 @@ import pyarrow.parquet as pq
 
 # Fast to write and to read, and every reader of Parquet knows it.
 _COMPRESSION = "lz4"
+
+GROUP_ROWS = 65_536  # of a matrix, written and read at a time
+
+Matrix: TypeAlias = npt.NDArray[np.float32]
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
@@ -29,27 +33,69 @@ def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     return frame if columns is None else frame[list(columns)]
 
 
-def write_matrix(matrix: npt.NDArray[np.float32], names: Sequence[str], path: Path) -> None:
-    """Write a matrix, a named column each."""
-    columns = np.asfortranarray(matrix)
-    table = pa.table([pa.array(columns[:, place]) for place in range(len(names))], names=list(names))
-    pq.write_table(table, path, compression=_COMPRESSION)
+class MatrixFile:
+    """A matrix that is written piece by piece, a named column each, in groups of rows that do not depend on the pieces.
+
+    Neither who writes it nor who reads it then needs to hold more than a group, besides what they make of it.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._schema = pa.schema([(name, pa.float32()) for name in names])
+        self._writer = pq.ParquetWriter(path, self._schema, compression=_COMPRESSION)
+        self._rest: Matrix = np.empty((0, len(names)), dtype=np.float32)
+
+    def __enter__(self) -> Self:
+        """Open it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what is left and close the file."""
+        if len(self._rest):
+            self._write_group(self._rest)
+        self._writer.close()
+
+    def write(self, rows: Matrix) -> None:
+        """Add some rows."""
+        waiting = np.concatenate([self._rest, rows])
+        whole = len(waiting) - len(waiting) % GROUP_ROWS
+        for start in range(0, whole, GROUP_ROWS):
+            self._write_group(waiting[start : start + GROUP_ROWS])
+        self._rest = waiting[whole:].copy()
+
+    def _write_group(self, rows: Matrix) -> None:
+        columns = np.asfortranarray(rows)
+        arrays = [pa.array(columns[:, place]) for place in range(columns.shape[1])]
+        self._writer.write_table(pa.table(arrays, schema=self._schema), row_group_size=GROUP_ROWS)
 
 
-def read_matrix(path: Path, rows: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-    """Read some rows of a matrix, by a mask.
+def read_matrix(path: Path, *masks: npt.NDArray[np.bool_]) -> tuple[list[Matrix], tuple[str, ...]]:
+    """Read rows of a matrix, group by group.
+
+    Parameters
+    ----------
+    masks : bool[N]
+        Each chooses the rows of one of the results.
 
     Returns
     -------
-    float32[n, P], C-contiguous
+    list of float32[n, P], C-contiguous
     tuple of str
         Names of the columns.
     """
-    table = pq.read_table(path)
-    matrix = np.empty((int(rows.sum()), table.num_columns), dtype=np.float32)
-    for place in range(table.num_columns):
-        matrix[:, place] = table.column(place).to_numpy()[rows]
-    return matrix, tuple(table.column_names)
+    with pq.ParquetFile(path) as file:
+        names = tuple(file.schema_arrow.names)
+        found = [np.empty((int(mask.sum()), len(names)), dtype=np.float32) for mask in masks]
+        filled, start = [0] * len(masks), 0
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            for place, mask in enumerate(masks):
+                chosen = mask[start : start + table.num_rows]
+                target = found[place][filled[place] : filled[place] + int(chosen.sum())]
+                for column in range(len(names)):
+                    target[:, column] = table.column(column).to_numpy()[chosen]
+                filled[place] += len(target)
+            start += table.num_rows
+    return found, names
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.serving.model import ServedModel, load_model
 from pipeline.signature import Input, Signature
 from pipeline.transformation import number_matrix, text_matrix
 
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
 
 Predict = Callable[[pd.DataFrame], Prediction]
 

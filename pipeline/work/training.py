@@ -72,8 +72,7 @@ def _is_flag(spec: Spec) -> bool:
 def _matrix(path: Path, rows: pd.DataFrame) -> Matrix:
     sides, target = rows[SIDE].to_numpy(), rows[TARGET].to_numpy()
     training, validating = sides == Side.TRAIN, sides == Side.VALIDATION
-    train_features, names = read_matrix(path, training)
-    validation_features, _ = read_matrix(path, validating)
+    (train_features, validation_features), names = read_matrix(path, training, validating)
     return Matrix(train_features, target[training], validation_features, target[validating], names)
 
 
@@ -125,7 +124,8 @@ def _example(session: Session, rows: pd.DataFrame, inputs: Sequence[Input]) -> d
     chosen = tested if len(tested) else rows
     place = int(chosen[PARTITION].iloc[0])
     positions = chosen[POSITION][chosen[PARTITION] == place].to_numpy()
-    frame = clean_rows(session, list(session.job.partitions)[place])[[each.name for each in inputs]].iloc[positions]
+    names = [each.name for each in inputs]
+    frame = clean_rows(session, list(session.job.partitions)[place], names).iloc[positions]
     whole = frame.dropna()
     return record_of((whole if len(whole) else frame).iloc[0], inputs)
 

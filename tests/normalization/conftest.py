@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.normalization import normalize
 from pipeline.spec.schema import Spec
 from pipeline.transformation import compile_target, compile_transform, transform
 
@@ -49,3 +50,9 @@ def run_steps():
         return spec, compiled, parts
 
     return steps
+
+
+@pytest.fixture(scope="session")
+def matrix_of():
+    """Normalize frames and put their matrices together."""
+    return lambda frames, preprocessing: np.concatenate([*normalize(frames, preprocessing)])

@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScal
 
 from pipeline.frames import Side
 from pipeline.graphs import open_session
-from pipeline.normalization import Statistics, compile_preprocess, fit, merge, normalize
+from pipeline.normalization import Statistics, compile_preprocess, fit, merge
 from pipeline.spec.schema import Spec
 from pipeline.transformation import compile_target, compile_transform, number_matrix, text_matrix, transform
 
@@ -82,9 +82,9 @@ def scikit_learn(raw, training):
     return pd.DataFrame(pipeline.transform(data.iloc[::EVERY]), columns=names)
 
 
-def test_a_year_of_flights_equals_scikit_learn(steps):
+def test_a_year_of_flights_equals_scikit_learn(steps, matrix_of):
     _, parts, preprocessing, raw, sides = steps
-    matrix = pd.DataFrame(normalize([part.frame for part in parts], preprocessing), columns=list(preprocessing.names))
+    matrix = pd.DataFrame(matrix_of([part.frame for part in parts], preprocessing), columns=list(preprocessing.names))
     expected = scikit_learn(raw, sides == Side.TRAIN)
     assert set(matrix) == set(expected) | {"speed"}
     np.testing.assert_allclose(matrix[expected.columns].iloc[::EVERY], expected, rtol=1e-6, atol=1e-6)
@@ -99,10 +99,10 @@ def test_long_columns_keep_the_stated_error_of_rank(steps):
     assert rank == pytest.approx(0.5, abs=preprocessing.rank_error + 1e-5)
 
 
-def test_served_flights_get_the_training_matrix_bit_for_bit(steps):
+def test_served_flights_get_the_training_matrix_bit_for_bit(steps, matrix_of):
     compiled, parts, preprocessing, raw, _ = steps
     session = open_session(compile_preprocess(compiled, preprocessing))
-    matrix = normalize([parts[0].frame], preprocessing)
+    matrix = matrix_of([parts[0].frame], preprocessing)
     rows = raw.iloc[: len(matrix)]
     numbers, texts = number_matrix(rows, compiled.numbers), text_matrix(rows, compiled.texts)
     (whole,) = session.run(["matrix"], {"numbers": numbers, "texts": texts})

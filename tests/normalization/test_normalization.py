@@ -20,7 +20,6 @@ from pipeline.normalization import (
     fit,
     merge,
     needs_second_pass,
-    normalize,
     outlier_rows,
     repeated_rows,
 )
@@ -41,7 +40,7 @@ def raw_inputs(compiled, rows):
 
 @pytest.mark.parametrize("scale", SCALERS)
 @pytest.mark.parametrize("fill", ["mean", "median", "mode", -3.5])
-def test_fills_and_scales_equal_scikit_learns(rows, run_steps, scale, fill):
+def test_fills_and_scales_equal_scikit_learns(rows, run_steps, scale, fill, matrix_of):
     spec, compiled, parts = run_steps(
         rows, features={"select": ["x", "y", "month"]}, clean={"missing": {"*": fill}}, normalize={"*": scale}
     )
@@ -58,7 +57,7 @@ def test_fills_and_scales_equal_scikit_learns(rows, run_steps, scale, fill):
     np.testing.assert_allclose([s for _, s, _ in found], getattr(scaler, shifts), rtol=1e-9)
     np.testing.assert_allclose([s for _, _, s in found], scales, rtol=1e-9)
     assert preprocessing.rank_error == 0
-    matrix = normalize([part.frame for part in parts], preprocessing)
+    matrix = matrix_of([part.frame for part in parts], preprocessing)
     np.testing.assert_allclose(matrix, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -76,7 +75,7 @@ def fences(values):
     ],
     ids=["quantile", "iqr", "zscore"],
 )  # fmt: skip
-def test_fitted_bounds_clip_before_scaling(rows, run_steps, rule, bounds):
+def test_fitted_bounds_clip_before_scaling(rows, run_steps, rule, bounds, matrix_of):
     spec, compiled, parts = run_steps(
         rows, features={"select": ["x", "carrier"]}, clean={"outliers": {"x": rule}, "missing": {"x": "mean"}}
     )
@@ -86,12 +85,12 @@ def test_fitted_bounds_clip_before_scaling(rows, run_steps, rule, bounds):
     expected = make_pipeline(SimpleImputer(), clip, StandardScaler()).fit_transform(rows[["x"]].to_numpy())
     (x,) = preprocessing.numbers
     np.testing.assert_allclose([x.lower, x.upper], [low, high], rtol=1e-9)
-    matrix = normalize([part.frame for part in parts], preprocessing)
+    matrix = matrix_of([part.frame for part in parts], preprocessing)
     np.testing.assert_allclose(matrix[:, :1], expected, rtol=1e-6, atol=1e-6)
     assert not outlier_rows(parts[0].frame, preprocessing).any()
 
 
-def test_dropped_outliers_leave_training_but_are_still_predicted(rows, run_steps):
+def test_dropped_outliers_leave_training_but_are_still_predicted(rows, run_steps, matrix_of):
     rule = {"by": "iqr", "factor": 2, "action": "drop"}
     spec, compiled, parts = run_steps(rows, features={"select": ["x"]}, clean={"outliers": {"x": rule}})
     preprocessing = fit_parts(spec, compiled, parts)
@@ -101,7 +100,7 @@ def test_dropped_outliers_leave_training_but_are_still_predicted(rows, run_steps
     values = frame["x"][~out].fillna(x.fill)
     assert 0 < out.sum() < 400
     assert (x.shift, x.scale) == (pytest.approx(values.mean()), pytest.approx(values.std(ddof=0)))
-    assert normalize([frame], preprocessing).max() == pytest.approx((frame["x"].max() - x.shift) / x.scale, rel=1e-6)
+    assert matrix_of([frame], preprocessing).max() == pytest.approx((frame["x"].max() - x.shift) / x.scale, rel=1e-6)
 
 
 def test_a_second_pass_without_frames_is_told(rows, run_steps):
@@ -140,11 +139,11 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_one_graph_gives_the_training_matrix_bit_for_bit(rows, run_steps, variant):
+def test_one_graph_gives_the_training_matrix_bit_for_bit(rows, run_steps, variant, matrix_of):
     sides = np.random.default_rng(0).choice(3, len(rows)).astype(np.int8)
     spec, compiled, parts = run_steps(rows, sides=sides, **VARIANTS[variant])
     preprocessing = fit_parts(spec, compiled, parts)
-    matrix = normalize([part.frame for part in parts], preprocessing)
+    matrix = matrix_of([part.frame for part in parts], preprocessing)
     session = open_session(compile_preprocess(compiled, preprocessing))
     assert matrix.dtype == np.float32
     assert matrix.shape == (len(rows), len(preprocessing.names))
@@ -235,37 +234,37 @@ def test_a_transformed_column_is_filled_by_its_transformed_fill(rows, run_steps)
     assert rules["at_month"].fill == rows["at"].median().month
 
 
-def test_fitted_bins_hold_equally_many_rows(rows, run_steps):
+def test_fitted_bins_hold_equally_many_rows(rows, run_steps, matrix_of):
     spec, compiled, parts = run_steps(
         rows, features={"select": ["x"]}, transform={"x": {"kind": "bins", "count": 4}}, normalize={"*": "none"}
     )
     preprocessing = fit_parts(spec, compiled, parts)
     filled = rows["x"].fillna(rows["x"].median())
     np.testing.assert_allclose(preprocessing.numbers[0].edges, filled.quantile([0.25, 0.5, 0.75]))
-    matrix = normalize([part.frame for part in parts], preprocessing)
+    matrix = matrix_of([part.frame for part in parts], preprocessing)
     np.testing.assert_array_equal(matrix[:, 0], np.digitize(filled, preprocessing.numbers[0].edges))
 
 
-def test_scaled_bins_have_mean_0_and_variance_1(rows, run_steps):
+def test_scaled_bins_have_mean_0_and_variance_1(rows, run_steps, matrix_of):
     spec, compiled, parts = run_steps(rows, features={"select": ["x"]}, transform={"x": {"kind": "bins", "count": 4}})
-    matrix = normalize([part.frame for part in parts], fit_parts(spec, compiled, parts))
+    matrix = matrix_of([part.frame for part in parts], fit_parts(spec, compiled, parts))
     assert (matrix.mean(), matrix.std()) == (pytest.approx(0, abs=1e-6), pytest.approx(1, rel=1e-5))
 
 
-def test_constant_and_empty_columns_are_harmless(run_steps):
+def test_constant_and_empty_columns_are_harmless(run_steps, matrix_of):
     rows = pd.DataFrame({"c": [0.1] * 7, "e": [np.nan] * 7, "goal": np.arange(7.0)})
     types = dict.fromkeys(rows, "float")
     spec, compiled, parts = run_steps(rows, 2, types=types)
     preprocessing = fit_parts(spec, compiled, parts)
     assert [(rule.fill, rule.scale) for rule in preprocessing.numbers] == [(0.1, 1), (0, 1)]
     assert preprocessing.notes == ("e has no value in any training row: it is filled with 0",)
-    assert np.abs(normalize([part.frame for part in parts], preprocessing)).max() < 1e-7
+    assert np.abs(matrix_of([part.frame for part in parts], preprocessing)).max() < 1e-7
 
 
-def test_one_training_row_is_enough(rows, run_steps):
+def test_one_training_row_is_enough(rows, run_steps, matrix_of):
     spec, compiled, parts = run_steps(rows.iloc[:1], 1)
     preprocessing = fit_parts(spec, compiled, parts)
-    assert np.isfinite(normalize([parts[0].frame], preprocessing)).all()
+    assert np.isfinite(matrix_of([parts[0].frame], preprocessing)).all()
 
 
 def test_no_training_row_is_told(rows, run_steps):
@@ -274,7 +273,7 @@ def test_no_training_row_is_told(rows, run_steps):
         fit_parts(spec, compiled, parts)
 
 
-def test_ten_thousand_columns_need_few_nodes(run_steps):
+def test_ten_thousand_columns_need_few_nodes(run_steps, matrix_of):
     values = np.random.default_rng(0).normal(size=(20, 10_000))
     rows = pd.DataFrame(values, columns=[f"n{i}" for i in range(10_000)]).assign(goal=1.0)
     rows.iloc[3, 17] = np.nan
@@ -282,7 +281,7 @@ def test_ten_thousand_columns_need_few_nodes(run_steps):
     preprocessing = fit_parts(spec, compiled, parts)
     graph = compile_preprocess(compiled, preprocessing)
     assert len(graph.graph.node) < 15
-    matrix = normalize([part.frame for part in parts], preprocessing)
+    matrix = matrix_of([part.frame for part in parts], preprocessing)
     np.testing.assert_array_equal(open_session(graph).run(None, raw_inputs(compiled, rows))[0], matrix)
     np.testing.assert_allclose(matrix.std(axis=0), 1, rtol=1e-4)
 
@@ -303,7 +302,7 @@ def test_rows_that_partitions_share_are_found(keep, expected):
     assert repeated_rows([], keep) == []
 
 
-def test_a_frame_without_a_column_is_told(rows, run_steps):
+def test_a_frame_without_a_column_is_told(rows, run_steps, matrix_of):
     spec, compiled, parts = run_steps(rows)
     with pytest.raises(DataError, match=r"normalize: \['x'\] is missing"):
-        normalize([parts[0].frame.drop(columns="x")], fit_parts(spec, compiled, parts))
+        matrix_of([parts[0].frame.drop(columns="x")], fit_parts(spec, compiled, parts))
