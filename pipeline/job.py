@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.errors import InputError, redact
 from pipeline.examples.line import line_example
 from pipeline.home import home, prepare_home
-from pipeline.repository import File, Repository, folder_of, matching, mirror, open_repository
+from pipeline.repository import File, Repository, folder_of, is_url, matching, mirror, open_repository
 from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
 
@@ -199,7 +199,7 @@ def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Reposito
     address = spec.data.repository
     if address is None:
         return own, "."
-    if re.match(r"[a-z+]+://|[^/]+@[^/]+:", address):
+    if is_url(address):
         return mirror(address, state), redact(address)
     folder = Path(address).expanduser()
     folder = own.root / folder  # an absolute one stays what it is

@@ -10,7 +10,9 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +21,13 @@ from pipeline.errors import InputError, TransientError
 
 _IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
 _REPOSITORY_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+_URL = re.compile(r"[a-z+]+://|[^/]+@[^/]+:")
 _UNREACHABLE = re.compile(
     r"could not resolve|unable to access|connection|timed out|early EOF|hung up|cannot lock ref|\.lock'", re.IGNORECASE
 )
+
+
+_ACCESS: ContextVar[Mapping[str, str]] = ContextVar("git_access", default={})  # noqa: B039 - nobody changes it
 
 
 class GitError(InputError):
@@ -146,6 +152,19 @@ class Repository:
             "fetch", "--quiet", "--prune", "--force", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
         )
 
+    def ask(self, *arguments: str, stdin: str = "") -> str:
+        """Run a git command that only reads, and give what it prints."""
+        return self._git(*arguments, stdin=stdin)
+
+    def is_ancestor(self, earlier: str, later: str) -> bool:
+        """Tell whether a commit is part of another one's history."""
+        return _run(["merge-base", "--is-ancestor", earlier, later], self.root).returncode == 0
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Give the newest commit that two commits have in common, if any."""
+        result = _run(["merge-base", one, other], self.root)
+        return _text(result.stdout) if result.returncode == 0 else None
+
     def path_of(self, file: Path) -> str:
         """Give a file's path as Git names it, relative to the root."""
         return file.resolve().relative_to(self.root).as_posix()
@@ -230,8 +249,37 @@ def mirror(address: str, state: Path) -> Repository:
     return Repository(folder, bare=True, mirrored=True)
 
 
-def matching(files: Iterable[File], template: str) -> dict[str, File]:
-    """Find the partitions among files: key → file, sorted by key.
+@contextmanager
+def access(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let git, in this context, have these variables too: where its credentials are."""
+    token = _ACCESS.set(dict(environment))
+    try:
+        yield
+    finally:
+        _ACCESS.reset(token)
+
+
+def is_url(address: str) -> bool:
+    """Tell a URL (or ``git@host:path``) from a path."""
+    return _URL.match(address) is not None
+
+
+def read_remote_tip(address: str, branch: str) -> str:
+    """Ask a repository, by its URL, for the id of a branch's newest commit (of its default branch if empty)."""
+    wanted = f"refs/heads/{branch}" if branch else "HEAD"
+    result = _run(["ls-remote", "--quiet", "--end-of-options", address, wanted], Path.cwd())
+    if result.returncode:
+        message = f"git ls-remote of {address} failed: {_text(result.stderr)}"
+        raise TransientError(message) if _UNREACHABLE.search(message) else InputError(f"{message} (data.repository)")
+    lines = (line.partition("\t") for line in _text(result.stdout).splitlines())
+    found = {name: commit for commit, _, name in lines}
+    if wanted not in found:
+        raise InputError(f"{address}: found no branch '{branch or 'HEAD'}'; expected one of its branches (data.branch)")
+    return found[wanted]
+
+
+def key_in(template: str) -> Callable[[str], str | None]:
+    """Give a function from a path to the partition's key; None for a path that is no partition.
 
     Parameters
     ----------
@@ -242,10 +290,26 @@ def matching(files: Iterable[File], template: str) -> dict[str, File]:
     names = re.findall(r"{(\w+)}", template)
     pieces = re.split(r"{\w+}", template)
     pattern = re.compile("([^/]+)".join(map(re.escape, pieces)))
-    found = {}
-    for file in files:
-        if match := pattern.fullmatch(file.path):
-            found["/".join(match.groups()) if names else Path(file.path).name] = file
+
+    def key(path: str) -> str | None:
+        match = pattern.fullmatch(path)
+        if match is None:
+            return None
+        return "/".join(match.groups()) if names else Path(path).name
+
+    return key
+
+
+def matching(files: Iterable[File], template: str) -> dict[str, File]:
+    """Find the partitions among files: key → file, sorted by key.
+
+    Parameters
+    ----------
+    template : str
+        As for ``key_in``.
+    """
+    key = key_in(template)
+    found = {name: file for file in files if (name := key(file.path)) is not None}
     return dict(sorted(found.items()))
 
 
@@ -258,7 +322,7 @@ def _run(
     arguments: Sequence[str], folder: Path, stdin: str = "", environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     inherited = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
-    settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(environment or {})}
+    settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **_ACCESS.get(), **(environment or {})}
     data = stdin.encode("utf-8", "surrogateescape")
     try:
         return subprocess.run(

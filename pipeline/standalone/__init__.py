@@ -1,7 +1,7 @@
 """Airflow and MLflow's UI on this machine: started together, stopped together, on loopback only.
 
 Airflow runs as its separate parts (API server, scheduler, DAG processor) rather than by ``airflow standalone``: that
-is ready in half the time, leaves out the triggerer that nothing here needs and opens no log server to the network.
+is ready in half the time and opens no log server to the network. A triggerer is added where a spec watches its data.
 """
 
 from pipeline.standalone.client import Airflow

@@ -109,6 +109,28 @@ class Airflow:
         )
         return str(answer["dag_run_id"])
 
+    def list_backfills(self, dag_id: str) -> list[dict[str, Any]]:
+        """Give a DAG's backfills, the newest first: dates, conf, when they were completed."""
+        params = {"dag_id": dag_id, "order_by": "-id", "limit": _PAGE}
+        return list(self._request("GET", "/api/v2/backfills", params=params)["backfills"])
+
+    def create_backfill(
+        self, dag_id: str, first: datetime, last: datetime, conf: Mapping[str, Any], *, runs_at_once: int = 1
+    ) -> dict[str, Any]:
+        """Run the scheduled dates of a span anew, the oldest first, those that were run before included.
+
+        Raises
+        ------
+        InputError
+            When the DAG has no dates there or no cron schedule, or another of its backfills goes on.
+        """
+        return self._request("POST", "/api/v2/backfills", json=_backfill(dag_id, first, last, conf, runs_at_once))
+
+    def preview_backfill(self, dag_id: str, first: datetime, last: datetime) -> list[datetime]:
+        """Give the dates that a backfill would run."""
+        answer = self._request("POST", "/api/v2/backfills/dry_run", json=_backfill(dag_id, first, last, {}, 1))
+        return [datetime.fromisoformat(each["logical_date"]) for each in answer["backfills"]]
+
     def read_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Give a run: its ``state``, ``conf``, ``start_date`` and more."""
         return self._request("GET", _run(dag_id, run_id))
@@ -247,6 +269,19 @@ def _read_task(entry: Mapping[str, Any]) -> TaskInstance:
 
 def _run(dag_id: str, run_id: str) -> str:
     return f"/api/v2/dags/{_quote(dag_id)}/dagRuns/{_quote(run_id)}"
+
+
+def _backfill(
+    dag_id: str, first: datetime, last: datetime, conf: Mapping[str, Any], runs_at_once: int
+) -> dict[str, Any]:
+    return {
+        "dag_id": dag_id,
+        "from_date": first.isoformat(),
+        "to_date": last.isoformat(),
+        "dag_run_conf": dict(conf),
+        "reprocess_behavior": "completed",
+        "max_active_runs": runs_at_once,
+    }
 
 
 def _quote(part: str) -> str:

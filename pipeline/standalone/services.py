@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pipeline
+from pipeline.data_commits.sources import find_watched
 from pipeline.errors import InputError, ModelrailError
 from pipeline.home import tracking_address
 from pipeline.standalone import processes, settings
@@ -28,6 +29,8 @@ AIRFLOW_PORT, MLFLOW_PORT = 8081, 5000
 
 _START_TIMEOUT_S = 180
 _AIRFLOW_PARTS = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor")
+_TRIGGERER = "airflow-triggerer"
+"""Watches the data repositories; started at a low priority, and only where a spec asks for it."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +249,8 @@ def _make_commands(places: settings.Places, state: Path, *, with_mlflow: bool) -
         "airflow-scheduler": [*python, "airflow", "scheduler", "--skip-serve-logs"],
         "airflow-dag-processor": [*python, "airflow", "dag-processor"],
     }
+    if find_watched(places.models):  # nothing else needs it
+        commands[_TRIGGERER] = [*python, "airflow", "triggerer", "--skip-serve-logs"]
     mlflow = [
         *(*python, "mlflow", "server", "--host", LOOPBACK, "--port", str(places.mlflow_port), "--workers", "1"),
         *("--backend-store-uri", tracking_address(state), "--artifacts-destination", str(state / "mlartifacts")),
@@ -304,7 +309,13 @@ def _is_healthy(record: _Record) -> bool:
 
 def _is_usable(record: _Record, project: Path, models: Path) -> bool:
     same = (record.project, record.models) == (str(project), str(models))
-    return same and all(service.is_alive() for service in record.services) and _is_healthy(record)
+    watches = any(service.name == _TRIGGERER for service in record.services)
+    return (
+        same
+        and (watches or not find_watched(models))
+        and all(service.is_alive() for service in record.services)
+        and _is_healthy(record)
+    )
 
 
 def _fetch(url: str) -> dict[str, Any] | None:
