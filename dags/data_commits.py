@@ -145,7 +145,7 @@ def _variable(model: str) -> str:
 def name_task(source: Source) -> str:
     """Name a source's task after its repository; a few digits tell those of the same name apart."""
     tail = re.sub(r"[^\w-]+", "-", source.address.rstrip("/").removesuffix(".git").rpartition("/")[2]) or "data"
-    digits = hashlib.sha256("\0".join((source.address, source.branch)).encode()).hexdigest()[:6]
+    digits = hashlib.sha256(f"{source.address}\0{source.branch}".encode()).hexdigest()[:6]
     return f"dispatch-{tail}-{digits}"
 
 

@@ -152,10 +152,6 @@ class Repository:
             "fetch", "--quiet", "--prune", "--force", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
         )
 
-    def ask(self, *arguments: str, stdin: str = "") -> str:
-        """Run a git command that only reads, and give what it prints."""
-        return self._git(*arguments, stdin=stdin)
-
     def is_ancestor(self, earlier: str, later: str) -> bool:
         """Tell whether a commit is part of another one's history."""
         return _run(["merge-base", "--is-ancestor", earlier, later], self.root).returncode == 0
