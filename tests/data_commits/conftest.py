@@ -11,7 +11,6 @@ import pytest
 from pipeline.data_commits.dispatching import Mark, Report, Requested, Started, dispatch
 from pipeline.data_commits.replaying import Replay
 from pipeline.data_commits.sources import find_watched
-
 from tests.conftest import git
 
 SPEC = """
