@@ -16,7 +16,7 @@ from pipeline.evaluation.results import Evaluation
 from pipeline.job import WORK_TREE, Job
 from pipeline.judging import Verdict, judge
 from pipeline.recipes import method_digest
-from pipeline.release import Evidence, Release
+from pipeline.release import Evidence, Release, same_model
 from pipeline.session import Session, StepResult
 from pipeline.store import Artifact
 from pipeline.tracking import Released
@@ -32,13 +32,13 @@ def release(session: Session) -> StepResult:
     found = json.loads(evaluation.file("evaluation.json").read_bytes())
     verdict = judge_candidate(session, found)
     facts = _facts(session, found, verdict)
-    history = session.releases()
-    if history and history[-1].evidence.model_digest == train.digest:
-        register(session, history[-1])
+    if known := same_model(session.releases(), train.digest):
+        register(session, known)
         doubt = "" if verdict.promote else ", but it would not pass its gate today"
-        return _result(history[-1], "reused", f"released before as {history[-1].tag}{doubt}", began, facts)
+        return _result(known, "reused", f"released before as {known.tag}{doubt}", began, facts)
     if refusal := refuse(session.job, verdict):
-        return StepResult("release", "ran", refusal, time.time() - began, facts={"released": False, **facts})
+        say = f"not released: {refusal}"
+        return StepResult("release", "ran", say, time.time() - began, facts={"released": False, **facts})
     made = session.record(_evidence(session, train, evaluation, facts))
     register(session, made)
     return _result(made, "ran", f"released as {made.tag}", began, facts)
@@ -55,16 +55,20 @@ def judge_candidate(session: Session, found: Mapping[str, Any]) -> Verdict:
     )
 
 
+def _judge_again(session: Session) -> Verdict:
+    return judge_candidate(session, json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes()))
+
+
 def refuse(job: Job, verdict: Verdict) -> str | None:
-    """Say why a model is not released; None if it is."""
+    """Say why a model may not be released, or be deployed where it is not live; None if it may."""
     if not verdict.promote:
         missed = next(line.text for line in verdict.lines if not line.passed)
-        return f"not released: {verdict.summary.removesuffix(': not released')} ({missed})"
+        return f"{verdict.summary.removesuffix(': not released')} ({missed})"
     if job.uncommitted or job.data_commit == WORK_TREE or not job.spec_commit:
         files = ", ".join(job.uncommitted[:5]) or job.spec_path
-        return f"not released: commit {files} first ('git add' and 'git commit'), then run again: all work is reused"
+        return f"commit {files} first ('git add' and 'git commit'), then run again: all work is reused"
     if job.left_out:
-        return f"not released: a look back to {job.request.as_of} leaves out {job.left_out} newer partitions"
+        return f"a look back to {job.request.as_of} leaves out {job.left_out} newer partitions"
     return None
 
 
@@ -80,29 +84,31 @@ def register(session: Session, release: Release) -> None:
 
 def is_pending(session: Session) -> bool:
     """Tell whether the model, all of whose artifacts are there, is yet to be released or registered."""
-    history = session.releases()
-    if history and history[-1].evidence.model_digest == session.artifact("train").digest:
-        return not _registered(session.job, history[-1]).exists()
-    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
-    return refuse(session.job, judge_candidate(session, found)) is None
+    if known := same_model(session.releases(), session.artifact("train").digest):
+        return not _registered(session.job, known).exists()
+    return refuse(session.job, _judge_again(session)) is None
 
 
 def _registered(job: Job, release: Release) -> Path:
     return job.state / "registered" / release.tag
 
 
-def deploy(session: Session) -> StepResult:
-    """Make the newest release live on the environment's platform."""
+def deploy(session: Session, chosen: Release) -> StepResult:
+    """Record that the environment should have the release, then make it live on the environment's platform."""
     began = time.time()
-    newest = _newest_if_current(session)
-    if newest is None:
-        return StepResult("deploy", "skipped", "nothing was released", facts={"released": False})
+    stage = session.assign(chosen)
     target, platform = target_of(session.job), platform_of(session.job.spec)
     before = platform.live(target)
-    now = platform.deploy(target, newest, _bundle(session, newest))
+    now = platform.deploy(target, chosen, _bundle(session, chosen))
     same = before is not None and (before.version, before.address) == (now.version, now.address)
-    say = f"{newest.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
-    facts = {"address": now.address, "version": now.version, "replaced": now.replaced, "released": True}
+    say = f"{chosen.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
+    facts = {
+        "address": now.address,
+        "version": now.version,
+        "replaced": now.replaced,
+        "stage": stage.tag,
+        "released": True,
+    }
     return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)
 
 
@@ -111,22 +117,19 @@ def target_of(job: Job) -> Target:
     return Target(job.spec, job.request.environment, job.state)
 
 
-def verify(session: Session) -> StepResult:
+def verify(session: Session, chosen: Release) -> StepResult:
     """Ask the live release about a real record, and compare with what was computed before the release."""
     began = time.time()
-    newest = _newest_if_current(session)
-    if newest is None:
-        return StepResult("verify", "skipped", "nothing was released", facts={"released": False})
     target, platform = target_of(session.job), platform_of(session.job.spec)
     now = platform.live(target)
     if now is None:
         raise DeploymentError(
-            f"verify: found no live deployment of {newest.model}; expected {newest.tag}: deploy first"
+            f"verify: found no live deployment of {chosen.model}; expected {chosen.tag}: deploy first"
         )
     sample = session.artifact("evaluate").manifest["example"]
     answer = predict(now.address, sample["record"], send=platform.post(target))
-    if answer.version.removeprefix("v") != str(newest.version):
-        raise DeploymentError(f"verify: {now.address} answers as {answer.version}; expected v{newest.version}")
+    if answer.version.removeprefix("v") != str(chosen.version):
+        raise DeploymentError(f"verify: {now.address} answers as {answer.version}; expected v{chosen.version}")
     if not _agree(answer.outputs[0], sample["output"]):
         raise DeploymentError(
             f"verify: {now.address} predicts {answer.outputs[0]} for a test record; expected {sample['output']}"
@@ -146,18 +149,60 @@ def verify(session: Session) -> StepResult:
     )
 
 
-DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {"release": release, "deploy": deploy, "verify": verify}
+def _with_release(step: str, act: Callable[[Session, Release], StepResult]) -> Callable[[Session], StepResult]:
+    """Let a step act on the release that the run makes live; where there is none, it is skipped and says why."""
+
+    def run(session: Session) -> StepResult:
+        chosen, refusal = choose(session)
+        if chosen is None:
+            return StepResult(step, "skipped", refusal, facts={"released": False})
+        return act(session, chosen)
+
+    return run
+
+
+DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {
+    "release": release,
+    "deploy": _with_release("deploy", deploy),
+    "verify": _with_release("verify", verify),
+}
+
+
+def choose(session: Session) -> tuple[Release | None, str]:
+    """Give the release that the run makes live in its environment; or None, and why.
+
+    What is live already stays. What was rolled back from is held, and a model that was trained on older data than what
+    is live (a run of an old commit) does not replace it, until somebody promotes it.
+    """
+    known = same_model(session.releases(), session.artifact("train").digest)
+    if known is None:
+        return None, "nothing was released"
+    standing, environment = session.standing(), session.job.environment
+    if known.version == standing.current:
+        return known, ""
+    mend = f"'modelrail promote {known.model} v{known.version} --environment {environment} --why …' makes it live"
+    if known.version in standing.withdrawn:
+        return (
+            None,
+            f"{known.tag} is held, since {environment} was rolled back from it; {mend}, or a newer release does",
+        )
+    if newer := _newer_data(session):
+        return None, f"{known.tag} was made from older data than {newer.tag}, which is live in {environment}; {mend}"
+    refusal = refuse(session.job, _judge_again(session))
+    return (None, f"not deployed: {refusal}") if refusal else (known, "")
+
+
+def _newer_data(session: Session) -> Release | None:
+    """Give the live release if the run's data commit lies before the one that it was made from."""
+    job, current = session.job, session.standing().current
+    live = next((each for each in session.releases() if each.version == current), None)
+    if live is None or job.data_repository is None or live.evidence.data_repository != job.data_address:
+        return None
+    return live if job.data_repository.precedes(job.data_commit, live.evidence.data_commit) else None
 
 
 def _bundle(session: Session, release: Release) -> Path:
     return bundle_of(release, session.store, session.job.state, twin=session.artifact("train"))
-
-
-def _newest_if_current(session: Session) -> Release | None:
-    """Give the newest release if it is this run's model; a refused candidate changes nothing that is live."""
-    history = session.releases()
-    same = history and history[-1].evidence.model_digest == session.artifact("train").digest
-    return history[-1] if same else None
 
 
 def _agree(found: Any, expected: Any) -> bool:

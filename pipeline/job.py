@@ -100,6 +100,11 @@ class Job:
         """Name of the model."""
         return self.spec.model.name
 
+    @property
+    def environment(self) -> str:
+        """Name of the environment; without an overlay it is named by its platform."""
+        return self.request.environment or self.spec.environment.platform
+
     @cached_property
     def code(self) -> str:
         """Version of Modelrail, with its commit where it runs from a checkout."""

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from pipeline.frames import merge_columns
 from pipeline.job import Job
 from pipeline.recipes import STEPS, Recipe, digest_of, method_of
-from pipeline.release import Release
+from pipeline.release import Release, same_model
 from pipeline.spec.schema import ColumnType, Spec
+from pipeline.stages import Standing
 from pipeline.store import Artifact
 
 Action = Literal["run", "reuse", "wait"]
@@ -54,15 +55,17 @@ _READ = {"clean": ("rows.parquet",)}
 ORDER = ("clean", "transform", "normalize", "train", "evaluate", "release", "deploy", "verify")
 
 
-def resolve(job: Job, find: Callable[[str], Artifact | None], released: Sequence[Release]) -> dict[str, list[Node]]:
+def resolve(
+    job: Job, find: Callable[[str], Artifact | None], champion: Callable[[str], Release | None]
+) -> dict[str, list[Node]]:
     """Follow the chain of steps as far as the store knows it.
 
     Parameters
     ----------
     find : callable
         Key → artifact or None.
-    released : sequence of Release
-        The model's releases, oldest first: the candidate is judged against the newest other one.
+    champion : callable
+        Digest of a model → the release that it is judged against, or None.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def resolve(job: Job, find: Callable[[str], Artifact | None], released: Sequence
     transform = [node("transform", each.partition, _transform_inputs(each, columns)) for each in clean]
     normalize = node("normalize", None, _digests(transform))
     train = node("train", None, _digests([normalize]))
-    evaluate = node("evaluate", None, _evaluate_inputs(train, clean, transform, released))
+    evaluate = node("evaluate", None, _evaluate_inputs(train, clean, transform, champion))
     return {"clean": clean, "transform": transform, "normalize": [normalize], "train": [train], "evaluate": [evaluate]}
 
 
@@ -93,9 +96,18 @@ def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | Non
     return merge_columns({str(each.partition): each.artifact.manifest["columns"] for each in clean if each.artifact})
 
 
-def champion_of(released: Sequence[Release], model_digest: str) -> Release | None:
-    """Give the release that a candidate is judged against: the newest that is not the candidate itself."""
-    return next((each for each in reversed(released) if each.evidence.model_digest != model_digest), None)
+def champion_of(released: Sequence[Release], standing: Standing, model_digest: str) -> Release | None:
+    """Give the release that a candidate is judged against: what is live in its environment, else the newest.
+
+    Where the candidate itself is live, what was live before it; where nothing ever was, what was released before it.
+    So the answer does not change once the candidate is deployed.
+    """
+    others = {each.version: each for each in released if each.evidence.model_digest != model_digest}
+    if live := next((others[each] for each in reversed(standing.live) if each in others), None):
+        return live
+    own = same_model(released, model_digest)
+    earlier = [each for each in others.values() if own is None or each.version < own.version]
+    return next((each for each in reversed(earlier) if each.version not in standing.withdrawn), None)
 
 
 def plan(
@@ -151,15 +163,15 @@ def _transform_inputs(clean: Node, columns: Mapping[str, str] | None) -> dict[st
 
 
 def _evaluate_inputs(
-    train: Node, clean: Sequence[Node], transform: Sequence[Node], released: Sequence[Release]
+    train: Node, clean: Sequence[Node], transform: Sequence[Node], champion: Callable[[str], Release | None]
 ) -> dict[str, str] | None:
     rows = _digests([*clean, *transform])
     if train.artifact is None or rows is None:
         return None
-    champion = champion_of(released, train.artifact.digest)
+    judged_against = champion(train.artifact.digest)
     return {
         "model": train.artifact.digest,
-        "champion": champion.evidence.model_digest if champion else "none",
+        "champion": judged_against.evidence.model_digest if judged_against else "none",
         "rows": digest_of(rows),
     }
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -111,8 +111,18 @@ def releases(repository: Repository, model: str) -> list[Release]:
     ReleaseError
         If a tag has a release's name but was not made by Modelrail.
     """
-    found = [_read(tag) for tag in list_tags(repository, f"{model}@v*") if _NAME.fullmatch(tag.name)]
+    return releases_of(list_tags(repository, f"{model}@v*"))
+
+
+def releases_of(tags: Iterable[Tag]) -> list[Release]:
+    """Read those of the tags that are releases of one model: by version, oldest first."""
+    found = [_read(tag) for tag in tags if _NAME.fullmatch(tag.name)]
     return sorted(found, key=lambda release: release.version)
+
+
+def same_model(history: Sequence[Release], model_digest: str) -> Release | None:
+    """Give the newest release that is this very model, if it was ever released."""
+    return next((each for each in reversed(history) if each.evidence.model_digest == model_digest), None)
 
 
 def find_release(repository: Repository, reference: str) -> Release:
@@ -188,9 +198,9 @@ def record(repository: Repository, model: str, evidence: Evidence, *, push: bool
         if push:
             fetch_tags(repository, f"{model}@v*")
         history = releases(repository, model)
+        if known := same_model(history, evidence.model_digest):
+            return known, False
         previous = history[-1] if history else None
-        if previous and previous.evidence.model_digest == evidence.model_digest:
-            return previous, False
         release = Release(model, next_version(previous, evidence), evidence)
         commit = _commit_of_its_own(repository, release, history)
         if write_tag(repository, release.tag, commit, message(release, previous), push=push):

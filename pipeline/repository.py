@@ -112,6 +112,12 @@ class Repository:
         """Tell whether a commit, named by its full id, is here."""
         return _run(["cat-file", "-e", f"{commit}^{{commit}}"], self.root).returncode == 0
 
+    def precedes(self, commit: str, other: str) -> bool:
+        """Tell whether a commit lies before another in its history; False where one of them is not here."""
+        if commit == other:
+            return False
+        return _run(["merge-base", "--is-ancestor", commit, other], self.root).returncode == 0
+
     def files(self, commit: str, under: str = "") -> list[File]:
         """List the files of a commit below a folder, sorted by path."""
         place = ["--", under] if under else []

@@ -13,10 +13,12 @@ from pipeline.errors import InputError
 from pipeline.history import read_history
 from pipeline.home import store_address
 from pipeline.job import Job
-from pipeline.planning import Node, PlannedStep, columns_of, plan, resolve
-from pipeline.release import Evidence, Release, record, releases
+from pipeline.planning import Node, PlannedStep, champion_of, columns_of, plan, resolve
+from pipeline.release import Evidence, Release, record, releases_of
 from pipeline.spec.schema import ColumnType
+from pipeline.stages import Stage, Standing, assign, stages_of, standing_of
 from pipeline.store import Artifact, Store, open_store
+from pipeline.tags import list_tags, settle
 from pipeline.tracking import Recorder
 
 T = TypeVar("T")
@@ -38,7 +40,7 @@ class Session:
     recorder: Recorder | None = None
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     _chain: dict[str, list[Node]] | None = field(default=None, init=False, repr=False)
-    _released: list[Release] | None = field(default=None, init=False, repr=False)
+    _recorded: tuple[list[Release], list[Stage]] | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def store(self) -> Store:
@@ -92,22 +94,48 @@ class Session:
 
     def releases(self) -> list[Release]:
         """List the model's releases, oldest first."""
-        if self._released is None:
-            self._released = releases(self.job.repository, self.job.model)
-        return self._released
+        return self._tags()[0]
+
+    def standing(self) -> Standing:
+        """Say what should be live in the job's environment, and what was withdrawn from it."""
+        return standing_of(self._tags()[1])
+
+    def champion(self, model_digest: str) -> Release | None:
+        """Give the release that a model is judged against."""
+        return champion_of(self.releases(), self.standing(), model_digest)
 
     def record(self, evidence: Evidence) -> Release:
-        """Record a release; if the newest one is this very model, that one stands."""
-        push = self.job.spec.deploy.push_tags
-        release, _ = record(self.job.repository, self.job.model, evidence, push=push)
-        self._released = None
+        """Record a release; if this very model was released before, that release stands."""
+        release, _ = record(self.job.repository, self.job.model, evidence, push=self._push)
+        self._recorded = None
         return release
+
+    def assign(self, release: Release) -> Stage:
+        """Record that the job's environment should have a release."""
+        why = self.job.request.reason
+        stage = assign(self.job.repository, release, self.job.environment, action="deploy", why=why, push=self._push)
+        self._recorded = None
+        return stage
+
+    @property
+    def _push(self) -> bool:
+        return self.job.spec.deploy.push_tags
+
+    def _tags(self) -> tuple[list[Release], list[Stage]]:
+        """Read the model's releases and the environment's stages; once, since git is asked for them."""
+        if self._recorded is None:
+            repository, model = self.job.repository, self.job.model
+            if self._push:
+                settle(repository)
+            tags = list_tags(repository, f"{model}@v*", f"{model}#{self.job.environment}#*")
+            self._recorded = (releases_of(tags), stages_of(tags))
+        return self._recorded
 
     def nodes(self) -> dict[str, list[Node]]:
         """Follow the chain of steps as far as it is known now."""
         chain = self._chain
         if chain is None:
-            self._chain = chain = resolve(self.job, self.find, self.releases())
+            self._chain = chain = resolve(self.job, self.find, self.champion)
         return chain
 
     def artifact(self, step: str) -> Artifact:

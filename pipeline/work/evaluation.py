@@ -21,7 +21,7 @@ from pipeline.evaluation.results import Evaluation, Importances
 from pipeline.features import TARGET
 from pipeline.frames import Side
 from pipeline.judging import Verdict, judge
-from pipeline.planning import Node, champion_of
+from pipeline.planning import Node
 from pipeline.release import Release
 from pipeline.session import Made, Session
 from pipeline.signature import Signature
@@ -53,7 +53,7 @@ def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
     del node
     spec, trained = session.job.spec, session.artifact("train")
     signature = Signature.from_json(read_json(trained.file("signature.json")))
-    release = champion_of(session.releases(), trained.digest)
+    release = session.champion(trained.digest)
     tested = _test_rows(session, [signature, *([] if release is None else [_signature(release)])])
     with tempfile.TemporaryDirectory() as place:
         write_bundle(Path(place), trained, {"model": session.job.model, "version": "candidate"})
