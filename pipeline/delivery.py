@@ -9,20 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.bundles import bundle_of
-from pipeline.client import curl_line, predict
+from pipeline.client import curl_line
 from pipeline.deployment.platforms import Target, platform_of
-from pipeline.errors import DeploymentError
 from pipeline.evaluation.results import Evaluation
 from pipeline.job import WORK_TREE, Job
 from pipeline.judging import Verdict, judge
+from pipeline.promotion import ask
 from pipeline.recipes import method_digest
 from pipeline.release import Evidence, Release, same_model
 from pipeline.session import Session, StepResult
 from pipeline.store import Artifact
 from pipeline.tracking import Released
-
-# Largest difference between the served and the expected answer, as for the parity of a conversion.
-_TOLERANCE = 1e-5
 
 
 def release(session: Session) -> StepResult:
@@ -121,19 +118,8 @@ def verify(session: Session, chosen: Release) -> StepResult:
     """Ask the live release about a real record, and compare with what was computed before the release."""
     began = time.time()
     target, platform = target_of(session.job), platform_of(session.job.spec)
-    now = platform.live(target)
-    if now is None:
-        raise DeploymentError(
-            f"verify: found no live deployment of {chosen.model}; expected {chosen.tag}: deploy first"
-        )
     sample = session.artifact("evaluate").manifest["example"]
-    answer = predict(now.address, sample["record"], send=platform.post(target))
-    if answer.version.removeprefix("v") != str(chosen.version):
-        raise DeploymentError(f"verify: {now.address} answers as {answer.version}; expected v{chosen.version}")
-    if not _agree(answer.outputs[0], sample["output"]):
-        raise DeploymentError(
-            f"verify: {now.address} predicts {answer.outputs[0]} for a test record; expected {sample['output']}"
-        )
+    now, answer = ask(platform, target, chosen, sample)
     facts = {
         "address": now.address,
         "version": now.version,
@@ -153,6 +139,7 @@ def _with_release(step: str, act: Callable[[Session, Release], StepResult]) -> C
     """Let a step act on the release that the run makes live; where there is none, it is skipped and says why."""
 
     def run(session: Session) -> StepResult:
+        session.refresh()
         chosen, refusal = choose(session)
         if chosen is None:
             return StepResult(step, "skipped", refusal, facts={"released": False})
@@ -203,12 +190,6 @@ def _newer_data(session: Session) -> Release | None:
 
 def _bundle(session: Session, release: Release) -> Path:
     return bundle_of(release, session.store, session.job.state, twin=session.artifact("train"))
-
-
-def _agree(found: Any, expected: Any) -> bool:
-    if isinstance(expected, float):
-        return bool(abs(found - expected) <= _TOLERANCE * max(1.0, abs(expected)))
-    return bool(found == expected)
 
 
 def _facts(session: Session, found: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def open_run(request: RunRequest) -> Opened:
     """
     session = Session(open_job(request))
     _refuse_platform(session.job)
+    session.refresh()
     steps = session.plan()
     if _has_news(session, steps):
         session.recorder = _direct(session.job)
@@ -117,6 +118,7 @@ def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]
     """
     session = Session(open_job(request))
     _refuse_platform(session.job)
+    session.refresh()
     if isinstance(session.store, FolderStore):
         session.store.sweep()
     if not _has_news(session, session.plan()):

@@ -18,7 +18,7 @@ from pipeline.release import Evidence, Release, record, releases_of
 from pipeline.spec.schema import ColumnType
 from pipeline.stages import Stage, Standing, assign, stages_of, standing_of
 from pipeline.store import Artifact, Store, open_store
-from pipeline.tags import list_tags, settle
+from pipeline.tags import fetch_tags, list_tags, settle
 from pipeline.tracking import Recorder
 
 T = TypeVar("T")
@@ -96,6 +96,13 @@ class Session:
         """List the model's releases, oldest first."""
         return self._tags()[0]
 
+    def refresh(self) -> None:
+        """Learn what others have released and assigned, where tags are shared; finish a push that was cut off."""
+        if self._push:
+            settle(self.job.repository)
+            fetch_tags(self.job.repository, *self._patterns)
+            self._recorded = None
+
     def standing(self) -> Standing:
         """Say what should be live in the job's environment, and what was withdrawn from it."""
         return standing_of(self._tags()[1])
@@ -118,16 +125,17 @@ class Session:
         return stage
 
     @property
+    def _patterns(self) -> tuple[str, str]:
+        return f"{self.job.model}@v*", f"{self.job.model}#{self.job.environment}#*"
+
+    @property
     def _push(self) -> bool:
         return self.job.spec.deploy.push_tags
 
     def _tags(self) -> tuple[list[Release], list[Stage]]:
         """Read the model's releases and the environment's stages; once, since git is asked for them."""
         if self._recorded is None:
-            repository, model = self.job.repository, self.job.model
-            if self._push:
-                settle(repository)
-            tags = list_tags(repository, f"{model}@v*", f"{model}#{self.job.environment}#*")
+            tags = list_tags(self.job.repository, *self._patterns)
             self._recorded = (releases_of(tags), stages_of(tags))
         return self._recorded
 

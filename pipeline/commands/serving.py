@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.commands.options import Json, print_json
+from pipeline.commands.options import Environment, Json, print_json
 from pipeline.errors import InputError
 
 app = typer.Typer()
@@ -32,24 +33,33 @@ def serve(
 @app.command(epilog="""Example: modelrail predict LinearRegression --record '{"x": 0.5}'""")
 def predict(
     model: Annotated[str, typer.Argument(help="A model that is live on this machine.")],
+    environment: Environment = None,
     record: Annotated[str | None, typer.Option(help="One record or a list, as JSON; by default the example.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Ask for class probabilities too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Ask the live model for a prediction."""
     from pipeline.client import predict as ask
-    from pipeline.deployment.local import live
+    from pipeline.deployment.local import deployments, live
+    from pipeline.deployment.state import name_of
     from pipeline.home import home
 
-    deployment = live(model, home())
+    deployment = live(name_of(model, environment), home())
     if deployment is None:
-        raise InputError(f"found no live deployment of '{model}'; expected one: 'modelrail run' makes it live")
+        raise InputError(_explain_absence(model, environment, [each.model for each in deployments(home())]))
     records = _parse_records(record) if record else _example(Path(deployment.bundle))
     answer = ask(deployment.address, records, probabilities=probabilities)
     if as_json:
         print_json(vars(answer))
     else:
         typer.echo(f"{answer.model} v{answer.version.removeprefix('v')}: {', '.join(map(str, answer.outputs))}")
+
+
+def _explain_absence(model: str, environment: str | None, live: Sequence[str]) -> str:
+    where = f" in '{environment}'" if environment else ""
+    others = [name.partition("#")[2] for name in live if name.startswith(f"{model}#")]
+    mend = f"--environment {' or '.join(others)}" if others else "one: 'modelrail run' makes it live"
+    return f"found no live deployment of '{model}'{where}; expected {mend}"
 
 
 def _example(bundle: Path) -> Any:

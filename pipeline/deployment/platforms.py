@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.client import Post, post
+from pipeline.deployment.state import name_of
 from pipeline.errors import InputError
 from pipeline.release import Release
 from pipeline.spec.schema import Spec
@@ -106,23 +107,23 @@ class Local:
 
         settings = target.spec.deploy
         made = local.deploy(
-            bundle, model=target.model, port=settings.port, state=target.state, workers=settings.workers
+            bundle, model=_name(target), port=settings.port, state=target.state, workers=settings.workers
         )
-        return _live(made)
+        return _live(target, made)
 
     def live(self, target: Target) -> Live | None:
         """Give what is live, or None."""
         from pipeline.deployment import local
 
-        found = local.live(target.model, target.state)
-        return _live(found) if found else None
+        found = local.live(_name(target), target.state)
+        return _live(target, found) if found else None
 
     def stop(self, target: Target) -> Live | None:
         """End the server; requests in flight are answered first."""
         from pipeline.deployment import local
 
-        stopped = local.stop(target.model, target.state)
-        return _live(stopped) if stopped else None
+        stopped = local.stop(_name(target), target.state)
+        return _live(target, stopped) if stopped else None
 
     def post(self, target: Target) -> Post:
         """Ask over HTTP."""
@@ -130,8 +131,12 @@ class Local:
         return post
 
 
-def _live(found: Any) -> Live:
-    return Live(found.model, found.version, found.address, found.replaced, found.note)
+def _name(target: Target) -> str:
+    return name_of(target.model, target.environment)
+
+
+def _live(target: Target, found: Any) -> Live:
+    return Live(target.model, found.version, found.address, found.replaced, found.note)
 
 
 PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local}

@@ -28,6 +28,11 @@ RECORD, PREVIOUS, DESIRED = "deployment.json", "previous.json", "desired.json"
 SUPERVISOR_LOCK, DEPLOY_LOCK = "supervisor.lock", "deploy.lock"
 
 
+def name_of(model: str, environment: str | None) -> str:
+    """Name a deployment: on one machine each environment has its own, ``MODEL#ENVIRONMENT``, as in a cluster."""
+    return f"{model}#{environment}" if environment else model
+
+
 def folder_of(model: str, state: Path) -> Path:
     """Give the folder of a model's deployment."""
     return state.resolve() / "deployments" / model

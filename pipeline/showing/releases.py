@@ -10,6 +10,7 @@ from rich.table import Table
 from pipeline.showing.terminal import console
 
 if TYPE_CHECKING:
+    from pipeline.promotion import Change
     from pipeline.release import Release
 
 
@@ -35,3 +36,14 @@ def show_releases(model: str, history: Sequence[Release], live: str | None) -> N
             "[green]live[/]" if live and live.removeprefix("v") == str(release.version) else "",
         )
     console.print(table)
+
+
+def show_change(change: Change) -> None:
+    """Print what a promotion or a rollback came to."""
+    stage, live = change.stage, change.live
+    console.print(
+        f"[green]✓[/] {stage.release} is live in {stage.environment} at {live.address} [dim]({change.seconds:.1f} s)[/]"
+    )
+    console.print(f"  {stage.tag}: {stage.action} by {stage.who}, {stage.why}", markup=False)
+    if live.note:
+        console.print(f"  {live.note}", markup=False)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Problem, SpecError
+from pipeline.errors import InputError, Problem, SpecError
 from pipeline.spec.catalogue import task_of, trainer_name
 from pipeline.spec.checking import check
 from pipeline.spec.documents import Document, Mark, dotted, read_document
 from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs
-from pipeline.spec.findings import Finding, KeyPath, quote
+from pipeline.spec.findings import Finding, KeyPath, closest, examples, quote
 from pipeline.spec.schema import Column, Spec
 from pipeline.spec.validating import validate
 
@@ -107,6 +107,23 @@ def check_specs(
         names = [environment] if environment else [None, *find_environments(file, environments)]
         problems.update(problem for name in names for problem in _problems_of(file, name, environments))
     return sorted({*problems, *_repeated_names(files)})
+
+
+def find_spec_of(model: str, folder: Path) -> Path:
+    """Find the spec of a model by its name.
+
+    Raises
+    ------
+    InputError
+        No spec in the folder has that name.
+    """
+    files = find_specs(folder)
+    names = {name: file for file, _, name in _names(files)}
+    if model in names:
+        return names[model]
+    match = closest(model, names)
+    hint = f"; did you mean {quote(match)}?" if match else ""
+    raise InputError(f"{folder}: found no spec of the model {quote(model)}; expected one of {examples(names)}{hint}")
 
 
 def _problems_of(path: Path, environment: str | None, environments: str | Path | None) -> Sequence[Problem]:

@@ -1,0 +1,242 @@
+"""Promote and roll back: record in Git what an environment should have, then make it live there.
+
+Git comes first. Where the platform then fails, what was live stays live, Git says what should be, and the same command
+again (or the model's next run) tries anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.bundles import bundle_of
+from pipeline.client import Answer, predict
+from pipeline.deployment.platforms import Live, Platform, Target, platform_of
+from pipeline.errors import DeploymentError, InputError
+from pipeline.home import home, store_address
+from pipeline.release import Release, Version, find_release
+from pipeline.repository import Repository, open_repository
+from pipeline.spec.files import find_environments
+from pipeline.spec.loading import find_spec_of, load_spec
+from pipeline.spec.schema import Spec
+from pipeline.stages import Action, Stage, Standing, assign, stages, standing_of
+from pipeline.store import Artifact, Store, open_store
+from pipeline.tags import fetch_tags, settle
+
+# Largest difference between the served and the expected answer, as for the parity of a conversion.
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Place:
+    """One model in one environment.
+
+    Attributes
+    ----------
+    environment : str
+        Name of the stage: that of the overlay, or without one that of the platform.
+    target : Target
+        The same for a platform.
+    """
+
+    repository: Repository
+    environment: str
+    target: Target
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.target.model
+
+    @property
+    def spec(self) -> Spec:
+        """The spec, with the environment laid over it."""
+        return self.target.spec
+
+    def standing(self) -> Standing:
+        """Say what should be live here, and what was withdrawn."""
+        return standing_of(stages(self.repository, self.model, self.environment))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a promotion or a rollback came to.
+
+    Attributes
+    ----------
+    stage : Stage
+        What Git says now.
+    live : Live
+        What answers now.
+    """
+
+    stage: Stage
+    live: Live
+    seconds: float
+
+
+def promote(
+    model: str, version: str, environment: str | None, *, why: str, who: str | None = None, root: Path | None = None
+) -> Change:
+    """Make a release live in an environment, whatever was live there.
+
+    Parameters
+    ----------
+    version : str
+        Such as ``v1.2.0``.
+    environment : str or None
+        Name of the overlay; None for the only one that the model is in.
+    who : str, optional
+        The person who asked for it; by default the one that Git knows.
+    root : Path, optional
+        A folder of the repository that holds the spec; by default the current one.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, release or environment, or no reason is given.
+    ReleaseError, TransientError
+        If Git cannot record it; then nothing has changed.
+    DeploymentError
+        If it was recorded, but cannot be made live.
+    """
+    place = _open(model, environment, why, root)
+    return go_live(place, find_release(place.repository, f"{model}@{version}"), "promote", why=why, who=who)
+
+
+def rollback(
+    model: str,
+    to: str | None,
+    environment: str | None,
+    *,
+    why: str,
+    who: str | None = None,
+    root: Path | None = None,
+) -> Change:
+    """Make an earlier release live again; what is left is held until it is promoted, or a newer release comes.
+
+    Parameters
+    ----------
+    to : str or None
+        A version; None for the one that was live before.
+
+    Raises
+    ------
+    InputError, ReleaseError, TransientError, DeploymentError
+        As for `promote`; also if nothing was live before.
+    """
+    place = _open(model, environment, why, root)
+    version = goal_of(place, Version.parse(to) if to else None)
+    return go_live(place, find_release(place.repository, f"{model}@{version}"), "rollback", why=why, who=who)
+
+
+def goal_of(place: Place, to: Version | None) -> Version:
+    """Decide which version a rollback goes to."""
+    standing, where = place.standing(), f"{place.model} in {place.environment}"
+    now, goal = standing.current, to or standing.before
+    if now is None:
+        raise InputError(f"rollback: found nothing live of {where}; expected a release ('modelrail run', 'promote')")
+    if goal is None:
+        raise InputError(f"rollback: found nothing live of {where} before v{now}; expected --to with a version")
+    if goal >= now and goal not in standing.live[:-1]:
+        raise InputError(
+            f"rollback: found v{goal} while v{now} is live of {where}; expected an earlier version (or 'modelrail"
+            f" promote {place.model} v{goal} --environment {place.environment} --why …')"
+        )
+    return goal
+
+
+def go_live(
+    place: Place, release: Release, action: Action, *, why: str, who: str | None = None, twin: Artifact | None = None
+) -> Change:
+    """Record that an environment should have a release, make it live, and ask it a question."""
+    began = time.monotonic()
+    store = open_store(store_address(place.target.state), place.target.state)
+    bundle = bundle_of(release, store, place.target.state, twin)
+    push = place.spec.deploy.push_tags
+    stage = assign(place.repository, release, place.environment, action=action, why=why, who=who, push=push)
+    platform = platform_of(place.spec)
+    try:
+        live = platform.deploy(place.target, release, bundle)
+        if sample := sample_of(release, store):
+            ask(platform, place.target, release, sample)
+    except DeploymentError as error:
+        raise DeploymentError(
+            f"{error}; {stage.tag} says in Git that {release.tag} should be live: mend it and promote it again, or"
+            f" 'modelrail rollback {place.model} --environment {place.environment} --why …'"
+        ) from error
+    return Change(stage, live, time.monotonic() - began)
+
+
+def sample_of(release: Release, store: Store) -> Mapping[str, Any] | None:
+    """Give a real record with the answer that is expected, where the store still has it."""
+    artifact = store.find(release.evidence.artifacts.get("evaluate", ""))
+    sample: Mapping[str, Any] | None = artifact.manifest.get("example") if artifact else None
+    return sample
+
+
+def ask(platform: Platform, target: Target, release: Release, sample: Mapping[str, Any]) -> tuple[Live, Answer]:
+    """Ask what is live about a real record.
+
+    Raises
+    ------
+    DeploymentError
+        If nothing is live, another release answers, or the answer is not what was computed before.
+    """
+    live = platform.live(target)
+    if live is None:
+        raise DeploymentError(
+            f"verify: found no live deployment of {release.model}; expected {release.tag}: deploy first"
+        )
+    answer = predict(live.address, sample["record"], send=platform.post(target))
+    if answer.version.removeprefix("v") != str(release.version):
+        raise DeploymentError(f"verify: {live.address} answers as {answer.version}; expected v{release.version}")
+    if not _agree(answer.outputs[0], sample["output"]):
+        raise DeploymentError(
+            f"verify: {live.address} predicts {answer.outputs[0]} for a test record; expected {sample['output']}"
+        )
+    return live, answer
+
+
+def find_place(repository: Repository, model: str, environment: str | None) -> Place:
+    """Find a model's spec, and lay an environment over it.
+
+    Parameters
+    ----------
+    environment : str or None
+        Name of the overlay, or of the platform of the spec as it is; None for the only one that has a stage.
+    """
+    path = find_spec_of(model, repository.root / "models")
+    plain = load_spec(path).spec
+    default = plain.environment.platform
+    if environment is None:
+        environment = _only({each.environment for each in stages(repository, model)}, model) or default
+    overlay = None if environment == default and environment not in find_environments(path) else environment
+    spec = load_spec(path, overlay).spec if overlay else plain
+    return Place(repository, environment, Target(spec, overlay, home(repository.root)))
+
+
+def _only(environments: set[str], model: str) -> str | None:
+    if len(environments) > 1:
+        names = ", ".join(sorted(environments))
+        raise InputError(f"found {model} in the environments {names}; expected --environment with one of them")
+    return next(iter(environments), None)
+
+
+def _open(model: str, environment: str | None, why: str, root: Path | None) -> Place:
+    if not why.strip():
+        raise InputError("--why: found no reason; expected one, since it is kept in Git")
+    place = find_place(open_repository(root or Path.cwd()), model, environment)
+    if place.spec.deploy.push_tags:
+        settle(place.repository)
+        fetch_tags(place.repository, f"{model}@v*", f"{model}#{place.environment}#*")
+    return place
+
+
+def _agree(found: Any, expected: Any) -> bool:
+    if isinstance(expected, float):
+        return bool(abs(found - expected) <= _TOLERANCE * max(1.0, abs(expected)))
+    return bool(found == expected)
