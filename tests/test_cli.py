@@ -25,6 +25,8 @@ COMMANDS = (
     "serve",
     "predict",
     "releases",
+    "promote",
+    "rollback",
     "up",
     "down",
     "status",

@@ -1,6 +1,6 @@
 """What is written down about a local deployment, and how to tell whether it is true.
 
-``deployments/MODEL/`` holds
+``deployments/MODEL/`` (or ``MODEL#ENVIRONMENT/``) holds
 
 ===================  ==========================================================================
 ``supervisor.lock``  locked for as long as the supervisor lives: the kernel's word, not a pid's
