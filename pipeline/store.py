@@ -274,6 +274,19 @@ def open_store(address: str, state: Path) -> Store:
     return FolderStore(Path(address.removeprefix("file://")).expanduser())
 
 
+def put(address: str, content: bytes) -> None:
+    """Write one file that is no artifact, such as ``s3://bucket/captures/x.jsonl``.
+
+    Raises
+    ------
+    StoreError
+        If the address cannot be opened or written.
+    """
+    folder, _, name = address.rpartition("/")
+    store = ObjectStore(folder, Path(tempfile.gettempdir()))
+    store._call("pipe_file", f"{store.root}/{name}", content)  # noqa: SLF001  # the same class's module
+
+
 def _describe(key: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}

@@ -1,299 +1,257 @@
 """The HTTP interface of the prediction server, as a plain ASGI application.
 
-====================  =========================================================
-``POST /api/predict`` rows in, predictions out
-``GET /healthz``      the process is alive
-``GET /readyz``       it takes requests: 503 while it drains
-``GET /version``      which release this is, and what it was made from
-``GET /metrics``      for Prometheus
-``GET /``             what is served here
-====================  =========================================================
+=============================================  =========================================================
+``POST /api/predict``                          rows in, predictions out, by the first model
+``POST /api/models/M[/versions/V]/predict``    the same by another model or version
+``POST /invocations``                          MLflow's scoring protocol
+``/v2/…``                                      the Open Inference Protocol V2
+``GET /healthz``, ``/ping``                    the process is alive
+``GET /readyz``                                it takes requests: 503 while it drains
+``GET /version``                               which release this is, and what it was made from
+``GET /metrics``                               for Prometheus
+``GET /openapi.json``, ``/docs``               the interface, for programs and for people
+``GET /``                                      what is served here
+=============================================  =========================================================
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from time import perf_counter
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
+from pipeline.serving.answers import Headers, Reply, content, refuse
+from pipeline.serving.bodies import RejectedError
+from pipeline.serving.exposition import exposition
+from pipeline.serving.fleet import Fleet
+from pipeline.serving.inference import Exchange, Inference
+from pipeline.serving.invocations import read_invocation
+from pipeline.serving.metrics import Meters
+from pipeline.serving.open_inference import EXTENSIONS, metadata, read_inference
+from pipeline.serving.openapi import openapi
+from pipeline.serving.predicting import read_prediction
+from pipeline.serving.questions import Dialect
+from pipeline.serving.requests import GoneError, Message, Receive, Send, read_body
+from pipeline.serving.settings import Settings
 
-from pipeline.serving.bodies import Fault, RejectedError
-from pipeline.serving.metrics import Meter, Meters, exposition
-from pipeline.serving.model import ServedModel
+Handle = Callable[[Message, Receive, Send], Awaitable[None]]
+Methods = Mapping[str, Handle]
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-_JSON = b"application/json"
+PREDICT = "/api/predict"
 _CLIENT_GONE = 499
-_encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may cost.
-
-    Attributes
-    ----------
-    body_bytes : int
-        Largest body that is read; a larger one is answered 413.
-    inline_bytes : int
-        Largest body that is computed on the event loop; larger ones go to a thread, so that probes are answered.
-    body_timeout_s : float
-        Time within which the whole body must arrive.
-    """
-
-    body_bytes: int = 16 * 2**20
-    inline_bytes: int = 16 * 2**10
-    body_timeout_s: float = 30.0
-
-
-class Answer(msgspec.Struct, omit_defaults=True):
-    """Body of a prediction."""
-
-    outputs: list[Any]
-    model: str
-    version: str
-    id: str
-    probabilities: list[list[float]] | None = None
-
-
-class Refusal(msgspec.Struct, omit_defaults=True):
-    """Body of every answer that is not a success."""
-
-    error: str
-    id: str | None = None
-    problems: tuple[Fault, ...] = ()
-
-
-class LogLine(msgspec.Struct, omit_defaults=True):
-    """One line of the log, for one prediction request; ``ms`` is the time to answer in milliseconds."""
-
-    ts: datetime
-    status: int
-    ms: float
-    rows: int
-    id: str
-    version: str
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class _Reply:
-    status: int
-    body: bytes
-    rows: int = 0
-    error: str | None = None
-    close: bool = False
-
-
-class _GoneError(Exception):
-    """The caller closed the connection before its request was complete."""
+_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready", "/docs"})
+"""These are answered without credentials: probes, and a page without content of its own."""
+_NAMED = re.compile(r"(/api|/v2)/models/([^/]+)(?:/versions/([^/]+))?(/predict|/infer|/ready)?")
+_PAGE = Path(__file__).with_name("page.html")
+_PAGE_POLICY = (
+    b"default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:;"
+    b" base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PREFLIGHT: Headers = (
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-headers", b"authorization, content-type, traceparent, x-api-key"),
+    (b"access-control-max-age", b"600"),
+)
 
 
 class Application:
-    """Answers requests with one model, which can be exchanged while it runs.
+    """Routes requests, and answers all that are no predictions itself."""
 
-    A request is answered by the model that was live when it arrived, to its end.
-    """
-
-    def __init__(self, model: ServedModel, meters: Meters, limits: Limits | None = None, log_fd: int = 1) -> None:
-        self._model, self._meter = model, meters.of(model.model, model.version)
-        self._meters = meters
-        self._limits = limits or Limits()
-        self._log_fd = log_fd
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="large-bodies")
+    def __init__(self, fleet: Fleet, meters: Meters, settings: Settings | None = None, log_fd: int = 1) -> None:
+        self.settings = settings or Settings()
+        self.inference = Inference(fleet, self.settings, log_fd)
+        self.meters = meters
         self.draining = False
-        self._routes: Mapping[str, Mapping[str, Callable[[Message, Receive, Send], Awaitable[None]]]] = {
-            "/api/predict": {"POST": self._predict},
-            "/healthz": self._get(lambda: (200, {"status": "alive"})),
-            "/readyz": self._get(self._readiness),
-            "/version": self._get(lambda: (200, self._release())),
-            "/": self._get(lambda: (200, self._index())),
+        self._routes: Mapping[str, Methods] = {
+            PREDICT: self._post(read_prediction),
+            "/invocations": self._post(read_invocation),
+            "/healthz": self._get(lambda: content(200, {"status": "alive"})),
+            "/ping": self._get(lambda: content(200, {"status": "alive"})),
+            "/readyz": self._get(lambda: self._readiness({"status": "ready"}, {"status": "draining"})),
+            "/version": self._get(lambda: content(200, self._release())),
             "/metrics": {"GET": self._metrics, "HEAD": self._metrics},
+            "/openapi.json": self._get(lambda: content(200, openapi(self.inference.fleet))),
+            "/docs": self._get(self._page),
+            "/v2": self._get(lambda: content(200, self._server())),
+            "/v2/health/live": self._get(lambda: content(200, {"live": True})),
+            "/v2/health/ready": self._get(lambda: self._readiness({"ready": True}, {"ready": False})),
+            "/": self._get(lambda: content(200, self._index())),
         }
 
-    @property
-    def model(self) -> ServedModel:
-        """The model that answers new requests."""
-        return self._model
-
-    def swap(self, model: ServedModel) -> None:
-        """Answer all requests from now on with `model`."""
-        self._model, self._meter = model, self._meters.of(model.model, model.version)
+    def swap(self, fleet: Fleet) -> None:
+        """Answer all requests from now on with `fleet`; those in flight end with what they began with."""
+        self.inference.fleet = fleet
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI wants it."""
         if scope["type"] != "http":
             return
-        route = self._routes.get(scope["path"])
-        if route is None:
-            message = f"found no {scope['path'][:100]}; expected one of {', '.join(self._routes)}"
-            await self._send(send, 404, _encode(Refusal(message)))
-            return
-        handle = route.get(scope["method"])
-        if handle is None:
-            allowed = ", ".join(route)
-            refusal = _encode(Refusal(f"{scope['path']}: found {scope['method']}; expected {allowed}"))
-            await self._send(send, 405, refusal, (b"allow", allowed.encode()))
-            return
-        await handle(scope, receive, send)
+        path, method = scope["path"], scope["method"]
+        methods = self._routes.get(path) or self._named(path)
+        if methods is None:
+            message = f"found no {path[:100]}; expected one of {', '.join(self._routes)}"
+            await self._send(scope, send, refuse(RejectedError(404, message)))
+        elif method == "OPTIONS" and self.settings.cors_origins:
+            await self._send(scope, send, Reply(204, b"", _PREFLIGHT))
+        elif method not in methods:
+            reply = refuse(RejectedError(405, f"{path[:100]}: found {method}; expected {', '.join(methods)}"))
+            reply.headers = ((b"allow", ", ".join(methods).encode()),)
+            await self._send(scope, send, reply)
+        else:
+            await methods[method](scope, receive, send)
 
-    async def _predict(self, scope: Message, receive: Receive, send: Send) -> None:
-        started = perf_counter()
-        model, meter, request_id = self._model, self._meter, os.urandom(16).hex()
-        meter.begin()
-        status, rows, error = _CLIENT_GONE, 0, None
+    def reply_headers(self, exchange: Exchange, reply: Reply) -> Headers:
+        """Give the headers of a prediction, except for those that every answer has."""
+        headers: Headers = (
+            (b"x-model-version", exchange.served.version_header),
+            (b"x-prediction-id", exchange.id.encode()),
+            *reply.headers,
+        )
+        return (*headers, (b"traceparent", exchange.span.header())) if exchange.span else headers
+
+    async def _predict(
+        self,
+        scope: Message,
+        receive: Receive,
+        send: Send,
+        *,
+        dialect: Dialect,
+        name: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        inference, headers = self.inference, dict(scope["headers"])
+        exchange = inference.begin(scope["path"], headers, dialect, name, version)
+        status = _CLIENT_GONE
         try:
-            reply = await self._reply(model, scope, receive, request_id)
-            rows, error = reply.rows, reply.error
-            headers = [(b"x-model-version", model.version.encode()), (b"x-prediction-id", request_id.encode())]
-            if reply.close:
-                headers.append((b"connection", b"close"))
-            await self._send(send, reply.status, reply.body, *headers)
+            if exchange.reply is None:
+                exchange.reply = await self._reply(exchange, receive)
+            reply = exchange.reply
+            reply.headers = self.reply_headers(exchange, reply)
+            await self._send(scope, send, reply)
             status = reply.status
-        except _GoneError:
+        except GoneError:
             pass
         finally:
-            self._record(meter, status, perf_counter() - started, rows, request_id, model.version, error)
+            inference.end(exchange, status)
 
-    async def _reply(self, model: ServedModel, scope: Message, receive: Receive, request_id: str) -> _Reply:
+    async def _reply(self, exchange: Exchange, receive: Receive) -> Reply:
         try:
-            body = await self._read_body(scope, receive)
-            if len(body) <= self._limits.inline_bytes:
-                return _respond(model, body, request_id)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, _respond, model, body, request_id)
+            body = await read_body(exchange.headers, receive, self.settings)
         except RejectedError as error:
-            return _refuse(error, request_id)
+            return refuse(error, exchange.id)
+        if len(body) > self.settings.inline_bytes:
+            return await self.inference.compute(exchange, body)
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
-    async def _read_body(self, scope: Message, receive: Receive) -> bytes | bytearray:
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            body: bytes = message["body"]
-            return body if len(body) <= self._limits.body_bytes else self._refuse_size()
-        try:
-            async with asyncio.timeout(self._limits.body_timeout_s):
-                return await self._read_stream(message, scope, receive)
-        except TimeoutError:
-            expected = f"expected it within {self._limits.body_timeout_s:g} s"
-            raise RejectedError(408, f"found an incomplete body; {expected}") from None
+        def done(_: Exchange, reply: Reply) -> None:
+            if not answered.done():
+                answered.set_result(reply)
 
-    async def _read_stream(self, message: Message, scope: Message, receive: Receive) -> bytearray:
-        """Read a body that comes in parts.
+        self.inference.submit(exchange, body, done)
+        return await answered
 
-        One that is too large is read (and forgotten) up to four times the limit before it is refused: many clients
-        send everything before they look at the answer, and would only see a broken connection.
-        """
-        limit = self._limits.body_bytes
-        if _declared_length(scope) > 4 * limit:
-            self._refuse_size()
-        body, size = bytearray(), 0
-        while True:
-            if message["type"] == "http.disconnect":
-                raise _GoneError
-            size += len(message["body"])
-            if size <= limit:
-                body += message["body"]
-            elif size > 4 * limit:
-                self._refuse_size()
-            if not message.get("more_body"):
-                return body if size <= limit else self._refuse_size()
-            message = await receive()
+    async def _send(self, scope: Message, send: Send, reply: Reply) -> None:
+        headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
+        if reply.close or self.draining:
+            headers.append((b"connection", b"close"))
+        if self.settings.cors_origins:
+            headers += self._cors(scope)
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
 
-    def _refuse_size(self) -> Any:
-        limit = self._limits.body_bytes
-        raise RejectedError(413, f"found a body of more than {limit} bytes; expected at most that (send fewer rows)")
+    def _cors(self, scope: Message) -> Headers:
+        origin = dict(scope["headers"]).get(b"origin", b"")
+        allowed = self.settings.cors_origins
+        if "*" not in allowed and origin.decode("latin-1") not in allowed:
+            return ((b"vary", b"origin"),)
+        exposed = b"x-model-version, x-prediction-id, traceparent"
+        return (
+            (b"vary", b"origin"),
+            (b"access-control-allow-origin", origin or b"*"),
+            (b"access-control-expose-headers", exposed),
+        )
 
-    def _record(
-        self, meter: Meter, status: int, seconds: float, rows: int, request_id: str, version: str, error: str | None
-    ) -> None:
-        meter.end(status, seconds)
-        line = LogLine(datetime.now(UTC), status, round(seconds * 1000, 3), rows, request_id, version, error)
-        with contextlib.suppress(OSError):  # a full disk or a closed pipe must not stop predictions
-            os.write(self._log_fd, _encode(line) + b"\n")
+    def _named(self, path: str) -> Methods | None:
+        """Find the route of a path that names a model, and maybe a version."""
+        match = _NAMED.fullmatch(path)
+        if match is None:
+            return None
+        api, name, version, action = match.groups()
+        if (api, action) == ("/api", "/predict"):
+            return self._post(read_prediction, name, version)
+        if (api, action) == ("/v2", "/infer"):
+            return self._post(read_inference, name, version)
+        if api == "/v2" and action in {None, "/ready"}:
+            return self._get(partial(self._describe, name, version, ready=action == "/ready"))
+        return None
 
-    async def _send(self, send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-        fixed = [(b"content-type", _JSON), (b"content-length", str(len(body)).encode())]
-        closing = [(b"connection", b"close")] if self.draining else []
-        await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers, *closing]})
-        await send({"type": "http.response.body", "body": body})
+    def _post(self, dialect: Dialect, name: str | None = None, version: str | None = None) -> Methods:
+        return {"POST": partial(self._predict, dialect=dialect, name=name, version=version)}
 
-    def _get(self, content: Callable[[], tuple[int, Any]]) -> Mapping[str, Callable[..., Awaitable[None]]]:
-        async def handle(_scope: Message, _receive: Receive, send: Send) -> None:
-            status, body = content()
-            await self._send(send, status, _encode(body))
+    def _get(self, answer: Callable[[], Reply]) -> Methods:
+        async def handle(scope: Message, _receive: Receive, send: Send) -> None:
+            await self._send(scope, send, self._checked(scope) or _try(answer))
 
         return {"GET": handle, "HEAD": handle}
 
-    async def _metrics(self, scope: Message, _receive: Receive, send: Send) -> None:
-        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
-        body, content_type = await asyncio.to_thread(exposition, self._meters, accept)
-        headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    def _checked(self, scope: Message) -> Reply | None:
+        """Give the refusal, if the caller may not see this."""
+        try:
+            if scope["path"] not in _OPEN_PATHS:
+                self.inference.access.check(dict(scope["headers"]))
+        except RejectedError as error:
+            return refuse(error)
+        return None
 
-    def _readiness(self) -> tuple[int, Any]:
-        return (503, {"status": "draining"}) if self.draining else (200, {"status": "ready"})
+    async def _metrics(self, scope: Message, _receive: Receive, send: Send) -> None:
+        refusal = self._checked(scope)
+        if refusal is None:
+            accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+            body, content_type = await asyncio.to_thread(exposition, self.meters, accept)
+            refusal = Reply(200, body, content_type=content_type.encode())
+        await self._send(scope, send, refusal)
+
+    def _readiness(self, ready: Any, draining: Any) -> Reply:
+        return content(503, draining) if self.draining else content(200, ready)
+
+    def _describe(self, name: str, version: str | None, *, ready: bool) -> Reply:
+        model = self.inference.fleet.find(name)
+        served = self.inference.fleet.choose(name, version, 1.0)
+        if ready:
+            return self._readiness({"name": name, "ready": True}, {"name": name, "ready": False})
+        return content(200, metadata(served.model, list(model.versions)))
+
+    def _server(self) -> dict[str, Any]:
+        return {"name": "modelrail", "version": self.inference.fleet.default.live.tag, "extensions": EXTENSIONS}
 
     def _release(self) -> dict[str, Any]:
-        return {key: value for key, value in self._model.release.items() if key != "files"}
+        release = self.inference.fleet.default.live.model.release
+        return {key: value for key, value in release.items() if key != "files"}
 
     def _index(self) -> dict[str, Any]:
-        signature = self._model.signature
+        fleet, model = self.inference.fleet, self.inference.fleet.default.live.model
+        signature = model.signature
         return {
-            "model": self._model.model,
-            "version": self._model.version,
+            "model": model.model,
+            "version": model.version,
             "task": signature.task,
             "inputs": [{"name": each.name, "type": each.type, "nullable": each.nullable} for each in signature.inputs],
             "classes": signature.classes,
             "example": {"inputs": [signature.example]},
+            "served": [{"release": each.tag, "track": each.track, "share": each.share} for each in fleet.releases],
             "endpoints": {path: " ".join(methods) for path, methods in self._routes.items()},
         }
 
+    def _page(self) -> Reply:
+        headers: Headers = ((b"content-security-policy", _PAGE_POLICY), (b"x-content-type-options", b"nosniff"))
+        return Reply(200, _PAGE.read_bytes(), headers, content_type=b"text/html; charset=utf-8")
 
-def _respond(model: ServedModel, body: bytes | bytearray, request_id: str) -> _Reply:
-    """Compute the whole answer; safe in any thread."""
+
+def _try(answer: Callable[[], Reply]) -> Reply:
     try:
-        rows = model.reader.read(body)
-        answer = Answer([], model.model, model.version, request_id)
-        if rows.count:
-            predictions = model.predict(rows.numbers, rows.texts)
-            _refuse_overflow(predictions.values)
-            answer.outputs = model.outputs(predictions)
-            if rows.probabilities and predictions.probabilities is not None:
-                answer.probabilities = np.asarray(predictions.probabilities, dtype=np.float64).tolist()
-        return _Reply(200, _encode(answer), rows.count)
+        return answer()
     except RejectedError as error:
-        return _refuse(error, request_id)
-    except Exception as error:  # noqa: BLE001  # the graph failed on these rows: the caller and the log learn of it
-        found = f"{type(error).__name__}: {error}"[:500]
-        return _Reply(500, _encode(Refusal("the model could not predict these rows", request_id)), error=found)
-
-
-def _refuse_overflow(values: NDArray[Any]) -> None:
-    """Refuse to answer "null", which is all that JSON has for a number without end."""
-    if not (finite := np.isfinite(values)).all():
-        row = int(np.argmin(finite))
-        fault = Fault("values too large to compute with", "values like those the model was trained on", row)
-        raise RejectedError(422, str(fault), [fault])
-
-
-def _refuse(error: RejectedError, request_id: str) -> _Reply:
-    body = _encode(Refusal(str(error), request_id, error.faults))
-    return _Reply(error.status, body, error=str(error)[:500], close=error.status in {408, 413})
-
-
-def _declared_length(scope: Message) -> int:
-    value = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    return int(value) if value.isdigit() else 0
+        return refuse(error)

@@ -28,11 +28,15 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RejectedError(Exception):
-    """The request cannot be answered; carries the HTTP status and what the caller should change."""
+    """The request cannot be answered; carries the HTTP status and what the caller should change.
 
-    def __init__(self, status: int, message: str, faults: Sequence[Fault] = ()) -> None:
+    Where trying again helps, ``retry_after_s`` says when.
+    """
+
+    def __init__(self, status: int, message: str, faults: Sequence[Fault] = (), retry_after_s: int = 0) -> None:
         self.status = status
         self.faults = tuple(faults)
+        self.retry_after_s = retry_after_s
         super().__init__(message)
 
 

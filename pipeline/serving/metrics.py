@@ -1,65 +1,91 @@
 """Counts of what was served, cheap to write in a request and read by Prometheus.
 
-A meter is a row of float64 cells in shared memory: one per model, version and worker process. With several workers
-the cells lie in files of one folder, so that whichever worker is asked answers for all; a worker that takes the place
-of a dead one goes on with its file, so that counters never fall.
+A meter is a row of float64 cells in shared memory: one per model, version, track and worker process. With several
+workers the cells lie in files of one folder, so that whichever worker is asked answers for all; a worker that takes the
+place of a dead one goes on with its file, so that counters never fall.
 """
 
 from __future__ import annotations
 
 import mmap
+import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
-
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
 
 BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of durations, in seconds."""
-STATUSES = (200, 400, 405, 408, 413, 422, 499, 500)
+BUCKETS_ROWS = (1, 2, 5, 10, 20, 50, 100, 1_000, 10_000, 100_000, 1_000_000)
+"""Upper bounds of the histogram of rows a request."""
+STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503)
 """What a prediction request can end with; 499 is a caller who went away."""
+EXEMPLAR_EVERY_S = 1.0
 
-_IN_FLIGHT, _SECONDS = 0, 1
-_FIRST_STATUS = 2
-_FIRST_BUCKET = _FIRST_STATUS + len(STATUSES)
-_CELLS = _FIRST_BUCKET + len(BUCKETS_S) + 1
-_SLOT_OF = {status: _FIRST_STATUS + position for position, status in enumerate(STATUSES)}
-_LABELS = ("model", "version")
+IN_FLIGHT, SECONDS, ROWS, SHADOW_ROWS, SHADOW_DIFFERENT = range(5)
+FIRST_STATUS = 5
+FIRST_BUCKET = FIRST_STATUS + len(STATUSES)
+FIRST_ROWS_BUCKET = FIRST_BUCKET + len(BUCKETS_S) + 1
+EXEMPLAR_SECONDS = FIRST_ROWS_BUCKET + len(BUCKETS_ROWS) + 1
+EXEMPLAR_TIME = EXEMPLAR_SECONDS + 1
+EXEMPLAR_ID = EXEMPLAR_TIME + 1
+CELLS = EXEMPLAR_ID + 2
+SLOT_OF = {status: FIRST_STATUS + position for position, status in enumerate(STATUSES)}
+
+Key = tuple[str, str, str]
+"""Model, version, track."""
 
 
 class Meter:
-    """Counts the requests of one model version in one process; written by the event loop only."""
+    """Counts the requests of one release on one track in one process; written by the event loop only."""
 
     def __init__(self, path: Path | None = None) -> None:
-        size = 8 * _CELLS
+        size = 8 * CELLS
         if path is None:
-            self._cells = memoryview(mmap.mmap(-1, size)).cast("d")
-            return
-        path.touch()
-        with path.open("r+b") as file:
-            file.truncate(size)
-            self._cells = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
-        self._cells[_IN_FLIGHT] = 0
+            self._bytes = memoryview(mmap.mmap(-1, size))
+        else:
+            path.touch()
+            with path.open("r+b") as file:
+                file.truncate(size)
+                self._bytes = memoryview(mmap.mmap(file.fileno(), size))
+        self._cells = self._bytes.cast("d")
+        self._cells[IN_FLIGHT] = 0
+        self._next_exemplar = 0.0
 
     def begin(self) -> None:
         """Count a request as in flight."""
-        self._cells[_IN_FLIGHT] += 1
+        self._cells[IN_FLIGHT] += 1
 
-    def end(self, status: int, seconds: float) -> None:
-        """Count a request as answered with `status` after `seconds`."""
+    def end(self, status: int, seconds: float, rows: int = 0, request: str = "") -> None:
+        """Count a request as answered with `status` after `seconds`.
+
+        Parameters
+        ----------
+        request : str
+            32 hexadecimal digits by which the request can be found; now and then one is kept as an example.
+        """
         cells = self._cells
-        cells[_IN_FLIGHT] -= 1
-        cells[_SECONDS] += seconds
-        cells[_SLOT_OF[status]] += 1
-        cells[_FIRST_BUCKET + bisect_left(BUCKETS_S, seconds)] += 1
+        cells[IN_FLIGHT] -= 1
+        cells[SECONDS] += seconds
+        cells[SLOT_OF.get(status, FIRST_STATUS)] += 1
+        cells[FIRST_BUCKET + bisect_left(BUCKETS_S, seconds)] += 1
+        if status == 200:
+            cells[ROWS] += rows
+            cells[FIRST_ROWS_BUCKET + bisect_left(BUCKETS_ROWS, rows)] += 1
+            if request and (now := time.time()) >= self._next_exemplar:
+                self._next_exemplar = now + EXEMPLAR_EVERY_S
+                cells[EXEMPLAR_SECONDS], cells[EXEMPLAR_TIME] = seconds, now
+                self._bytes[8 * EXEMPLAR_ID :] = bytes.fromhex(request)
 
-    def read(self) -> list[float]:
+    def compare(self, rows: int, different: int) -> None:
+        """Count rows that a shadow was asked too, and those of them that it answered otherwise."""
+        self._cells[SHADOW_ROWS] += rows
+        self._cells[SHADOW_DIFFERENT] += different
+
+    def read(self) -> bytes:
         """Give all cells."""
-        return list(map(float, self._cells))
+        return bytes(self._bytes)
 
 
 @dataclass(frozen=True)
@@ -76,74 +102,23 @@ class Meters:
 
     folder: Path | None
     worker: int
-    known: dict[tuple[str, str], Meter]
+    known: dict[Key, Meter]
 
-    def of(self, model: str, version: str) -> Meter:
-        """Give the meter of a model version; the same one each time."""
-        key = (model, version)
+    def of(self, model: str, version: str, track: str = "live") -> Meter:
+        """Give the meter of a release on a track; the same one each time."""
+        key = (model, version, track)
         if key not in self.known:
-            name = f"{quote(model, safe='')}@{quote(version, safe='')}@{self.worker}.cells"
+            name = "@".join([*(quote(part, safe="") for part in key), f"{self.worker}.cells"])
             self.known[key] = Meter(self.folder / name if self.folder else None)
         return self.known[key]
 
-    def totals(self) -> dict[tuple[str, str], list[float]]:
-        """Add up the cells of all workers, by model and version."""
-        totals: dict[tuple[str, str], list[float]] = {}
-        for key, cells in self._cells():
-            totals[key] = [a + b for a, b in zip(totals.get(key, [0.0] * _CELLS), cells, strict=True)]
-        return totals
-
-    def _cells(self) -> Iterator[tuple[tuple[str, str], list[float]]]:
+    def readings(self) -> Iterator[tuple[Key, bytes]]:
+        """Give the cells of all workers."""
         if self.folder is None:
             yield from ((key, meter.read()) for key, meter in self.known.items())
             return
         for path in sorted(self.folder.glob("*.cells")):
             content = path.read_bytes()
-            if len(content) == 8 * _CELLS:  # else a worker is just about to make it
-                model, version, _ = path.name.split("@")
-                yield (unquote(model), unquote(version)), list(map(float, memoryview(content).cast("d")))
-
-
-def exposition(meters: Meters, accept: str) -> tuple[bytes, str]:
-    """Write everything in the format that a scraper accepts.
-
-    Returns
-    -------
-    tuple of bytes and str
-        The text and its content type.
-    """
-    # Imported with the first scrape: it costs a sixth of the start.
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.exposition import choose_encoder
-
-    class Totals:
-        def collect(self) -> Iterable[Metric]:
-            return _families(meters)
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Totals())
-    encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type
-
-
-def _families(meters: Meters) -> Sequence[Metric]:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-
-    requests = CounterMetricFamily("ml_inference_requests", "Prediction requests", labels=(*_LABELS, "status"))
-    in_flight = GaugeMetricFamily("ml_inference_in_flight", "Requests being answered", labels=_LABELS)
-    seconds = HistogramMetricFamily("ml_inference_duration_seconds", "Time to answer a request", labels=_LABELS)
-    for (model, version), cells in meters.totals().items():
-        for status in STATUSES:
-            requests.add_metric((model, version, str(status)), cells[_SLOT_OF[status]])
-        in_flight.add_metric((model, version), cells[_IN_FLIGHT])
-        seconds.add_metric((model, version), _cumulative(cells), cells[_SECONDS])
-    return requests, in_flight, seconds
-
-
-def _cumulative(cells: Sequence[float]) -> list[tuple[str, float]]:
-    bounds = [*map(str, BUCKETS_S), "+Inf"]
-    below, result = 0.0, []
-    for bound, count in zip(bounds, cells[_FIRST_BUCKET:], strict=True):
-        below += count
-        result.append((bound, below))
-    return result
+            if len(content) == 8 * CELLS:  # else a worker is just about to make it
+                model, version, track, _ = path.name.split("@")
+                yield (unquote(model), unquote(version), unquote(track)), content

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DeploymentError
 from pipeline.serving.bodies import RejectedError
+from pipeline.serving.operators import foreign_operators
 from pipeline.serving.protobuf import has_external_data
 from pipeline.serving.records import Reader, Rows
 from pipeline.signature import Signature
@@ -84,22 +85,25 @@ class ServedModel:
         return [float(text) for portion in portions for text in portion.astype(str)]
 
 
-def load_model(folder: Path) -> ServedModel:
+def load_model(folder: Path, max_bytes: int | None = None) -> ServedModel:
     """Load a bundle, check it against its own record, and predict its example once.
 
     Parameters
     ----------
     folder : Path
         Holds ``release.json``, ``signature.json`` and ``model.onnx`` (or ``preprocess.onnx`` and ``estimator.skops``).
+    max_bytes : int, optional
+        Largest file that is loaded; any by default.
 
     Raises
     ------
     DeploymentError
-        If a file is missing or differs from the digest in ``release.json``, if the graph is not what the signature
-        says or refers to files outside of it, or if the example cannot be predicted.
+        If a file is missing, too large or differs from the digest in ``release.json``, if the graph is not what the
+        signature says, refers to files outside of it or has operators that no release has, or if the example cannot
+        be predicted.
     """
     release = _read_json(folder / "release.json")
-    files = _read_checked(folder, release)
+    files = _read_checked(folder, release, max_bytes)
     try:
         signature = Signature.from_json(json.loads(files["signature.json"]))
         reader = Reader(signature)
@@ -125,7 +129,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return checked
 
 
-def _read_checked(folder: Path, release: Mapping[str, Any]) -> dict[str, bytes]:
+def _read_checked(folder: Path, release: Mapping[str, Any], max_bytes: int | None) -> dict[str, bytes]:
     """Read what is served, each file only once, so that what was checked is what is loaded."""
     names = set(release["files"])
     wanted = {"signature.json", GRAPH} if GRAPH in names else {"signature.json", PREPROCESS, ESTIMATOR}
@@ -134,11 +138,16 @@ def _read_checked(folder: Path, release: Mapping[str, Any]) -> dict[str, bytes]:
         raise DeploymentError(
             f"{folder / 'release.json'}: found {found} in 'files'; expected {GRAPH} and signature.json"
         )
-    return {name: _read_file(folder / name, release["files"][name]) for name in sorted(wanted)}
+    return {name: _read_file(folder / name, release["files"][name], max_bytes) for name in sorted(wanted)}
 
 
-def _read_file(path: Path, digest: str) -> bytes:
+def _read_file(path: Path, digest: str, max_bytes: int | None) -> bytes:
     try:
+        size = path.stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise DeploymentError(
+                f"{path}: found {size} bytes; expected at most {max_bytes} (MODELRAIL_SERVE_MAX_MODEL_BYTES)"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise DeploymentError(f"{path}: found {error.strerror}; expected the file that release.json lists") from error
@@ -151,6 +160,9 @@ def _read_file(path: Path, digest: str) -> bytes:
 def _open_session(content: bytes, path: Path) -> ort.InferenceSession:
     if has_external_data(content):
         raise DeploymentError(f"{path}: found tensors stored in other files; expected all of them inside")
+    if foreign := foreign_operators(content):
+        listed = ", ".join(sorted(foreign)[:5])
+        raise DeploymentError(f"{path}: found the operators {listed}; expected those of ONNX that a release has")
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -235,7 +247,7 @@ def _output_faults(session: ort.InferenceSession, expected: list[str]) -> Iterat
 def _warm_up(model: ServedModel, folder: Path) -> None:
     """Predict once, so that the first caller waits for nothing and a graph that cannot run is never live."""
     try:
-        rows = model.reader.read_records([model.signature.example]) if model.signature.example else _empty_row(model)
+        rows = model.reader.arrays([model.signature.example]) if model.signature.example else _empty_row(model)
         model.outputs(model.predict(rows.numbers, rows.texts))
     except RejectedError as error:
         raise DeploymentError(f"{folder / 'signature.json'}: example: {error}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 _DATA_LOCATION, _EXTERNAL_DATA = 14, 13
-_CHILDREN: Mapping[str, Mapping[int, str]] = {
+CHILDREN: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -18,6 +18,7 @@ _CHILDREN: Mapping[str, Mapping[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
+"""Message → number of a field → the message in it."""
 
 
 def has_external_data(content: bytes) -> bool:
@@ -39,8 +40,8 @@ def has_external_data(content: bytes) -> bool:
 def _walk(message: memoryview, kind: str, depth: int) -> bool:
     if depth > 100:
         raise ValueError(depth)
-    children = _CHILDREN[kind]
-    for number, value in _fields(message):
+    children = CHILDREN[kind]
+    for number, value in fields(message):
         if kind == "tensor" and (number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1)):
             return True
         if number in children and isinstance(value, memoryview) and _walk(value, children[number], depth + 1):
@@ -48,7 +49,8 @@ def _walk(message: memoryview, kind: str, depth: int) -> bool:
     return False
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Give each field's number and value: an integer, or bytes; IndexError or ValueError if it cannot be read."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)

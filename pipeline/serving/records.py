@@ -149,12 +149,13 @@ class Reader:
     """Reads bodies for one signature; everything that depends on the signature alone is prepared here."""
 
     def __init__(self, signature: Signature) -> None:
+        self.inputs = signature.inputs
         self._names = tuple(each.name for each in signature.inputs)
-        self._name_set = frozenset(self._names)
-        self._converts = tuple(_accept_null(each, _CONVERTERS[each.type](each)) for each in signature.inputs)
+        self.name_set = frozenset(self._names)
+        self.converts = tuple(_accept_null(each, _CONVERTERS[each.type](each)) for each in signature.inputs)
         self._plain = tuple(each.type == "float" for each in signature.inputs)
-        self._numbers = tuple(i for i, each in enumerate(signature.inputs) if each.kind != "text")
-        self._texts = tuple(i for i, each in enumerate(signature.inputs) if each.kind == "text")
+        self.numbers = tuple(i for i, each in enumerate(signature.inputs) if each.kind != "text")
+        self.texts = tuple(i for i, each in enumerate(signature.inputs) if each.kind == "text")
         self._classifies = signature.task == "classification"
 
     def read(self, body: bytes | bytearray) -> Rows:
@@ -165,18 +166,20 @@ class Reader:
         RejectedError
             With status 400 if it is not JSON, 422 if it does not fit the signature.
         """
-        rows, probabilities = self._open(parse(body))
-        return self._arrays(rows, probabilities=probabilities)
+        rows, probabilities = self.open(parse(body))
+        return self.arrays(rows, probabilities=probabilities)
 
-    def read_records(self, records: Sequence[Mapping[str, Any]]) -> Rows:
-        """Read records that are Python values already; errors as in `read`."""
-        return self._arrays(records, probabilities=False)
+    def open(self, request: Any) -> tuple[Sequence[Any], bool]:
+        """Check the outer object: its keys, and that there are rows; gives them, and whether probabilities are asked.
 
-    def _open(self, request: Any) -> tuple[Sequence[Any], bool]:
-        """Check the outer object: its keys, and that there are rows."""
+        Raises
+        ------
+        RejectedError
+            With status 422 if it is not such an object.
+        """
         faults = list(self._outer_faults(request))
         if faults:
-            raise _rejected(faults)
+            raise rejected(faults)
         return request["inputs"], request.get("probabilities", False)
 
     def _outer_faults(self, request: Any) -> Iterator[Fault]:
@@ -194,23 +197,24 @@ class Reader:
         elif wanted and not self._classifies:
             yield Fault("'probabilities' is true", "no probabilities, since this model predicts a number")
 
-    def _arrays(self, rows: Sequence[Any], *, probabilities: bool) -> Rows:
-        numbers = np.empty((len(rows), len(self._numbers))) if self._numbers else None
-        texts = np.empty((len(rows), len(self._texts)), dtype=object) if self._texts else None
+    def arrays(self, rows: Sequence[Any], *, probabilities: bool = False) -> Rows:
+        """Convert rows, or records, that are Python values already; errors as in `read`."""
+        numbers = np.empty((len(rows), len(self.numbers))) if self.numbers else None
+        texts = np.empty((len(rows), len(self.texts)), dtype=object) if self.texts else None
         try:
             for start in range(0, len(rows), _PORTION):
                 portion = rows if len(rows) <= _PORTION else rows[start : start + _PORTION]
                 columns = self._converted(portion, type(rows[0]))
-                _fill(numbers, start, columns, self._numbers)
-                _fill(texts, start, columns, self._texts)
+                _fill(numbers, start, columns, self.numbers)
+                _fill(texts, start, columns, self.texts)
         except (_UnfitError, OverflowError):
-            raise _rejected(self._row_faults(rows)) from None
+            raise rejected(self._row_faults(rows)) from None
         return Rows(numbers, texts, len(rows), probabilities)
 
     def _converted(self, rows: Sequence[Any], form: type) -> list[Sequence[Any]]:
         return [
             _convert_column(column, convert, plain=plain)
-            for column, convert, plain in zip(self._columns(rows, form), self._converts, self._plain, strict=True)
+            for column, convert, plain in zip(self._columns(rows, form), self.converts, self._plain, strict=True)
         ]
 
     def _columns(self, rows: Sequence[Any], form: type) -> Sequence[Sequence[Any]]:
@@ -218,7 +222,7 @@ class Reader:
         if set(map(type, rows)) == {form}:
             if form is list and set(map(len, rows)) == {len(self._names)}:
                 return list(zip(*rows, strict=True))
-            if form is dict and all(row.keys() == self._name_set for row in rows):
+            if form is dict and all(row.keys() == self.name_set for row in rows):
                 return [[row[name] for row in rows] for name in self._names]
         raise _UnfitError
 
@@ -237,9 +241,9 @@ class Reader:
             if name not in row:
                 yield Fault("no such key", "a value, or null", number, name)
         for name in row:
-            if name not in self._name_set:
-                yield Fault("an unknown key", f"only {self._listed()}", number, shorten(name))
-        for name, convert in zip(self._names, self._converts, strict=True):
+            if name not in self.name_set:
+                yield Fault("an unknown key", f"only {self.listed()}", number, shorten(name))
+        for name, convert in zip(self._names, self.converts, strict=True):
             if name in row:
                 yield from _cell_faults(number, name, row[name], convert)
 
@@ -247,13 +251,14 @@ class Reader:
         if len(row) != len(self._names):
             yield Fault(f"{len(row)} value{'' if len(row) == 1 else 's'}", self._row_form(), number)
             return
-        for name, value, convert in zip(self._names, row, self._converts, strict=True):
+        for name, value, convert in zip(self._names, row, self.converts, strict=True):
             yield from _cell_faults(number, name, value, convert)
 
     def _row_form(self) -> str:
-        return f"an array of {len(self._names)}: {self._listed()}"
+        return f"an array of {len(self._names)}: {self.listed()}"
 
-    def _listed(self) -> str:
+    def listed(self) -> str:
+        """Give the columns' names, ten at most."""
         shown = ", ".join(self._names[:10])
         return shown if len(self._names) <= 10 else f"{shown}, … ({len(self._names)} columns)"
 
@@ -279,6 +284,7 @@ def _cell_faults(number: int, name: str, value: Any, convert: Convert) -> Iterat
         yield Fault(describe(value), str(unfit), number, name)
 
 
-def _rejected(faults: Iterable[Fault]) -> RejectedError:
+def rejected(faults: Iterable[Fault]) -> RejectedError:
+    """Give the refusal of rows that do not fit, with every problem, `MAX_PROBLEMS` at most."""
     shown = tuple(islice(faults, MAX_PROBLEMS))
     return RejectedError(422, "; ".join(map(str, shown)), shown)

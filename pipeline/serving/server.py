@@ -1,12 +1,13 @@
 """The server process: a socket, a model, and a supervisor to obey.
 
-``python -m pipeline.serving.server --bundle DIR --port N`` serves in the foreground. With ``--control FD`` it takes
+``python -m pipeline.serving.server --bundle DIR --port N`` serves in the foreground; more bundles may follow, and
+places such as ``canary:0.1:DIR`` and ``shadow:1.0:DIR`` (`pipeline.serving.lineup`). With ``--control FD`` it takes
 orders, a line of JSON each, from the process that started it, and ends when that one does:
 
 ============================  ==================================================================
-``{"prepare": DIR}``          load and warm the bundle beside the live one → ``prepared``, ``refused``
-``{"commit": true}``          answer with the prepared model from now on → ``live``
-``{"abort": true}``           forget the prepared model
+``{"prepare": [PLACE, …]}``   load and warm a lineup beside the live one → ``prepared``, ``refused``
+``{"commit": true}``          answer with what is prepared from now on → ``live``
+``{"abort": true}``           forget what is prepared
 ``{"reopen": FILE}``          go on logging into FILE
 ``{"drain": true}``           accept nothing new, ask callers to reconnect, end when they are gone
 ============================  ==================================================================
@@ -31,49 +32,30 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pipeline.errors import DeploymentError
+from pipeline.errors import DeploymentError, InputError
 from pipeline.serving.application import Application
+from pipeline.serving.fleet import Fleet, load_fleet
+from pipeline.serving.lineup import Lineup, Place, lineup_of, parse_place
 from pipeline.serving.metrics import Meters
-from pipeline.serving.model import ServedModel, load_model
+from pipeline.serving.protocol import Protocol
+from pipeline.serving.settings import Settings, settings_from
 from pipeline.serving.workers import Workers, listen
 
-KEEP_ALIVE_S = 75
-"""An idle connection is closed after this; longer than the usual load balancers' 60 s, so that they close first."""
-DRAIN_S = 30
-"""Longest wait for requests in flight when the server ends."""
 
-_NOT_HTTP = b'{"error":"found no valid HTTP request; expected HTTP/1.1"}'
-
-
-class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 that also answers callers who close their sending side after the request, as `nc` does."""
-
-    def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Keep the connection for the answer, if a whole request waits for one."""
-        newest = self.cycle
-        if newest is None or newest.response_complete or newest.more_body:
-            return None
-        newest.keep_alive = False
-        return True
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, in JSON like every other refusal; `msg` says no more than that."""
-        del msg
-        length = str(len(_NOT_HTTP)).encode()
-        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: "
-        self.transport.write(head + length + b"\r\n\r\n" + _NOT_HTTP)
-        self.transport.close()
-
-
-def serve(bundle: Path, host: str = "127.0.0.1", port: int = 8080, workers: int = 1, fd: int | None = None) -> None:
-    """Serve a bundle until SIGTERM or Ctrl-C; requests in flight are answered first.
+def serve(
+    bundles: Path | Place | Lineup,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    workers: int = 1,
+    fd: int | None = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests in flight are answered first.
 
     Parameters
     ----------
-    bundle : Path
-        Folder of the release.
+    bundles : Path, Place or lineup
+        Folder of the release, or of several with their parts.
     host, port : str, int
         Where to listen.
     workers : int
@@ -84,39 +66,45 @@ def serve(bundle: Path, host: str = "127.0.0.1", port: int = 8080, workers: int 
     Raises
     ------
     DeploymentError
-        If the bundle cannot be served or the port is taken.
+        If a bundle cannot be served or the port is taken.
+    InputError
+        If the settings in the environment cannot be used.
     """
+    settings, lineup = settings_from(), lineup_of(bundles)
     listener = socket.socket(fileno=fd) if fd is not None else listen(host, port)
     if workers > 1:
-        _serve_workers(bundle, listener, workers)
+        _serve_workers(lineup, listener, workers, settings)
         return
-    model = load_model(bundle)
-    _announce(bundle, listener)
-    _run(model, listener, Meters(None, 0, {}), None)
+    meters = Meters(None, 0, {})
+    fleet = load_fleet(lineup, meters, settings.max_model_bytes)
+    _announce(lineup, listener, settings)
+    _run(fleet, listener, meters, settings, None)
 
 
-def _serve_workers(bundle: Path, listener: socket.socket, count: int) -> None:
+def _serve_workers(lineup: Lineup, listener: socket.socket, count: int, settings: Settings) -> None:
     import tempfile
 
     signal.signal(signal.SIGTERM, _exit)
     with tempfile.TemporaryDirectory(prefix="modelrail-metrics-") as metrics, listener:
         workers = Workers(metrics=Path(metrics), log=None)
         try:
-            workers.start(bundle, listener, count)
-            _announce(bundle, listener)
+            workers.start(lineup, listener, count)
+            _announce(lineup, listener, settings)
             while True:
                 workers.tend(timeout_s=1.0)
         except (KeyboardInterrupt, SystemExit):
             return
         finally:
-            workers.stop(grace_s=DRAIN_S)
+            workers.stop(grace_s=settings.drain_s)
 
 
-def _announce(bundle: Path, listener: socket.socket) -> None:
+def _announce(lineup: Lineup, listener: socket.socket, settings: Settings) -> None:
     """Tell the terminal where it is; the log, on the other stream, stays pure JSON."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    sys.stderr.write(f"{bundle.name} answers at http://{shown}:{port}/api/predict; Ctrl-C ends it\n")
+    scheme = "https" if settings.tls_certificate_file else "http"
+    names = ", ".join(each.bundle.name + (f" ({each.track})" if each.track != "live" else "") for each in lineup)
+    sys.stderr.write(f"{names} answers at {scheme}://{shown}:{port}/api/predict; Ctrl-C ends it\n")
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:
@@ -124,13 +112,26 @@ def _exit(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _run(model: ServedModel, listener: socket.socket, meters: Meters, control: socket.socket | None) -> None:
+def _run(
+    fleet: Fleet, listener: socket.socket, meters: Meters, settings: Settings, control: socket.socket | None
+) -> None:
     signal.signal(signal.SIGTERM, _exit)
     _relax_garbage_collection()
-    application = Application(model, meters)
+    application = Application(fleet, meters, settings)
+    try:
+        server = uvicorn.Server(_configuration(application, settings))
+    except OSError as error:
+        raise DeploymentError(
+            f"{settings.tls_certificate_file}: found {error}; expected a certificate in PEM"
+        ) from error
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(server, application, listener, control))
+
+
+def _configuration(application: Application, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
         application,
-        http=Protocol,
+        http=type("BoundProtocol", (Protocol,), {"application": application}),
         ws="none",
         interface="asgi3",
         lifespan="off",
@@ -139,12 +140,13 @@ def _run(model: ServedModel, listener: socket.socket, meters: Meters, control: s
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=settings.drain_s,
+        ssl_certfile=settings.tls_certificate_file,
+        ssl_keyfile=str(settings.tls_key_file) if settings.tls_key_file else None,
     )
-    server = uvicorn.Server(config)
-    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_main(server, application, listener, control))
+    config.load()
+    return config
 
 
 def _relax_garbage_collection() -> None:
@@ -159,6 +161,7 @@ async def _main(
 ) -> None:
     obeying = asyncio.create_task(_obey(server, application, control)) if control else None
     await server.serve(sockets=[listener])
+    application.inference.close()
     if obeying:
         obeying.cancel()
 
@@ -169,7 +172,7 @@ async def _obey(server: uvicorn.Server, application: Application, control: socke
     orders = _Orders(server, application)
     while not server.started:
         await asyncio.sleep(0.002)
-    writer.write(_line({"ready": application.model.version}))
+    writer.write(_line({"ready": application.inference.fleet.default.live.model.version}))
     while line := await reader.readline():
         for name, value in json.loads(line).items():
             answer = await orders.table[name](value)
@@ -179,11 +182,11 @@ async def _obey(server: uvicorn.Server, application: Application, control: socke
 
 
 class _Orders:
-    """What the supervisor can ask for, and the model that waits to become live."""
+    """What the supervisor can ask for, and the fleet that waits to become live."""
 
     def __init__(self, server: uvicorn.Server, application: Application) -> None:
         self._server, self._application = server, application
-        self._prepared: ServedModel | None = None
+        self._prepared: Fleet | None = None
         self._draining: asyncio.Task[None] | None = None
         self.table: Mapping[str, Callable[[Any], Awaitable[dict[str, Any] | None]]] = {
             "prepare": self._prepare,
@@ -193,18 +196,20 @@ class _Orders:
             "drain": self._drain,
         }
 
-    async def _prepare(self, folder: str) -> dict[str, Any]:
+    async def _prepare(self, places: list[str]) -> dict[str, Any]:
+        settings, meters = self._application.settings, self._application.meters
         try:
-            self._prepared = await asyncio.to_thread(load_model, Path(folder))
+            fleet = await asyncio.to_thread(load_fleet, lineup_of(places), meters, settings.max_model_bytes)
         except DeploymentError as error:
             return {"refused": str(error)}
-        return {"prepared": self._prepared.version}
+        self._prepared = fleet
+        return {"prepared": fleet.default.live.model.version}
 
     async def _commit(self, _: bool) -> dict[str, Any]:  # noqa: FBT001
         if self._prepared:
             self._application.swap(self._prepared)
         self._prepared = None
-        return {"live": self._application.model.version}
+        return {"live": self._application.inference.fleet.default.live.model.version}
 
     async def _abort(self, _: bool) -> None:  # noqa: FBT001
         self._prepared = None
@@ -222,7 +227,8 @@ class _Orders:
 
     async def _end_when_idle(self) -> None:
         """End once every caller has taken its last answer, or has been silent for as long as keep-alive lasts."""
-        deadline = monotonic() + KEEP_ALIVE_S + DRAIN_S  # for connections that never send a request
+        settings = self._application.settings
+        deadline = monotonic() + settings.keep_alive_s + settings.drain_s  # for connections that never send a request
         while self._server.server_state.connections and monotonic() < deadline:
             await asyncio.sleep(0.05)
         self._server.should_exit = True
@@ -235,17 +241,21 @@ def _line(message: Mapping[str, Any]) -> bytes:
 def _serve_supervised(options: argparse.Namespace) -> None:
     """Serve for a supervisor, and tell it what went wrong if that is impossible."""
     control = socket.socket(fileno=options.control)
+    meters = Meters(options.metrics, options.worker, {})
     try:
-        model = load_model(options.bundle)
-    except DeploymentError as error:
+        settings = settings_from()
+        fleet = load_fleet(tuple(options.bundle), meters, settings.max_model_bytes)
+    except (DeploymentError, InputError) as error:
         control.sendall(_line({"refused": str(error)}))
         raise
-    _run(model, socket.socket(fileno=options.fd), Meters(options.metrics, options.worker, {}), control)
+    _run(fleet, socket.socket(fileno=options.fd), meters, settings, control)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.serving.server", description="Serve a release.")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the release")
+    parser = argparse.ArgumentParser(prog="python -m pipeline.serving.server", description="Serve releases.")
+    parser.add_argument(
+        "--bundle", type=parse_place, action="append", required=True, help="folder of a release, or TRACK:SHARE:FOLDER"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--workers", type=int, default=1, help="processes that share the port")
@@ -263,8 +273,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.control is not None:
             _serve_supervised(options)
         else:
-            serve(options.bundle, options.host, options.port, options.workers, options.fd)
-    except DeploymentError as error:
+            serve(tuple(options.bundle), options.host, options.port, options.workers, options.fd)
+    except (DeploymentError, InputError) as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DeploymentError
+from pipeline.serving.lineup import Lineup, lineup_of
 
 START_S = 60.0
 """Longest time in which a worker must load, check and warm a bundle."""
@@ -125,7 +126,7 @@ class Workers:
         self._draining: list[Worker] = []
         self._failures: dict[int, int] = {}
         self._due: dict[int, float] = {}
-        self._bundle: Path | None = None
+        self._lineup: Lineup = ()
         self._listener: socket.socket | None = None
 
     @property
@@ -133,7 +134,7 @@ class Workers:
         """Process ids of all that run."""
         return tuple(each.process.pid for each in self._all())
 
-    def start(self, bundle: Path, listener: socket.socket, count: int) -> None:
+    def start(self, bundles: Path | Lineup, listener: socket.socket, count: int) -> None:
         """Start `count` workers, wait until they are ready, then let those drain that were live before.
 
         Raises
@@ -141,8 +142,8 @@ class Workers:
         DeploymentError
             If one does not become ready; then all are as they were.
         """
-        numbers = self._free_numbers(count)
-        started = [self._spawn(number, bundle, listener) for number in numbers]
+        lineup, numbers = lineup_of(bundles), self._free_numbers(count)
+        started = [self._spawn(number, lineup, listener) for number in numbers]
         refusal = self._await_all(started, "ready")
         if refusal:
             _end_all(started, grace_s=2.0)
@@ -153,9 +154,9 @@ class Workers:
         self._live = dict(zip(numbers, started, strict=True))
         self._failures.clear()
         self._due.clear()
-        self._bundle, self._listener = bundle, listener
+        self._lineup, self._listener = lineup, listener
 
-    def swap(self, bundle: Path) -> None:
+    def swap(self, bundles: Path | Lineup) -> None:
         """Exchange the model inside the running workers: no connection is touched.
 
         Every worker loads and warms the bundle first; only if all of them can is it made live.
@@ -165,22 +166,23 @@ class Workers:
         DeploymentError
             If a worker refuses the bundle; then all go on with the old one.
         """
+        lineup = lineup_of(bundles)
         living = [each for each in self._live.values() if each]
         if not living and self._listener:
-            self.start(bundle, self._listener, len(self._live))
+            self.start(bundles, self._listener, len(self._live))
             return
         for worker in living:
-            worker.order(prepare=str(bundle))
+            worker.order(prepare=[each.argument() for each in lineup])
         refusal = self._await_all(living, "prepared")
         if self._listener and any(worker.gone for worker in living):
             # It may have died of something else: new processes tell whether the bundle can be served.
-            self.start(bundle, self._listener, len(self._live))
+            self.start(bundles, self._listener, len(self._live))
             return
         if refusal:
             for worker in living:
                 worker.order(abort=True)
             raise DeploymentError(refusal)
-        self._bundle = bundle  # from here on, a worker that is started again has the new one
+        self._lineup = lineup  # from here on, a worker that is started again has the new one
         for worker in living:
             worker.order(commit=True)
         self._await_all(living, "live")
@@ -217,10 +219,11 @@ class Workers:
         taken = {*self._live, *(each.number for each in self._draining)}
         return [number for number in range(len(taken) + count) if number not in taken][:count]
 
-    def _spawn(self, number: int, bundle: Path, listener: socket.socket) -> Worker:
+    def _spawn(self, number: int, lineup: Lineup, listener: socket.socket) -> Worker:
         ours, theirs = socket.socketpair()
         descriptors = (listener.fileno(), theirs.fileno())
-        command = [sys.executable, "-P", "-m", "pipeline.serving.server", "--bundle", str(bundle)]
+        command = [sys.executable, "-P", "-m", "pipeline.serving.server"]
+        command += [word for each in lineup for word in ("--bundle", each.argument())]
         command += ["--fd", str(descriptors[0]), "--control", str(descriptors[1])]
         command += ["--metrics", str(self._metrics), "--worker", str(number)]
         with theirs:
@@ -256,8 +259,8 @@ class Workers:
 
     def _revive(self, number: int) -> None:
         del self._due[number]
-        if self._bundle and self._listener:
-            self._live[number] = self._spawn(number, self._bundle, self._listener)
+        if self._lineup and self._listener:
+            self._live[number] = self._spawn(number, self._lineup, self._listener)
 
 
 def back_off_s(failures: int) -> float:

@@ -361,5 +361,5 @@ def test_a_long_log_is_continued_in_another_file(state: Path, bundles: Callable[
     with log.open("ab") as file:
         file.write(b"\n" * (11 * 2**20))
     until(lambda: log.with_name("server.log.1").exists())
-    until(lambda: predict(deployed.address, [1]) and log.exists() and b'"status":200' in log.read_bytes())
+    until(lambda: predict(deployed.address, [1]) and log.exists() and b'status_code":200' in log.read_bytes())
     assert log.stat().st_size < 2**20

@@ -24,7 +24,7 @@ from tests.serving.conftest import Live, Start
 def test_one_record_or_several_are_predicted(line: Live, records: Any, outputs: tuple[float, ...]) -> None:
     answer = predict(line.address, records)
     assert answer.outputs == outputs
-    assert (answer.model, answer.version, len(answer.id)) == ("line", "1.0.0", 32)
+    assert (answer.model, answer.version, answer.id.partition(":")[0]) == ("line", "1.0.0", "line@v1.0.0")
 
 
 def test_probabilities_are_given_when_asked_for(start: Start, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.serving.metrics import Meters, exposition
+from pipeline.serving.exposition import exposition
+from pipeline.serving.metrics import Meters
 
 
 def test_workers_that_share_a_folder_answer_for_all(tmp_path: Path) -> None:
@@ -12,9 +13,9 @@ def test_workers_that_share_a_folder_answer_for_all(tmp_path: Path) -> None:
             meters.of("a@b/c", "1.0.0").begin()
             meters.of("a@b/c", "1.0.0").end(200, 0.0004)
     text = exposition(first, "")[0].decode()
-    assert 'ml_inference_requests_total{model="a@b/c",status="200",version="1.0.0"} 5.0' in text
-    assert 'ml_inference_duration_seconds_bucket{le="0.00025",model="a@b/c",version="1.0.0"} 0.0' in text
-    assert 'ml_inference_duration_seconds_bucket{le="0.0005",model="a@b/c",version="1.0.0"} 5.0' in text
+    assert 'ml_inference_requests_total{model="a@b/c",status="200",track="live",version="1.0.0"} 5.0' in text
+    assert 'ml_inference_duration_seconds_bucket{le="0.00025",model="a@b/c",track="live",version="1.0.0"} 0.0' in text
+    assert 'ml_inference_duration_seconds_bucket{le="0.0005",model="a@b/c",track="live",version="1.0.0"} 5.0' in text
 
 
 def test_a_worker_that_takes_a_dead_ones_place_goes_on_counting(tmp_path: Path) -> None:
@@ -25,8 +26,8 @@ def test_a_worker_that_takes_a_dead_ones_place_goes_on_counting(tmp_path: Path) 
     heir = Meters(tmp_path, 0, {})
     heir.of("m", "1")
     text = exposition(heir, "")[0].decode()
-    assert 'ml_inference_requests_total{model="m",status="422",version="1"} 1.0' in text
-    assert 'ml_inference_in_flight{model="m",version="1"} 0.0' in text
+    assert 'ml_inference_requests_total{model="m",status="422",track="live",version="1"} 1.0' in text
+    assert 'ml_inference_in_flight{model="m",track="live",version="1"} 0.0' in text
 
 
 def test_openmetrics_is_given_to_who_asks_for_it() -> None:

@@ -162,17 +162,17 @@ def test_requests_are_counted_and_logged(start: Start, tmp_path: Path) -> None:
     _, _, answer = predict(live, {"inputs": [[1], [2]]})
     predict(live, b"{")
     metrics = call(live, "GET", "/metrics")[2]
-    labels = 'model="line",version="1.0.0"'
-    assert 'ml_inference_requests_total{model="line",status="200",version="1.0.0"} 1.0' in metrics
-    assert 'ml_inference_requests_total{model="line",status="400",version="1.0.0"} 1.0' in metrics
+    labels = 'model="line",track="live",version="1.0.0"'
+    assert 'ml_inference_requests_total{model="line",status="200",track="live",version="1.0.0"} 1.0' in metrics
+    assert 'ml_inference_requests_total{model="line",status="400",track="live",version="1.0.0"} 1.0' in metrics
     assert f"ml_inference_in_flight{{{labels}}} 0.0" in metrics
     assert f'ml_inference_duration_seconds_bucket{{le="0.00025",{labels}}}' in metrics
     assert f"ml_inference_duration_seconds_count{{{labels}}} 2.0" in metrics
     lines = [json.loads(each) for each in live.log.read_text().splitlines()]
-    assert [(each["status"], each["rows"]) for each in lines] == [(200, 2), (400, 0)]
-    assert lines[0]["id"] == answer["id"]
-    assert lines[0]["ms"] > 0
-    assert "the body is not JSON" in lines[1]["error"]
+    assert [(each["http.response.status_code"], each["modelrail.rows"]) for each in lines] == [(200, 2), (400, 0)]
+    assert lines[0]["http.request.id"] == answer["id"]
+    assert lines[0]["event.duration"] > 0
+    assert "the body is not JSON" in lines[1]["error.message"]
 
 
 def test_a_connection_is_kept_for_many_requests(line: Live) -> None:
@@ -257,7 +257,7 @@ def test_several_workers_share_port_and_counts(start: Start, tmp_path: Path) -> 
     live = start(write_bundle(tmp_path / "b"), "--workers", "2")
     for _ in range(20):
         assert predict(live, BODY)[0] == 200
-    counted = 'ml_inference_requests_total{model="line",status="200",version="1.0.0"} 20.0'
+    counted = 'ml_inference_requests_total{model="line",status="200",track="live",version="1.0.0"} 20.0'
     assert counted in call(live, "GET", "/metrics")[2]
     live.process.terminate()
     assert live.process.wait(20) == 0

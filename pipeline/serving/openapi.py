@@ -1,0 +1,244 @@
+"""The interface in OpenAPI 3.1, with the schemas of the models that are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.serving.fleet import Fleet
+from pipeline.serving.records import LARGEST_INTEGER
+from pipeline.signature import Input, Signature
+
+_VALUES: Mapping[str, dict[str, Any]] = {
+    "float": {"type": "number"},
+    "int": {"type": "integer", "minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER},
+    "bool": {"type": "boolean"},
+    "str": {"type": "string"},
+    "datetime": {"type": "string"},
+}
+_REFUSALS: Mapping[str, str] = {
+    "400": "The body is malformed.",
+    "401": "No credentials, or unknown ones.",
+    "404": "No such model or version.",
+    "408": "The body did not arrive in time.",
+    "413": "The body is too large.",
+    "415": "The body is in a format that is not read here.",
+    "422": "The rows do not fit the signature: row, column, what was found and what was expected.",
+    "429": "Too many requests at work; come again after `Retry-After` seconds.",
+    "503": "Not answered in time; come again after `Retry-After` seconds.",
+}
+_REFUSAL = {"$ref": "#/components/schemas/Refusal"}
+
+
+def openapi(fleet: Fleet) -> dict[str, Any]:
+    """Describe everything that this server answers."""
+    model = fleet.default.live.model
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": model.model,
+            "version": model.version,
+            "description": f"Predictions of {model.model}, a {model.signature.task} model.",
+        },
+        "paths": {path: item for make in _PATHS for path, item in make(fleet).items()},
+        "security": [{}, {"key": []}, {"token": []}],
+        "components": {
+            "schemas": {"Refusal": _refusal(), "Record": _record(model.signature), "Row": _row(model.signature)},
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "token": {"type": "http", "scheme": "bearer"},
+            },
+        },
+    }
+
+
+def _predictions(fleet: Fleet) -> dict[str, Any]:
+    signature = fleet.default.live.model.signature
+    body = {
+        "type": "object",
+        "required": ["inputs"],
+        "additionalProperties": False,
+        "properties": {"inputs": _rows(), **_flags(signature)},
+    }
+    example = {"inputs": [signature.example]} if signature.example else None
+    answer = {
+        "type": "object",
+        "required": ["outputs", "model", "version", "id"],
+        "properties": {
+            "outputs": {"type": "array", "items": _output(signature)},
+            "model": {"type": "string"},
+            "version": {"type": "string"},
+            "id": {"type": "string"},
+            "probabilities": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+        },
+    }
+    named = "/api/models/{model}/predict"
+    return {
+        "/api/predict": {"post": _operation("predict", "Predict rows.", body, answer, example)},
+        named: {
+            "parameters": [_model_parameter(fleet)],
+            "post": _operation("predict_by", "Predict rows by one of several models.", {"type": "object"}, answer),
+        },
+    }
+
+
+def _invocations(fleet: Fleet) -> dict[str, Any]:
+    rows = _rows()
+    split = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "columns": {"type": "array", "items": {"type": "string"}},
+            "index": {"type": "array"},
+            "data": {"type": "array", "items": {"type": "array"}},
+        },
+    }
+    forms = {"dataframe_split": split, "dataframe_records": rows, "instances": rows, "inputs": {}}
+    body = {
+        "type": "object",
+        "properties": {**forms, "params": {}},
+        "additionalProperties": False,
+        "oneOf": [{"required": [name]} for name in forms],
+    }
+    signature = fleet.default.live.model.signature
+    answer = {
+        "type": "object",
+        "required": ["predictions"],
+        "properties": {"predictions": {"type": "array", "items": _output(signature)}},
+    }
+    example = {"dataframe_records": [signature.example]} if signature.example else None
+    return {"/invocations": {"post": _operation("invocations", "Predict, as MLflow does.", body, answer, example)}}
+
+
+def _open_inference(fleet: Fleet) -> dict[str, Any]:
+    tensor = {
+        "type": "object",
+        "required": ["name", "shape", "datatype"],
+        "properties": {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "datatype": {"type": "string"},
+            "data": {"type": "array"},
+        },
+    }
+    body = {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": tensor}},
+    }
+    answer = {
+        "type": "object",
+        "required": ["model_name", "outputs"],
+        "properties": {"model_name": {"type": "string"}, "outputs": {"type": "array", "items": tensor}},
+    }
+    one = [_model_parameter(fleet)]
+    return {
+        "/v2": {"get": _get("The server, in the Open Inference Protocol V2.")},
+        "/v2/health/live": {"get": _get("The process is alive.")},
+        "/v2/health/ready": {"get": _get("It takes requests.", "503")},
+        "/v2/models/{model}": {"parameters": one, "get": _get("Inputs and outputs of a model.", "404")},
+        "/v2/models/{model}/ready": {"parameters": one, "get": _get("The model takes requests.", "404", "503")},
+        "/v2/models/{model}/infer": {
+            "parameters": one,
+            "post": _operation("infer", "Predict tensors, in JSON or in binary.", body, answer),
+        },
+    }
+
+
+def _probes(_fleet: Fleet) -> dict[str, Any]:
+    return {
+        "/healthz": {"get": _get("The process is alive.")},
+        "/readyz": {"get": _get("It takes requests.", "503")},
+        "/version": {"get": _get("Which release this is, and what it was made from.")},
+        "/metrics": {"get": _get("For Prometheus.", kind="text/plain")},
+    }
+
+
+_PATHS: tuple[Callable[[Fleet], dict[str, Any]], ...] = (_predictions, _invocations, _open_inference, _probes)
+
+
+def _operation(
+    name: str, summary: str, body: dict[str, Any], answer: dict[str, Any], example: Any = None
+) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": body} | ({"example": example} if example else {})
+    headers = {name: {"schema": {"type": "string"}} for name in ("x-model-version", "x-prediction-id")}
+    refusals = {
+        status: {"description": text, "content": {"application/json": {"schema": _REFUSAL}}}
+        for status, text in _REFUSALS.items()
+    }
+    answered = {"description": "Predictions.", "headers": headers, "content": {"application/json": {"schema": answer}}}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": {"200": answered, **refusals},
+    }
+
+
+def _get(summary: str, *refusals: str, kind: str = "application/json") -> dict[str, Any]:
+    content = {kind: {"schema": {"type": "object"} if kind.endswith("json") else {"type": "string"}}}
+    refused = {"description": "Not now, or not here.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    return {
+        "summary": summary,
+        "responses": {"200": {"description": "Yes.", "content": content}, **dict.fromkeys((*refusals, "401"), refused)},
+    }
+
+
+def _model_parameter(fleet: Fleet) -> dict[str, Any]:
+    return {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "enum": list(fleet.models)}}
+
+
+def _rows() -> dict[str, Any]:
+    forms = [{"$ref": "#/components/schemas/Record"}, {"$ref": "#/components/schemas/Row"}]
+    return {"oneOf": [{"type": "array", "items": form} for form in forms]}
+
+
+def _flags(signature: Signature) -> dict[str, Any]:
+    return {"probabilities": {"type": "boolean"}} if signature.task == "classification" else {}
+
+
+def _record(signature: Signature) -> dict[str, Any]:
+    names = [each.name for each in signature.inputs]
+    properties = {each.name: _value(each) for each in signature.inputs}
+    return {"type": "object", "required": names, "properties": properties, "additionalProperties": False}
+
+
+def _row(signature: Signature) -> dict[str, Any]:
+    count = len(signature.inputs)
+    values = [_value(each) for each in signature.inputs]
+    return {"type": "array", "prefixItems": values, "items": False, "minItems": count, "maxItems": count}
+
+
+def _value(column: Input) -> dict[str, Any]:
+    schema = dict(_VALUES[column.type])
+    if column.type == "datetime":
+        schema |= {"description": column.format} if column.format else {"format": "date-time"}
+    if column.nullable:
+        schema["type"] = [schema["type"], "null"]
+    return schema
+
+
+def _output(signature: Signature) -> dict[str, Any]:
+    return {"type": "number"} if signature.classes is None else {"enum": list(signature.classes)}
+
+
+def _refusal() -> dict[str, Any]:
+    fault = {
+        "type": "object",
+        "required": ["found", "expected"],
+        "properties": {
+            "found": {"type": "string"},
+            "expected": {"type": "string"},
+            "row": {"type": "integer"},
+            "column": {"type": "string"},
+        },
+    }
+    return {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {"type": "string"},
+            "id": {"type": "string"},
+            "problems": {"type": "array", "items": fault},
+        },
+    }

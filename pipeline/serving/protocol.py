@@ -1,0 +1,204 @@
+"""HTTP/1.1 on a socket: uvicorn's protocol, with a short way for small predictions.
+
+A request for ``/api/predict`` that is whole in one read of the socket needs no task, no events and no messages of
+ASGI: it is handed to the inference at once, and its answer is written in one piece. Everything else (bodies in parts,
+pipelines behind a slow request, other paths) goes the way of ASGI, and is answered alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pipeline.serving.answers import Reply
+from pipeline.serving.application import PREDICT, Application
+from pipeline.serving.inference import Exchange
+from pipeline.serving.predicting import read_prediction
+
+_NOT_HTTP = b'{"error":"found no valid HTTP request; expected HTTP/1.1"}'
+_PREDICT = PREDICT.encode()
+_ASGI_ONLY = frozenset({b"expect", b"upgrade", b"content-encoding", b"origin"})
+_MAX_HEAD_BYTES = 64 * 2**10
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 that also answers callers who close their sending side after the request, as `nc` does."""
+
+    application: Application
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._held = False
+        self._body: list[bytes] = []
+        self._pending = 0
+        self._in_head, self._head_bytes = False, 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._ends = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give a new caller a limited time for the head of its first request."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(self.application.settings.body_timeout_s, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the caller."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came; a prediction that is not whole by then goes the way of ASGI."""
+        super().data_received(data)
+        if self._held:
+            self._release()
+        elif self._in_head:
+            self._limit_head(len(data))
+
+    # The parser's callbacks
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        """Decide which way the request goes."""
+        self._in_head = False
+        if self._head_timer is not None:
+            self._stop_timer()
+        idle = self.cycle is None or self.cycle.response_complete
+        if (
+            self.url == _PREDICT
+            and idle
+            and not self.flow.write_paused
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and _ASGI_ONLY.isdisjoint([name for name, _ in self.headers])
+        ):
+            self._held, self._body = True, []
+            return
+        self._go_slowly()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._held:
+            self._body.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Answer a prediction that is whole."""
+        if not self._held:
+            super().on_message_complete()
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        if len(body) > self.application.settings.inline_bytes:
+            self._release()
+            super().on_message_complete()
+            return
+        self._held = False
+        inference = self.application.inference
+        exchange = inference.begin(PREDICT, dict(self.headers), read_prediction)
+        self._pending += 1
+        inference.submit(exchange, body, self._answer)
+
+    def _release(self) -> None:
+        """Hand over to ASGI what was held back."""
+        self._held = False
+        body, self._body = self._body, []
+        self._go_slowly()
+        for part in body:
+            super().on_body(part)
+
+    def _go_slowly(self) -> None:
+        if self._pending:  # those before it are answered first
+            self.application.inference.flush()
+        super().on_headers_complete()
+
+    def _answer(self, exchange: Exchange, reply: Reply) -> None:
+        self._pending -= 1
+        status = reply.status
+        ends = self._ends or reply.close or self.application.draining
+        if self.transport is None or self.transport.is_closing():
+            status = 499
+        else:
+            self.transport.write(self._head(exchange, reply, ends=ends) + reply.body)
+        exchange.reply = reply
+        self.application.inference.end(exchange, status)
+        self.server_state.total_requests += 1
+        if self._pending or self.transport.is_closing():
+            return
+        if ends:
+            self.transport.close()
+            return
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _head(self, exchange: Exchange, reply: Reply, *, ends: bool) -> bytes:
+        lines = [_status_line(reply.status)]
+        lines += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        lines += [b"%b: %b\r\n" % header for header in self.application.reply_headers(exchange, reply)]
+        if ends:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"content-type: %b\r\ncontent-length: %d\r\n\r\n" % (reply.content_type, len(reply.body)))
+        return b"".join(lines)
+
+    # The ends of a connection
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Keep the connection for the answer, if a whole request waits for one."""
+        if self._pending:
+            self._ends = True
+            return True
+        newest = self.cycle
+        if newest is None or newest.response_complete or newest.more_body:
+            return None
+        newest.keep_alive = False
+        return True
+
+    def shutdown(self) -> None:
+        """End once what is in flight is answered."""
+        if self._pending:
+            self._ends = True
+            return
+        super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, in JSON like every other refusal; `msg` says no more than that."""
+        del msg
+        self._refuse(b"400 Bad Request", _NOT_HTTP)
+
+    def _limit_head(self, received: int) -> None:
+        """Give a head that comes in parts its time, and its size."""
+        self._head_bytes += received
+        if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(b"431 Request Header Fields Too Large", b'{"error":"found a head of more than 64 KiB"}')
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.application.settings.body_timeout_s, self._give_up)
+
+    def _give_up(self) -> None:
+        """Leave a caller whose head does not arrive; one that never began is told nothing."""
+        self._head_timer = None
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            self._refuse(b"408 Request Timeout", b'{"error":"found no whole head in time; expected a request"}')
+        elif self.cycle is None and not self._pending:
+            self.transport.close()
+
+    def _refuse(self, status: bytes, body: bytes) -> None:
+        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(head % (status, len(body)) + body)
+        self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+@lru_cache
+def _status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())

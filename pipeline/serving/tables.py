@@ -1,0 +1,108 @@
+"""Arrow and Parquet bodies, for many rows; the only module of the server that uses PyArrow, and only when asked.
+
+The answer is Arrow too, unless the caller accepts JSON only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.serving.answers import Reply, encode
+from pipeline.serving.bodies import RejectedError
+from pipeline.serving.columns import Column, read_columns
+from pipeline.serving.model import ServedModel
+from pipeline.serving.questions import Question, Scores
+
+ARROW, PARQUET = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.parquet"
+_LARGEST_GROWTH = 64
+"""A compressed table may be this many times as large in memory as it was sent."""
+
+
+def read_table(model: ServedModel, body: bytes | bytearray, headers: Mapping[bytes, bytes]) -> Question:
+    """Read a table whose columns are the signature's.
+
+    Raises
+    ------
+    RejectedError
+        415 without PyArrow, 400 for what is no table, 413 for one that grows too large, 422 for a misfit.
+    """
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise RejectedError(415, "found a table; expected JSON, since this server has no PyArrow") from None
+    try:
+        table = _open(body, parquet=headers[b"content-type"].startswith(PARQUET))
+        columns = {name: _values(table.column(name)) for name in table.column_names}
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise RejectedError(400, f"the body is not the table it says it is: {first}") from None
+    rows = read_columns(model.reader, columns)
+    wants_json = b"json" in headers.get(b"accept", b"")
+    return Question(_answer_json if wants_json else _answer_arrow, rows=rows)
+
+
+def _open(body: bytes | bytearray, *, parquet: bool) -> Any:
+    import pyarrow as pa
+
+    source = pa.BufferReader(pa.py_buffer(body))
+    limit = _LARGEST_GROWTH * max(len(body), 2**20)
+    if parquet:
+        from pyarrow import parquet as pq
+
+        file = pq.ParquetFile(source)
+        groups = range(file.metadata.num_row_groups)
+        _refuse_growth(sum(file.metadata.row_group(each).total_byte_size for each in groups), limit)
+        table = file.read(use_threads=False)
+    else:
+        with pa.ipc.open_stream(source) as reader:
+            table = reader.read_all()
+    _refuse_growth(table.nbytes, limit)
+    if not parquet:
+        table.validate(full=True)
+    if len(set(table.column_names)) != len(table.column_names):
+        raise ValueError("a column twice")
+    return table
+
+
+def _refuse_growth(size: int, limit: int) -> None:
+    if size > limit:
+        raise RejectedError(413, f"found a table of {size} bytes in memory; expected at most {limit} (send fewer rows)")
+
+
+def _values(column: Any) -> Column:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type) or (column.null_count == 0 and pa.types.is_integer(column.type)):
+        values: Column = column.to_numpy()
+        return values
+    if pa.types.is_timestamp(column.type):
+        return [None if each is None else each.isoformat() for each in column.to_pylist()]
+    listed: list[Any] = column.to_pylist()
+    return listed
+
+
+def _answer_json(scores: Scores) -> Reply:
+    model = scores.model
+    body = {"outputs": scores.outputs, "model": model.model, "version": model.version, "id": scores.prediction_id}
+    return Reply(200, encode(body))
+
+
+def _answer_arrow(scores: Scores) -> Reply:
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {"prediction": scores.outputs}
+    given, classes = scores.predictions.probabilities, scores.model.signature.classes
+    if given is not None and classes is not None and scores.outputs:
+        shares = np.asarray(given, dtype=np.float64)
+        columns |= {f"probability_{name}": shares[:, place] for place, name in enumerate(classes)}
+    facts = {"model": scores.model.model, "version": scores.model.version, "id": scores.prediction_id}
+    table = pa.table(columns).replace_schema_metadata(facts)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return Reply(200, sink.getvalue().to_pybytes(), content_type=ARROW)
