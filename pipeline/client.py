@@ -114,7 +114,7 @@ def post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
     connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = connect(url.hostname, url.port, timeout=timeout_s)
     try:
-        connection.request("POST", url.path.rstrip("/") + PATH, body, {"content-type": "application/json"})
+        connection.request("POST", url.path.rstrip("/") + PATH, body, _headers())
         response = connection.getresponse()
         return response.status, response.read()
     except TimeoutError as error:
@@ -126,6 +126,13 @@ def post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
         raise TransientError(f"{address}: found {found}; expected a prediction server (modelrail serve)") from error
     finally:
         connection.close()
+
+
+def _headers() -> dict[str, str]:
+    import os
+
+    key = os.environ.get("MODELRAIL_API_KEY")
+    return {"content-type": "application/json", **({"x-api-key": key} if key else {})}
 
 
 def _parse(address: str, status: int, content: bytes) -> dict[str, Any]:

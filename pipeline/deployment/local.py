@@ -149,7 +149,10 @@ def stop_all(state: Path) -> tuple[Deployment, ...]:
 
 def code_fingerprint() -> str:
     """Give what changes when the server's code does: path, size and time of each of its files."""
-    files = [*sorted((_PACKAGE / "serving").glob("*.py")), *(_PACKAGE / f"{each}.py" for each in ("signature", "text"))]
+    files = [
+        *sorted((_PACKAGE / "serving").glob("*.[ph][yt]*")),
+        *(_PACKAGE / f"{each}.py" for each in ("signature", "text")),
+    ]
     stats = [(each.name, (stat := each.stat()).st_size, stat.st_mtime_ns) for each in files]
     return json.dumps([sys.executable, str(_PACKAGE), stats])
 

@@ -160,10 +160,12 @@ async def _main(
     server: uvicorn.Server, application: Application, listener: socket.socket, control: socket.socket | None
 ) -> None:
     obeying = asyncio.create_task(_obey(server, application, control)) if control else None
-    await server.serve(sockets=[listener])
-    application.inference.close()
-    if obeying:
-        obeying.cancel()
+    try:
+        await server.serve(sockets=[listener])
+    finally:  # uvicorn raises the signal that ended it once more
+        application.inference.close()
+        if obeying:
+            obeying.cancel()
 
 
 async def _obey(server: uvicorn.Server, application: Application, control: socket.socket) -> None:

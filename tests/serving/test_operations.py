@@ -1,0 +1,249 @@
+"""Limits, access and several releases, on live servers."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import ssl
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from pipeline.errors import DeploymentError, InputError
+from pipeline.serving.fleet import load_fleet
+from pipeline.serving.lineup import Place
+from pipeline.serving.metrics import Meters
+from pipeline.serving.settings import settings_from
+from tests.serving.bundles import LINE, write_bundle
+from tests.serving.conftest import Start
+from tests.serving.test_server import BODY, REQUEST, call, connect, predict, read_answers
+
+SECRET = "s" * 32
+
+
+def test_settings_name_every_variable_that_cannot_be_read() -> None:
+    given = {"MODELRAIL_SERVE_MAX_ROWS": "many", "MODELRAIL_SERVE_SPEED": "1", "MODELRAIL_SERVE_TLS_KEY_FILE": "k"}
+    with pytest.raises(InputError) as caught:
+        settings_from(given)
+    assert "MODELRAIL_SERVE_MAX_ROWS: found 'many'; expected int" in str(caught.value)
+    assert "MODELRAIL_SERVE_SPEED: found an unknown setting" in str(caught.value)
+    assert "TLS_CERTIFICATE_FILE: found without its other half" in str(caught.value)
+
+
+def test_settings_are_read_in_their_types() -> None:
+    settings = settings_from({"MODELRAIL_SERVE_CORS_ORIGINS": "https://a, https://b", "MODELRAIL_SERVE_MAX_ROWS": "7"})
+    assert (settings.cors_origins, settings.max_rows) == (("https://a", "https://b"), 7)
+
+
+def test_too_many_rows_are_refused(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELRAIL_SERVE_MAX_ROWS", "2")
+    status, _, answer = predict(start(write_bundle(tmp_path / "b")), {"inputs": [[1], [2], [3]]})
+    assert (status, answer["error"]) == (422, "found 3 rows; expected at most 2 (send them in several requests)")
+
+
+def test_one_request_too_many_is_told_when_to_come_again(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELRAIL_SERVE_MAX_CONCURRENT", "1")
+    live = start(write_bundle(tmp_path / "b"))
+    with connect(live) as waiting:
+        waiting.sendall(REQUEST[:-5])
+        assert call(live, "GET", "/readyz")[0] == 200
+        status, headers, answer = predict(live, BODY)
+        assert (status, headers["retry-after"]) == (429, "1")
+        assert answer["error"] == "found more than 1 requests at work; expected one to end first"
+        waiting.sendall(REQUEST[-5:])
+        assert b'"outputs":[1.28]' in read_answers(waiting, 1)
+    assert predict(live, BODY)[0] == 200
+
+
+def test_work_that_takes_too_long_is_told_to_come_again(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELRAIL_SERVE_ANSWER_TIMEOUT_S", "0.001")
+    live = start(write_bundle(tmp_path / "b"))
+    status, headers, _ = predict(live, {"inputs": [[1.5]] * 200_000})
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert predict(live, BODY)[0] == 200
+
+
+def test_a_head_that_does_not_end_is_refused(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELRAIL_SERVE_BODY_TIMEOUT_S", "0.2")
+    live = start(write_bundle(tmp_path / "b"))
+    with connect(live) as slow:
+        slow.sendall(b"POST /api/predict HTTP/1.1\r\nhost:")
+        assert slow.recv(65536).startswith(b"HTTP/1.1 408 ")
+    with connect(live) as slow:
+        slow.sendall(REQUEST[:-5])
+        assert slow.recv(65536).startswith(b"HTTP/1.1 408 ")
+    with connect(live) as silent:
+        assert silent.recv(65536) == b""
+
+
+def test_a_head_without_end_is_refused(start: Start, tmp_path: Path) -> None:
+    with connect(start(write_bundle(tmp_path / "b"))) as connection:
+        connection.sendall(b"POST /api/predict HTTP/1.1\r\nx: ")
+        received = b""
+        try:
+            for _ in range(10_000):
+                connection.sendall(b"y" * 4096)
+        except OSError:
+            received = b"refused"
+        assert received == b"refused" or connection.recv(65536).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.fixture(scope="module")
+def guarded(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("guarded")
+    digest = hashlib.sha256(b"hidden").hexdigest()
+    (folder / "keys").write_text(f"# who may ask\nalice plain\nbob sha256:{digest}\n")
+    (folder / "secret").write_text(SECRET)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELRAIL_SERVE_API_KEYS_FILE", str(folder / "keys"))
+        patch.setenv("MODELRAIL_SERVE_JWT_KEY_FILE", str(folder / "secret"))
+        patch.setenv("MODELRAIL_SERVE_JWT_AUDIENCE", "predictions")
+        return start(write_bundle(folder / "b"))
+
+
+def token(**claims: Any) -> str:
+    return jwt.encode({"exp": time.time() + 60, "aud": "predictions", "sub": "carol", **claims}, SECRET)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 401),
+        ({"x-api-key": "wrong"}, 401),
+        ({"x-api-key": "plain"}, 200),
+        ({"authorization": "Bearer hidden"}, 200),
+        ({"authorization": f"Bearer {token()}"}, 200),
+        ({"authorization": f"Bearer {token(exp=1)}"}, 401),
+        ({"authorization": f"Bearer {token(aud='other')}"}, 401),
+        ({"authorization": "Basic hidden"}, 401),
+        ({"authorization": "Bearer eyJhbGciOiJub25lIn0.e30."}, 401),
+    ],
+)
+def test_only_who_is_known_is_answered(guarded: Any, headers: dict[str, str], expected: int) -> None:
+    status, _, answer = call(guarded, "POST", "/api/predict", BODY, **headers)
+    assert status == expected, answer
+    assert call(guarded, "GET", "/version", **headers)[0] == expected
+    assert call(guarded, "GET", "/healthz", **headers)[0] == 200
+
+
+def test_the_log_tells_who_asked_and_no_key(guarded: Any) -> None:
+    call(guarded, "POST", "/api/predict", BODY, **{"x-api-key": "plain"})
+    call(guarded, "GET", "/healthz")  # the line is written in the turn after the answer
+    written = guarded.log.read_text()
+    assert json.loads(written.splitlines()[-1])["user.name"] == "alice"
+    assert "plain" not in written
+
+
+def test_other_sites_may_ask_only_if_they_are_named(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = start(write_bundle(tmp_path / "a"))
+    assert "access-control-allow-origin" not in call(plain, "POST", "/api/predict", BODY, origin="https://a")[1]
+    monkeypatch.setenv("MODELRAIL_SERVE_CORS_ORIGINS", "https://a")
+    live = start(write_bundle(tmp_path / "b"))
+    for method in ("POST", "OPTIONS"):
+        headers = call(live, method, "/api/predict", BODY, origin="https://a")[1]
+        assert headers["access-control-allow-origin"] == "https://a"
+    assert "access-control-allow-origin" not in call(live, "POST", "/api/predict", BODY, origin="https://evil")[1]
+
+
+def test_tls_is_spoken_with_a_certificate(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "k"), "-out", str(tmp_path / "c")]
+    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.setenv("MODELRAIL_SERVE_TLS_CERTIFICATE_FILE", str(tmp_path / "c"))
+    monkeypatch.setenv("MODELRAIL_SERVE_TLS_KEY_FILE", str(tmp_path / "k"))
+    live = start(write_bundle(tmp_path / "b"))
+    context = ssl.create_default_context(cafile=str(tmp_path / "c"))
+    with closing(http.client.HTTPSConnection("127.0.0.1", live.port, timeout=20, context=context)) as connection:
+        connection.request("POST", "/api/predict", BODY)
+        assert b'"outputs":[1.28]' in connection.getresponse().read()
+
+
+def metric(live: Any, line: str) -> float:
+    text = call(live, "GET", "/metrics")[2]
+    return sum(float(each.rpartition(" ")[2]) for each in text.splitlines() if each.startswith(line))
+
+
+def test_a_canary_answers_its_share_and_a_shadow_is_only_compared(start: Start, tmp_path: Path) -> None:
+    old, new, other = (
+        write_bundle(tmp_path / name, version=f"{number}.0.0", slope=float(number))
+        for number, name in ((2, "old"), (3, "new"), (4, "other"))
+    )
+    live = start(old, "--bundle", f"canary:0.5:{new}", "--bundle", f"shadow:1.0:{other}")
+    with ThreadPoolExecutor(4) as callers:
+        answers = [each[2] for each in callers.map(lambda _: predict(live, {"inputs": [[1]]}), range(200))]
+    by_version: dict[str, list[Any]] = {"2.0.0": [], "3.0.0": []}
+    for answer in answers:
+        by_version[answer["version"]].append(answer["outputs"])
+    assert 50 < len(by_version["3.0.0"]) < 150
+    assert by_version["2.0.0"] == [[3.0]] * len(by_version["2.0.0"])
+    assert by_version["3.0.0"] == [[4.0]] * len(by_version["3.0.0"])
+    counted = 'ml_inference_requests_total{model="line",status="200",track="canary",version="3.0.0"}'
+    assert metric(live, counted) == len(by_version["3.0.0"])
+    asked = 'ml_inference_shadow_rows_total{model="line",track="shadow",version="4.0.0"}'
+    different = 'ml_inference_shadow_differences_total{model="line",track="shadow",version="4.0.0"}'
+    assert metric(live, asked) == metric(live, different) > 0
+
+
+def test_several_models_and_versions_answer_in_one_process(start: Start, tmp_path: Path) -> None:
+    first, second = (write_bundle(tmp_path / v, version=v, slope=float(v[0])) for v in ("2.0.0", "3.0.0"))
+    wave = write_bundle(tmp_path / "wave", model="wave", slope=9.0)
+    live = start(first, "--bundle", str(second), "--bundle", str(wave))
+    paths = {
+        "/api/predict": 3.0,
+        "/api/models/line/predict": 3.0,
+        "/api/models/line/versions/3.0.0/predict": 4.0,
+        "/api/models/line/versions/v3.0.0/predict": 4.0,
+        "/api/models/wave/predict": 10.0,
+    }
+    assert {path: call(live, "POST", path, {"inputs": [[1]]})[2]["outputs"][0] for path in paths} == paths
+    status, _, answer = call(live, "POST", "/api/models/nothing/predict", {"inputs": [[1]]})
+    assert (status, answer["error"]) == (404, "found no model 'nothing'; expected one of line, wave")
+    status, _, answer = call(live, "POST", "/v2/models/line/versions/9/infer", {"inputs": []})
+    assert (status, answer["error"]) == (404, "found no version '9'; expected one of 3.0.0, 2.0.0")
+
+
+def test_a_canary_needs_a_live_release(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    with pytest.raises(DeploymentError, match="line: found only a canary; expected a live release beside it"):
+        load_fleet((Place(bundle, "canary", 0.1),), Meters(None, 0, {}))
+
+
+def test_a_trace_is_accepted_and_passed_on(start: Start, tmp_path: Path) -> None:
+    live = start(write_bundle(tmp_path / "b"))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = call(live, "POST", "/api/predict", BODY, traceparent=f"00-{trace}-b7ad6b7169203331-01")[1]
+    assert headers["traceparent"].startswith(f"00-{trace}-")
+    assert "b7ad6b7169203331" not in headers["traceparent"]
+    openmetrics = call(live, "GET", "/metrics", accept="application/openmetrics-text; version=1.0.0")[2]
+    assert f'# {{trace_id="{trace}"}}' in openmetrics
+    assert json.loads(live.log.read_text())["trace.id"] == trace
+
+
+def test_a_sample_is_kept_without_what_is_private(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SHARE": "1", "TO": str(tmp_path / "kept"), "PRIVATE": "x=hash"}.items():
+        monkeypatch.setenv(f"MODELRAIL_SERVE_CAPTURE_{name}", value)
+    live = start(write_bundle(tmp_path / "b"))
+    answer = predict(live, BODY)[2]
+    live.process.terminate()
+    assert live.process.wait(20) == 0
+    (file,) = (tmp_path / "kept").rglob("*.jsonl")
+    assert file.relative_to(tmp_path / "kept").parts[:3] == ("captures", "line", "1.0.0")
+    line = json.loads(file.read_text())
+    assert (line["id"], line["output"]) == (answer["id"], 1.28)
+    assert set(line["record"]) == {each.name for each in LINE.inputs}
+    assert line["record"]["x"] != 0.14
