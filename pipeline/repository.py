@@ -237,7 +237,7 @@ def open_repository(place: Path) -> Repository:
 
 def mirror(address: str, state: Path) -> Repository:
     """Clone a repository by its URL into a bare mirror, or open the mirror made before."""
-    folder = state / "repositories" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    folder = mirror_folder(address, state)
     if not (folder / "HEAD").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
@@ -249,6 +249,11 @@ def mirror(address: str, state: Path) -> Repository:
         if not folder.exists():
             draft.rename(folder)
     return Repository(folder, bare=True, mirrored=True)
+
+
+def mirror_folder(address: str, state: Path) -> Path:
+    """Give the folder of a repository's mirror, whether or not it is there."""
+    return state / "repositories" / hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 @contextmanager
