@@ -13,7 +13,7 @@ from pipeline.accounting import Cost, measure
 from pipeline.costs import Spent
 from pipeline.costs import record as record_cost
 from pipeline.errors import InputError, StoreError
-from pipeline.history import remember
+from pipeline.history import Ran, remember
 from pipeline.job import Job
 from pipeline.planning import PARTITIONED, Node
 from pipeline.session import Made, Session, StepResult
@@ -46,7 +46,7 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     with returned_memory(), accounted(session, step, len(todo)) as cost:
         made = _make(WORK[step], session, todo, threads)
     session.advance()
-    _remember(session, made)
+    _remember(session, todo, made)
     rows = _total_rows(session, nodes)
     run = _record(session, step, made, cost, rows)
     say = made[0][1].say if len(made) == 1 else f"{len(made)} partitions, {rows:,} rows"
@@ -108,13 +108,13 @@ def _make_one(work: Work, session: Session, node: Node) -> tuple[Artifact, Made]
     return artifact, made
 
 
-def _remember(session: Session, made: Sequence[tuple[Artifact, Made]]) -> None:
-    manifests = [artifact.manifest for artifact, _ in made]
-    entries = {
-        f"{each['step']}/{each['partition'] or 'all'}": {"key": each["key"], "seconds": each["seconds"]}
-        for each in manifests
-    }
-    remember(session.job.state, session.job.model, entries)
+def _remember(session: Session, todo: Sequence[Node], made: Sequence[tuple[Artifact, Made]]) -> None:
+    ran = [
+        Ran(node.recipe, node.partition, *(artifact.manifest[name] for name in ("seconds", "cpu_s", "peak_bytes")))
+        for node, (artifact, _) in zip(todo, made, strict=True)
+        if node.recipe
+    ]
+    remember(session.job.state, session.job.model, ran)
 
 
 def _manifest(job: Job, node: Node, made: Made, cost: Cost) -> dict[str, Any]:
@@ -169,6 +169,6 @@ def _reused(session: Session, step: str, nodes: Sequence[Node]) -> StepResult:
 
 
 def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:
-    found = [session.find(node.recipe.key) for node in nodes if node.recipe]
-    rows = [artifact.manifest["rows"] for artifact in found if artifact]
+    found = session.find_all(node.recipe.key for node in nodes if node.recipe)
+    rows = [artifact.manifest["rows"] for artifact in found.values()]
     return sum(rows) if rows and all(each is not None for each in rows) else None

@@ -7,12 +7,14 @@ known: the step waits, and is still reused if the input turns out to have the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Literal, Protocol
 
 from pipeline.frames import merge_columns
 from pipeline.job import Job
+from pipeline.reasons import Before, explain
 from pipeline.recipes import STEPS, Recipe, digest_of, method_of
 from pipeline.release import Release, same_model
 from pipeline.spec.schema import ColumnType, Spec
@@ -31,6 +33,15 @@ class Node:
     recipe: Recipe | None
     artifact: Artifact | None
 
+    @cached_property
+    def content(self) -> str:
+        """Digest of what later steps read of the artifact, which is there."""
+        if self.artifact is None:
+            raise ValueError(f"{self.step}: expected its artifact to be there")
+        names = _READ.get(self.step)
+        files = self.artifact.manifest["files"]
+        return digest_of([files[name]["sha256"] for name in names]) if names else self.artifact.digest
+
 
 @dataclass(frozen=True)
 class PlannedStep:
@@ -38,8 +49,8 @@ class PlannedStep:
 
     Attributes
     ----------
-    estimate_s : float or None
-        Seconds, from the last time; None if it never ran here.
+    estimate_s, cpu_s, peak_bytes : float or None
+        What it took the last time; None if it never ran here.
     """
 
     step: str
@@ -47,6 +58,8 @@ class PlannedStep:
     action: Action
     reason: str
     estimate_s: float | None = None
+    cpu_s: float | None = None
+    peak_bytes: float | None = None
 
 
 PARTITIONED = ("clean", "transform")
@@ -55,15 +68,16 @@ _READ = {"clean": ("rows.parquet",)}
 ORDER = ("clean", "transform", "normalize", "train", "evaluate", "release", "deploy", "verify")
 
 
-def resolve(
-    job: Job, find: Callable[[str], Artifact | None], champion: Callable[[str], Release | None]
-) -> dict[str, list[Node]]:
+Find = Callable[[Iterable[str]], Mapping[str, Artifact]]
+
+
+def resolve(job: Job, find: Find, champion: Callable[[str], Release | None]) -> dict[str, list[Node]]:
     """Follow the chain of steps as far as the store knows it.
 
     Parameters
     ----------
     find : callable
-        Key → artifact or None.
+        Keys → those of the artifacts that there are, by key.
     champion : callable
         Digest of a model → the release that it is judged against, or None.
 
@@ -74,17 +88,19 @@ def resolve(
     """
     methods = {step: method_of(step, job.spec) for step in STEPS}
 
-    def node(step: str, partition: str | None, inputs: Mapping[str, str] | None) -> Node:
-        recipe = None if inputs is None else Recipe(methods[step], inputs)
-        return Node(step, partition, recipe, find(recipe.key) if recipe else None)
+    def nodes(step: str, inputs: Mapping[str | None, Mapping[str, str] | None]) -> list[Node]:
+        recipes = {name: None if each is None else Recipe(methods[step], each) for name, each in inputs.items()}
+        found = find(recipe.key for recipe in recipes.values() if recipe)
+        return [Node(step, name, each, found.get(each.key) if each else None) for name, each in recipes.items()]
 
-    clean = [node("clean", key, {"data": file.id}) for key, file in job.partitions.items()]
+    clean = nodes("clean", {key: {"data": file.id} for key, file in job.partitions.items()})
     columns = columns_of(job.spec, clean)
-    transform = [node("transform", each.partition, _transform_inputs(each, columns)) for each in clean]
-    normalize = node("normalize", None, _digests(transform))
-    train = node("train", None, _digests([normalize]))
-    evaluate = node("evaluate", None, _evaluate_inputs(train, clean, transform, champion))
-    return {"clean": clean, "transform": transform, "normalize": [normalize], "train": [train], "evaluate": [evaluate]}
+    types = None if columns is None else digest_of(columns)
+    transform = nodes("transform", {each.partition: _transform_inputs(each, types) for each in clean})
+    normalize = nodes("normalize", {None: _digests(transform)})
+    train = nodes("train", {None: _digests(normalize)})
+    evaluate = nodes("evaluate", {None: _evaluate_inputs(train[0], clean, transform, champion)})
+    return {"clean": clean, "transform": transform, "normalize": normalize, "train": train, "evaluate": evaluate}
 
 
 def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | None:
@@ -110,56 +126,42 @@ def champion_of(released: Sequence[Release], standing: Standing, model_digest: s
     return next((each for each in reversed(earlier) if each.version not in standing.withdrawn), None)
 
 
-def plan(
-    nodes: Mapping[str, Sequence[Node]], last: Callable[[str, str | None], Mapping[str, Any] | None], *, force: bool
-) -> list[PlannedStep]:
+class Last(Protocol):
+    """What is known of steps that ran before."""
+
+    def knows(self, step: str) -> bool:
+        """Tell whether anything is known of a step, for whichever partition."""
+
+    def last(self, step: str, partition: str | None) -> Before | None:
+        """Give what is known of the last time; None if there was none."""
+
+
+def plan(nodes: Mapping[str, Sequence[Node]], known: Last, *, force: bool) -> list[PlannedStep]:
     """Say of each step and partition whether it is reused, and if not, why.
 
     Parameters
     ----------
-    last : callable
-        (step, partition) → what is known of its last time here (``key``, ``seconds``, ``recipe``), or None.
     force : bool
         Run everything, whatever the store holds.
     """
-    return [_line(node, last(node.step, node.partition), force=force) for step in STEPS for node in nodes[step]]
+    return [_line(node, known, force=force) for step in STEPS for node in nodes[step]]
 
 
-def _line(node: Node, last: Mapping[str, Any] | None, *, force: bool) -> PlannedStep:
-    estimate = None if last is None else last["seconds"]
-    if node.recipe is None:
-        return PlannedStep(node.step, node.partition, "wait", "its input is computed first", estimate)
+def _line(node: Node, known: Last, *, force: bool) -> PlannedStep:
     if node.artifact is not None and not force:
-        return PlannedStep(node.step, node.partition, "reuse", "nothing changed", 0.0)
-    if node.artifact is not None:
-        return PlannedStep(node.step, node.partition, "run", "forced", estimate)
-    return PlannedStep(node.step, node.partition, "run", _reason(node.recipe, last), estimate)
+        return PlannedStep(node.step, node.partition, "reuse", "nothing changed", 0.0, 0.0, 0.0)
+    before = known.last(node.step, node.partition)
+    took = (before.seconds, before.cpu_s, before.peak_bytes) if before else (None, None, None)
+    if node.recipe is None:
+        return PlannedStep(node.step, node.partition, "wait", "its input is computed first", *took)
+    reason = "forced" if node.artifact else explain(node.recipe, before, known=known.knows(node.step))
+    return PlannedStep(node.step, node.partition, "run", reason, *took)
 
 
-def _reason(recipe: Recipe, last: Mapping[str, Any] | None) -> str:
-    if last is None:
-        return "it never ran here"
-    if last["key"] == recipe.key:
-        return "its artifact is missing from the store"
-    if last["recipe"] is None:
-        return "its last artifact, with which to compare, is gone"
-    now, before = recipe.to_json(), last["recipe"]
-    if now["inputs"] != before["inputs"]:
-        return "the data changed" if recipe.method.step == "clean" else "its input changed"
-    changed = [path for path, digest in now["settings"].items() if before["settings"].get(path) != digest]
-    if changed:
-        return f"the spec changed: {', '.join(changed)}"
-    if now["code"] != before["code"]:
-        return "the step's code changed"
-    upgraded = [f"{name} {before['libraries'].get(name, '?')} → {each}" for name, each in now["libraries"].items()
-                if before["libraries"].get(name) != each]  # fmt: skip
-    return f"a library changed: {', '.join(upgraded)}"
-
-
-def _transform_inputs(clean: Node, columns: Mapping[str, str] | None) -> dict[str, str] | None:
-    if clean.artifact is None or columns is None:
+def _transform_inputs(clean: Node, types: str | None) -> dict[str, str] | None:
+    if clean.artifact is None or types is None:
         return None
-    return {"rows": _content("clean", clean.artifact), "columns": digest_of(columns)}
+    return {"rows": clean.content, "columns": types}
 
 
 def _evaluate_inputs(
@@ -180,12 +182,4 @@ def _digests(nodes: Sequence[Node]) -> dict[str, str] | None:
     """Give each input's digest by its name, or None while one is not there."""
     if any(each.artifact is None for each in nodes):
         return None
-    return {
-        f"{each.step}/{each.partition or 'all'}": _content(each.step, each.artifact) for each in nodes if each.artifact
-    }
-
-
-def _content(step: str, artifact: Artifact) -> str:
-    """Give the digest of what later steps read of an artifact."""
-    names = _READ.get(step)
-    return digest_of([artifact.manifest["files"][name]["sha256"] for name in names]) if names else artifact.digest
+    return {f"{each.step}/{each.partition or 'all'}": each.content for each in nodes}

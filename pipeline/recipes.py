@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Method:
-    """How a step works, whatever its inputs: its code, its libraries and its part of the spec."""
+    """How a step works, whatever its inputs: its code, its libraries and its part of the spec.
+
+    Attributes
+    ----------
+    modules : dict
+        Module → digest of its source; ``code`` is the hash of them all.
+    """
 
     step: str
     code: str
     libraries: Mapping[str, str]
     settings: Settings
+    modules: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def digest(self) -> str:
@@ -65,7 +72,7 @@ class Recipe:
     method: Method
     inputs: Mapping[str, str]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of the recipe: the artifact's address."""
         return digest_of([self.method.digest, self.inputs])
@@ -166,9 +173,9 @@ STEPS: Mapping[str, Step] = {
 def method_of(step: str, spec: Spec) -> Method:
     """Gather all that decides how a step works."""
     what = STEPS[step]
-    return Method(
-        step, _code_digest(what.code), {name: _versions()[name] for name in what.libraries}, what.settings(spec)
-    )
+    modules = _modules(what.code)
+    code = digest_of([[name, digest] for name, digest in modules.items()])[:16]
+    return Method(step, code, {name: _versions()[name] for name in what.libraries}, what.settings(spec), modules)
 
 
 def method_digest(spec: Spec) -> str:
@@ -193,8 +200,8 @@ def _versions() -> dict[str, str]:
 
 
 @cache
-def _code_digest(roots: tuple[str, ...]) -> str:
-    return digest_of([[name, hashlib.sha256(_source(name)).hexdigest()] for name in code_of(roots)])[:16]
+def _modules(roots: tuple[str, ...]) -> Mapping[str, str]:
+    return {name: hashlib.sha256(_source(name)).hexdigest() for name in code_of(roots)}
 
 
 def code_of(roots: tuple[str, ...]) -> list[str]:

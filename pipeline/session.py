@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from pipeline.errors import InputError
-from pipeline.history import read_history
+from pipeline.history import History, read_history
 from pipeline.home import store_address
 from pipeline.job import Job
 from pipeline.planning import Node, PlannedStep, champion_of, columns_of, plan, resolve
@@ -60,14 +60,20 @@ class Session:
         return {}
 
     @cached_property
-    def _history(self) -> dict[str, Any]:
+    def history(self) -> History:
+        """What this machine knows of earlier runs."""
         return read_history(self.job.state, self.job.model)
 
     def find(self, key: str) -> Artifact | None:
         """Look an artifact up: in the store, once, since an artifact never changes."""
-        if key not in self._seen and (artifact := self.store.find(key)):
-            self._seen[key] = artifact
-        return self._seen.get(key)
+        return self.find_all([key]).get(key)
+
+    def find_all(self, keys: Iterable[str]) -> Mapping[str, Artifact]:
+        """Look artifacts up by their keys; those that there are."""
+        wanted = list(keys)
+        if unseen := [key for key in wanted if key not in self._seen]:
+            self._seen.update(self.store.find_all(unseen))
+        return {key: self._seen[key] for key in wanted if key in self._seen}
 
     def keep(self, artifact: Artifact) -> None:
         """Remember an artifact that this process has just published."""
@@ -143,7 +149,7 @@ class Session:
         """Follow the chain of steps as far as it is known now."""
         chain = self._chain
         if chain is None:
-            self._chain = chain = resolve(self.job, self.find, self.champion)
+            self._chain = chain = resolve(self.job, self.find_all, self.champion)
         return chain
 
     def artifact(self, step: str) -> Artifact:
@@ -155,14 +161,7 @@ class Session:
 
     def plan(self) -> list[PlannedStep]:
         """Say what would run now, and why."""
-        return plan(self.nodes(), self._last, force=self.job.request.force)
-
-    def _last(self, step: str, partition: str | None) -> Mapping[str, Any] | None:
-        entry = self._history.get(f"{step}/{partition or 'all'}")
-        if entry is None:
-            return None
-        artifact = self.find(entry["key"])
-        return {**entry, "recipe": artifact.manifest["recipe"] if artifact else None}
+        return plan(self.nodes(), self.history, force=self.job.request.force)
 
 
 @dataclass(frozen=True)

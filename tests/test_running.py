@@ -153,9 +153,23 @@ def test_the_plan_gives_the_reason(spec: Path, commit: Commit) -> None:
     commit({"models/late.yaml": SPEC.replace("range: [-60, 600]", "range: [-60, 500]"), "data/2013-02.csv": month(9)})
     steps = Session(open_job(RunRequest(str(spec)))).plan()
     reasons = {(each.step, each.partition): each.reason for each in steps if each.action == "run"}
-    assert reasons["clean", "2013-01"] == "the spec changed: data.columns"
-    assert reasons["clean", "2013-02"] == "the data changed"
+    changed = "the spec changed: data.columns.delay.range: [-60.0, 600.0] → [-60.0, 500.0]"
+    assert reasons["clean", "2013-01"] == changed
+    assert reasons["clean", "2013-02"] == f"the data changed; {changed}"
     assert all(each.estimate_s is not None for each in steps if each.step == "clean")
+
+
+def test_the_plan_tells_a_new_partition_from_a_first_run(spec: Path, commit: Commit) -> None:
+    def reasons() -> dict[tuple[str, str | None], str]:
+        steps = Session(open_job(RunRequest(str(spec)))).plan()
+        return {(each.step, each.partition): each.reason for each in steps if each.action != "reuse"}
+
+    assert reasons()["clean", "2013-01"] == "it never ran here"
+    assert reasons()["train", None] == "its input is computed first"
+    run_job(spec)
+    assert reasons() == {}
+    commit({"data/2013-04.csv": month(4)})
+    assert reasons()["clean", "2013-04"] == "a new partition"
 
 
 def test_a_lost_artifact_is_said_and_made_again(spec: Path) -> None:

@@ -170,3 +170,17 @@ def test_a_manifest_is_json_that_a_person_can_read(tmp_path: Path) -> None:
     artifact = publish(FolderStore(tmp_path))
     manifest = json.loads((artifact.file("rows.csv").parent / "manifest.json").read_text())
     assert manifest["files"]["rows.csv"]["bytes"] == 4
+
+
+def test_many_artifacts_are_found_at_once_and_only_whole_ones(store: Store) -> None:
+    keys = [f"{number:064x}" for number in range(100)]
+    for key in keys[:70]:
+        publish(store, key, key)
+    assert list(store.find_all(keys)) == keys[:70], "by one listing in an object store"
+    assert list(store.find_all(keys[60:80])) == keys[60:70], "one by one"
+    if isinstance(store, FolderStore):
+        store.find_all(keys[:1])[keys[0]].file("rows.csv").unlink()
+    elif isinstance(store, ObjectStore):
+        store.files.rm(f"{store.root}/{keys[0][:2]}/{keys[0]}/rows.csv")
+    assert list(store.find_all(keys)) == keys[1:70]
+    assert store.find(keys[0]) is None
