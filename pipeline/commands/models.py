@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +20,11 @@ from pipeline.commands.options import (
     print_json,
     request,
 )
-from pipeline.errors import InputError
+from pipeline.errors import InputError, ModelrailError
+
+if TYPE_CHECKING:
+    from pipeline.job import RunRequest
+    from pipeline.session import Session
 
 app = typer.Typer()
 
@@ -55,26 +60,70 @@ def schema() -> None:
     print_json(json_schema())
 
 
-@app.command(epilog="Example: modelrail plan models/flight-delay.yaml")
+@app.command(epilog="Example: modelrail plan --markdown --detailed-exitcode")
 def plan(
-    spec: SpecPath,
+    spec: Annotated[
+        Path | None, typer.Argument(help="The spec; by default all in models/, one after the other.", metavar="[SPEC]")
+    ] = None,
     environment: Environment = None,
     data_commit: DataCommit = None,
     as_of: AsOf = None,
     force: Force = False,
     as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request's comment.")] = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="End with 0: nothing to compute, 2: something, 1: an error.")
+    ] = False,
 ) -> None:
-    """Say which steps would run for which partitions, why, and for how long. Nothing is run."""
+    """Say which steps would run for which partitions, why, for how long and at what price. Nothing is run."""
+    from pipeline.spec.files import find_specs
+
+    outcomes: list[Session] = []
+    failures: list[ModelrailError] = []
+    for path in [spec] if spec else find_specs():
+        try:
+            outcomes.append(_plan_one(request(path, environment, data_commit, as_of, force=force)))
+        except ModelrailError as error:  # one broken spec does not hide the plans of the others
+            failures.append(error)
+    _show_plans(outcomes, as_json=as_json, as_list=spec is None, markdown=markdown)
+    for failure in failures:
+        typer.echo(f"modelrail: {failure}", err=True)
+    if failures:
+        raise typer.Exit(1 if detailed_exitcode else failures[0].exit_code)
+    todo = any(each.action != "reuse" for session in outcomes for each in session.plan())
+    raise typer.Exit(2 if detailed_exitcode and todo else 0)
+
+
+def _plan_one(wanted: RunRequest) -> Session:
     from pipeline.job import open_job
     from pipeline.session import Session
-    from pipeline.showing.plans import show_plan
 
-    session = Session(open_job(request(spec, environment, data_commit, as_of, force=force)))
-    steps = session.plan()
+    session = Session(open_job(wanted))
+    session.plan()
+    return session
+
+
+def _show_plans(sessions: Sequence[Session], *, as_json: bool, as_list: bool, markdown: bool) -> None:
+    from pipeline.showing.plans import markdown_plan, show_plan, total_estimate
+
     if as_json:
-        print_json({"data_commit": session.job.data_commit, "steps": [vars(each) for each in steps]})
-    else:
-        show_plan(session.job, steps)
+        plans = [
+            {
+                "model": each.job.model,
+                "data_commit": each.job.data_commit,
+                "estimate": total_estimate(each.job.spec, each.plan()),
+                "steps": [vars(step) for step in each.plan()],
+            }
+            for each in sessions
+        ]
+        for content in [plans] if as_list else plans:
+            print_json(content)
+        return
+    for session in sessions:
+        if markdown:
+            typer.echo(markdown_plan(session.job, session.plan()))
+        else:
+            show_plan(session.job, session.plan())
 
 
 @app.command(epilog="Example: modelrail run models/flight-delay.yaml --why 'new features'")

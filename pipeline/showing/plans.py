@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.costs import Usage
 from pipeline.planning import PlannedStep
+from pipeline.showing.costs import duration, money
 from pipeline.showing.terminal import MARKS, console
 
 if TYPE_CHECKING:
     from pipeline.job import Job
+    from pipeline.spec.schema import Spec
 
 
 def show_plan(job: Job, steps: Sequence[PlannedStep]) -> None:
@@ -30,8 +34,60 @@ def show_plan(job: Job, steps: Sequence[PlannedStep]) -> None:
     console.print(table)
     todo = [each for each in steps if each.action != "reuse"]
     console.print(
-        f"{len(todo)} to do, {len(steps) - len(todo)} reused" if todo else "nothing to compute: all is reused"
+        f"{len(todo)} to do, {len(steps) - len(todo)} reused{_estimate(job, steps)}"
+        if todo
+        else "nothing to compute: all is reused"
     )
+
+
+def markdown_plan(job: Job, steps: Sequence[PlannedStep]) -> str:
+    """Write a plan as Markdown: a heading, a sentence, and a table of what is not reused."""
+    todo = [each for each in steps if each.action != "reuse"]
+    lines = [f"### {job.model}", ""]
+    where = f"{len(job.partitions)} partitions at `{job.data_commit[:12]}`"
+    if not todo:
+        return "\n".join([*lines, f"Nothing to compute: all is reused ({where}).", ""])
+    lines += [f"**{len(todo)} to do**, {len(steps) - len(todo)} reused{_estimate(job, steps)} ({where}).", ""]
+    lines += ["| | step | partitions | why |", "|---|---|---|---|"]
+    for group in _group(todo):
+        cells = (group[0].action, group[0].step, _span(group), group[0].reason)
+        lines.append("| " + " | ".join(_cell(each) for each in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    """Keep a text from being read as Markdown or HTML, or from ending its cell."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+
+
+def total_estimate(spec: Spec, steps: Sequence[PlannedStep]) -> dict[str, Any]:
+    """Add up what the steps that would run, or may have to, took the last time.
+
+    Returns
+    -------
+    dict
+        ``seconds``, ``cpu_s``, ``gib_hours``; ``unknown``: how many steps have no last time and are not counted;
+        ``price`` and ``currency``, None where the environment has no prices.
+    """
+    todo = [each for each in steps if each.action != "reuse"]
+    known = [each for each in todo if each.estimate_s is not None]
+    used = sum((Usage.of(each.estimate_s or 0.0, each.cpu_s or 0.0, each.peak_bytes or 0.0) for each in known), Usage())
+    prices = spec.environment.prices
+    price = used.price({"cpu_hour": prices.cpu_hour, "gib_hour": prices.gib_hour}) if prices else None
+    return vars(used) | {
+        "unknown": len(todo) - len(known),
+        "price": price,
+        "currency": prices.currency if prices else None,
+    }
+
+
+def _estimate(job: Job, steps: Sequence[PlannedStep]) -> str:
+    found = total_estimate(job.spec, steps)
+    if not found["seconds"]:
+        return ""
+    price = f", {money({found['currency']: found['price']})}" if found["currency"] else ""
+    unknown = f", and {found['unknown']} that never ran here" if found["unknown"] else ""
+    return f", about {duration(found['seconds'])}{price}{unknown}"
 
 
 def _group(steps: Sequence[PlannedStep]) -> Iterator[list[PlannedStep]]:
