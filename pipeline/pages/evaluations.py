@@ -20,6 +20,7 @@ from pipeline.store import Artifact
 
 EVALUATION, CARD = "evaluation.json", "model-card.md"
 _PLOT = ("plot-", ".png")
+_LEVEL = 5e-5  # differences below it read 0.0000
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def _compare(name: str, ours: Estimate | None, theirs: Estimate | None) -> Compa
     if ours and theirs and ours.value is not None and theirs.value is not None:
         difference = ours.value - theirs.value
     known = METRICS.get(name)
-    better = (difference > 0) == known.greater_is_better if known and difference else None
+    told = difference is not None and abs(difference) >= _LEVEL
+    better = ((difference or 0) > 0) == known.greater_is_better if known and told else None
     return Comparison(name, ours, theirs, difference, better, pair(_measured(name, ours), _measured(name, theirs)))
 
 

@@ -173,7 +173,9 @@ def _groups(release: Release, partitions: Partitions | None) -> tuple[Node, ...]
 
 
 def _steps(release: Release, made: Mapping[str, Artifact | None], partitions: Partitions | None) -> tuple[Node, ...]:
-    counts = (f"{len(partitions.new):,} of {release.evidence.partitions:,} partitions",) if partitions else ()
+    counts = (
+        (f"new in {len(partitions.new):,} of {plural(release.evidence.partitions, 'partition')}",) if partitions else ()
+    )
     tone: Tone = "new" if partitions is None or partitions.new else "same"
     pairs = (Node("clean", counts, tone), Node("transform", counts, tone))
     return (*pairs, *(_step(step, artifact, release) for step, artifact in made.items()))

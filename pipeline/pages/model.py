@@ -77,6 +77,8 @@ class ModelPage:
         The gate's metric over the as-of dates of backfilled runs.
     history : sequence of HistoryRow
         One page of it, newest first.
+    columns : sequence of str
+        Metrics that it shows, the gate's first.
     """
 
     source: Source
@@ -94,6 +96,7 @@ class ModelPage:
     trend: Chart | None = None
     walk: Chart | None = None
     history: Sequence[HistoryRow] = ()
+    columns: Sequence[str] = ()
     stages: Sequence[Stage] = ()
     released: int = 0
     page: int = 1
@@ -146,7 +149,8 @@ def model_page(
         candidate=_candidate(runs, history, shelf),
         trend=_trend(spec, name, history, places),
         walk=walk_forward(name, runs, _limits(spec, name)),
-        history=[_row(each, places, stages, look_up) for each in shown],
+        history=[_row(each, places, look_up) for each in shown],
+        columns=tuple(dict.fromkeys([name, *spec.evaluate.gate, *spec.evaluate.metrics]))[:4] if name else (),
         stages=sorted((each for one in stages.values() for each in one), key=_when, reverse=True)[:PAGE],
         released=len(history),
         page=page,
@@ -179,17 +183,13 @@ def walk_forward(name: str, runs: Sequence[RunFacts], limits: Sequence[float] = 
     return chart([found[date] for date in sorted(found)], limits) if len(found) > 1 else None
 
 
-def offers_for(version: Version, places: Sequence[Place], stages: Mapping[str, Sequence[Stage]]) -> tuple[Offer, ...]:
-    """Say where a release could be made live: rolled back to where it was live before, promoted elsewhere."""
-    offers = []
-    for place in places:
-        history = stages.get(place.environment, ())
-        if place.version == f"v{version}":
-            continue
-        known = any(each.version == version for each in history)
-        newer = place.version != "" and version > Version.parse(place.version)
-        offers.append(Offer("rollback" if known and not newer else "promote", place.environment))
-    return tuple(offers)
+def offers_for(version: Version, places: Sequence[Place]) -> tuple[Offer, ...]:
+    """Say where a release could be made live: rolled back to where a later one is live, promoted elsewhere."""
+    return tuple(
+        Offer("rollback" if place.version and version < Version.parse(place.version) else "promote", place.environment)
+        for place in places
+        if place.version != f"v{version}"
+    )
 
 
 def _when(stage: Stage) -> tuple[float, int]:
@@ -264,9 +264,7 @@ def _limits(spec: Spec, name: str) -> list[float]:
     return [each for each in (bound.at_least, bound.at_most) if each is not None] if bound else []
 
 
-def _row(
-    release: Release, places: Sequence[Place], stages: Mapping[str, Sequence[Stage]], look_up: Lookup
-) -> HistoryRow:
+def _row(release: Release, places: Sequence[Place], look_up: Lookup) -> HistoryRow:
     version = f"v{release.version}"
     live = tuple(place.environment for place in places if place.version == version)
-    return HistoryRow(release, look_up(release.evidence.data_commit), live, offers_for(release.version, places, stages))
+    return HistoryRow(release, look_up(release.evidence.data_commit), live, offers_for(release.version, places))
