@@ -21,13 +21,23 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
+    canary: Annotated[
+        str | None, typer.Option(help="MODEL@VERSION=SHARE that answers a share of the requests.")
+    ] = None,
+    shadow: Annotated[str | None, typer.Option(help="MODEL@VERSION that is asked the same and compared.")] = None,
 ) -> None:
     """Serve a release in the foreground, until Ctrl-C."""
     from pipeline.bundles import bundle_of
+    from pipeline.serving.lineup import Place
     from pipeline.serving.server import serve as serve_bundle
 
-    release, store, state = _release(model)
-    serve_bundle(bundle_of(release, store, state), host, port, workers)
+    places = [Place(bundle_of(*_release(model)))]
+    if canary:
+        name, _, share = canary.partition("=")
+        places.append(Place(bundle_of(*_release(name)), "canary", _parse_share(share)))
+    if shadow:
+        places.append(Place(bundle_of(*_release(shadow)), "shadow"))
+    serve_bundle(tuple(places), host, port, workers)
 
 
 @app.command(epilog="""Example: modelrail predict LinearRegression --record '{"x": 0.5}'""")
@@ -36,9 +46,11 @@ def predict(
     environment: Environment = None,
     record: Annotated[str | None, typer.Option(help="One record or a list, as JSON; by default the example.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Ask for class probabilities too.")] = False,
+    batch: Annotated[Path | None, typer.Option(help="A CSV or Parquet file, all of whose rows are scored.")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --batch: the file for the predictions.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Ask the live model for a prediction."""
+    """Ask the live model for a prediction, or score a file with its release."""
     from pipeline.client import predict as ask
     from pipeline.deployment.local import deployments, live
     from pipeline.deployment.state import name_of
@@ -47,6 +59,9 @@ def predict(
     deployment = live(name_of(model, environment), home())
     if deployment is None:
         raise InputError(_explain_absence(model, environment, [each.model for each in deployments(home())]))
+    if batch or out:
+        _predict_file(Path(deployment.bundle), batch, out)
+        return
     records = _parse_records(record) if record else _example(Path(deployment.bundle))
     answer = ask(deployment.address, records, probabilities=probabilities)
     if as_json:
@@ -60,6 +75,34 @@ def _explain_absence(model: str, environment: str | None, live: Sequence[str]) -
     others = [name.partition("#")[2] for name in live if name.startswith(f"{model}#")]
     mend = f"--environment {' or '.join(others)}" if others else "one: 'modelrail run' makes it live"
     return f"found no live deployment of '{model}'{where}; expected {mend}"
+
+
+def _predict_file(bundle: Path, batch: Path | None, out: Path | None) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipeline.bulk import predict_file
+
+    if batch is None or out is None:
+        raise InputError("predict: found one of --batch and --out; expected both")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("rows", total=1.0)
+
+        def tell(rows: int, share: float) -> None:
+            progress.update(task, completed=share, description=f"{rows:,} rows")
+
+        rows = predict_file(bundle, batch, out, tell)
+    typer.echo(f"{out}: {rows:,} predictions")
+
+
+def _parse_share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise InputError(f"--canary: found the share '{text}'; expected MODEL@VERSION=SHARE, such as m@v1.1.0=0.1")
+    return share
 
 
 def _example(bundle: Path) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.serving.answers import Reply, encode
 from pipeline.serving.bodies import RejectedError
 from pipeline.serving.columns import Column, read_columns
-from pipeline.serving.model import ServedModel
+from pipeline.serving.model import Predictions, ServedModel
 from pipeline.serving.questions import Question, Scores
 
 ARROW, PARQUET = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.parquet"
@@ -35,7 +35,7 @@ def read_table(model: ServedModel, body: bytes | bytearray, headers: Mapping[byt
         raise RejectedError(415, "found a table; expected JSON, since this server has no PyArrow") from None
     try:
         table = _open(body, parquet=headers[b"content-type"].startswith(PARQUET))
-        columns = {name: _values(table.column(name)) for name in table.column_names}
+        columns = {name: values_of(table.column(name)) for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise RejectedError(400, f"the body is not the table it says it is: {first}") from None
@@ -72,7 +72,8 @@ def _refuse_growth(size: int, limit: int) -> None:
         raise RejectedError(413, f"found a table of {size} bytes in memory; expected at most {limit} (send fewer rows)")
 
 
-def _values(column: Any) -> Column:
+def values_of(column: Any) -> Column:
+    """Give a column of a table as an array, or as a list of JSON values."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
@@ -95,14 +96,20 @@ def _answer_json(scores: Scores) -> Reply:
 def _answer_arrow(scores: Scores) -> Reply:
     import pyarrow as pa
 
-    columns: dict[str, Any] = {"prediction": scores.outputs}
-    given, classes = scores.predictions.probabilities, scores.model.signature.classes
-    if given is not None and classes is not None and scores.outputs:
-        shares = np.asarray(given, dtype=np.float64)
-        columns |= {f"probability_{name}": shares[:, place] for place, name in enumerate(classes)}
+    columns = predicted(scores.model, scores.outputs, scores.predictions)
     facts = {"model": scores.model.model, "version": scores.model.version, "id": scores.prediction_id}
     table = pa.table(columns).replace_schema_metadata(facts)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return Reply(200, sink.getvalue().to_pybytes(), content_type=ARROW)
+
+
+def predicted(model: ServedModel, outputs: list[Any], predictions: Predictions) -> dict[str, Any]:
+    """Give the columns of an answer: ``prediction``, and a ``probability_CLASS`` for each class."""
+    given, classes = predictions.probabilities, model.signature.classes
+    columns: dict[str, Any] = {"prediction": outputs}
+    if given is not None and classes is not None and outputs:
+        shares = np.asarray(given, dtype=np.float64)
+        columns |= {f"probability_{name}": shares[:, place] for place, name in enumerate(classes)}
+    return columns
