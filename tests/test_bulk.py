@@ -28,7 +28,7 @@ def read(path: Path) -> list[float]:
 def test_every_row_of_a_file_is_predicted_in_its_order(tmp_path: Path, source: str, target: str) -> None:
     count, told = 150_000, []
     given = write(tmp_path / source, pa.table({"other": ["a"] * count, "x": [float(row) for row in range(count)]}))
-    done = predict_file(write_bundle(tmp_path / "b"), given, tmp_path / target, lambda rows, share: told.append(rows))
+    done = predict_file(write_bundle(tmp_path / "b"), given, tmp_path / target, lambda rows, _: told.append(rows))
     assert (done, told[-1]) == (count, count)
     assert read(tmp_path / target) == [2.0 * row + 1 for row in range(count)]
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["b", source, target])
@@ -37,10 +37,10 @@ def test_every_row_of_a_file_is_predicted_in_its_order(tmp_path: Path, source: s
 def test_a_row_that_does_not_fit_leaves_no_file(tmp_path: Path) -> None:
     given = write(tmp_path / "in.parquet", pa.table({"x": [1.0, None]}))
     with pytest.raises(DataError, match=r"row 1, column 'x': found null; expected a value"):
-        predict_file(write_bundle(tmp_path / "b"), given, tmp_path / "out.csv", lambda rows, share: None)
+        predict_file(write_bundle(tmp_path / "b"), given, tmp_path / "out.csv", lambda *_: None)
     assert not list(tmp_path.glob("*out*"))
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"found the ending '\.txt'; expected \.csv or \.parquet"):
-        predict_file(write_bundle(tmp_path / "b"), tmp_path / "in.txt", tmp_path / "o.csv", lambda rows, share: None)
+        predict_file(write_bundle(tmp_path / "b"), tmp_path / "in.txt", tmp_path / "o.csv", lambda *_: None)
