@@ -39,7 +39,7 @@ def show_costs(totals: Sequence[Total], by: str) -> None:
             f"{each.peak_bytes / 1e6:,.0f} MB",
         ]
         table.add_row(*row, *([money(each.amounts)] if priced else []))
-    console.print(table)
+    console.print(table, width=200, crop=False, no_wrap=True)  # a figure that is cut off says something else
     console.print(_sum(totals))
 
 
