@@ -206,6 +206,7 @@ def read_request(context: Context) -> dict[str, Any]:
     run_type = getattr(dag_run.run_type, "value", dag_run.run_type)
     if run_type in BY_ITSELF and not params["as_of"] and dag_run.logical_date:
         params["as_of"] = dag_run.logical_date.date().isoformat()
+    params["replay"] = run_type == "backfill"
     return params | {"reason": params["reason"] or "", "trigger": f"Airflow, {run_type} run {dag_run.run_id}"}
 
 

@@ -64,6 +64,8 @@ def refuse(job: Job, verdict: Verdict) -> str | None:
     if job.uncommitted or job.data_commit == WORK_TREE or not job.spec_commit:
         files = ", ".join(job.uncommitted[:5]) or job.spec_path
         return f"commit {files} first ('git add' and 'git commit'), then run again: all work is reused"
+    if job.request.replay:
+        return f"a replay of {job.request.as_of} is evaluated only"
     if job.left_out:
         return f"a look back to {job.request.as_of} leaves out {job.left_out} newer partitions"
     return None

@@ -42,6 +42,8 @@ class RunRequest:
         Compute everything anew.
     reason, trigger : str
         Why, and by what; both are recorded.
+    replay : bool
+        A scheduled date is run anew: it is evaluated, and never released.
     """
 
     spec: str
@@ -51,6 +53,7 @@ class RunRequest:
     force: bool = False
     reason: str = ""
     trigger: str = "command line"
+    replay: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Give a form that ``from_json`` reads."""

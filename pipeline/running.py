@@ -7,6 +7,7 @@ their keys, and a small JSON document that says which commits the run is about.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import uuid
@@ -25,7 +26,7 @@ from pipeline.planning import ORDER, PlannedStep
 from pipeline.recipes import STEPS, digest_of
 from pipeline.session import Session, StepResult
 from pipeline.store import FolderStore
-from pipeline.tracking import DirectRecorder, PipedRecorder, Recorder, RunClosed, RunOpened
+from pipeline.tracking import DirectRecorder, LookedBack, PipedRecorder, Recorder, RunClosed, RunOpened
 
 Outcome = Literal["released", "not released", "unchanged", "failed"]
 Opened = dict[str, Any]
@@ -82,9 +83,27 @@ def run_step(step: str, opened: Opened, partitions: Sequence[str] | None = None)
 
 def close_run(opened: Opened, outcome: Outcome) -> None:
     """End the MLflow run of an opened run."""
+    request = RunRequest.from_json(opened["request"])
+    replayed = request.replay and request.as_of and outcome != "failed"
+    if not (opened["mlflow_run"] or replayed):
+        return
+    job = open_job(replace(request, data_commit=opened["data_commit"]) if replayed else request)
+    recorder = _direct(job, opened["mlflow_run"])
+    if replayed:
+        recorder.tell(_point(Session(job)))
     if opened["mlflow_run"]:
-        job = open_job(RunRequest.from_json(opened["request"]))
-        _direct(job, opened["mlflow_run"]).tell(_closing(outcome))
+        recorder.tell(_closing(outcome))
+
+
+def _point(session: Session) -> LookedBack:
+    """Give a replayed date's metrics, whether they were computed now or reused."""
+    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
+    metrics: dict[str, float] = {}
+    for name, estimate in found["candidate"]["metrics"].items():
+        values = {name: estimate["value"], f"{name}.low": estimate["low"], f"{name}.high": estimate["high"]}
+        metrics |= {each: value for each, value in values.items() if value is not None}
+    job = session.job
+    return LookedBack(job.model, job.data_commit, str(job.request.as_of)[:10], metrics)
 
 
 def run_one(step: str, request: RunRequest, partitions: Sequence[str] | None, mlflow_run: str | None) -> dict[str, Any]:

@@ -421,3 +421,9 @@ def test_a_step_that_fails_has_cost_something_too(spec: Path, commit: Commit) ->
         run_job(spec)
     (spent,) = read_costs(Session(open_job(RunRequest(str(spec)))).store)
     assert (spent.step, spent.done) == ("clean", False)
+
+
+def test_a_replay_is_never_released_even_where_it_leaves_nothing_out(spec: Path) -> None:
+    outcome, results = run_job(spec, as_of="2014-01-01", replay=True)
+    assert outcome == "not released"
+    assert "a replay of 2014-01-01 is evaluated only" in results["release"].reason

@@ -76,6 +76,23 @@ class Released:
 
 
 @dataclass(frozen=True)
+class LookedBack:
+    """A scheduled date was replayed; its metrics join the walk-forward evaluation of its data commit.
+
+    Attributes
+    ----------
+    metrics : dict
+        Metric → value; ``NAME.low`` and ``NAME.high`` are its interval.
+    """
+
+    model: str
+    data_commit: str
+    as_of: str
+    metrics: Mapping[str, float]
+    run: str | None = None
+
+
+@dataclass(frozen=True)
 class RunClosed:
     """A run ended: ``FINISHED``, ``FAILED`` or ``KILLED``."""
 
@@ -84,5 +101,7 @@ class RunClosed:
     run: str | None = None
 
 
-Event = RunOpened | StepDone | Released | RunClosed
-EVENTS: Mapping[str, type[Event]] = {each.__name__: each for each in (RunOpened, StepDone, Released, RunClosed)}
+Event = RunOpened | StepDone | Released | LookedBack | RunClosed
+EVENTS: Mapping[str, type[Event]] = {
+    each.__name__: each for each in (RunOpened, StepDone, Released, LookedBack, RunClosed)
+}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelrailError, TransientError
-from pipeline.tracking.events import Event, Released, RunClosed, RunOpened, StepDone
+from pipeline.tracking.events import Event, LookedBack, Released, RunClosed, RunOpened, StepDone
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,6 +37,7 @@ class Tracker:
             RunOpened: self._open,
             StepDone: self._step,
             Released: self._register,
+            LookedBack: self._look_back,
             RunClosed: self._close,
         }
         try:
@@ -145,6 +146,11 @@ class Tracker:
         Path(event.marker).parent.mkdir(parents=True, exist_ok=True)
         Path(event.marker).touch()
         return parent
+
+    def _look_back(self, event: LookedBack) -> str:
+        from pipeline.tracking.walk_forward import record_point
+
+        return record_point(self._client, self._experiment(event.model), event)
 
     def _log_model(self, run: str, bundle: Path) -> str:
         """Log the bundle as a model that MLflow can load, with its signature and an example."""
