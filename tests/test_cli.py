@@ -85,7 +85,7 @@ def test_a_run_tells_a_program_its_outcome_and_each_step(released: tuple[Path, M
 def test_a_plan_tells_a_program_each_step(released: tuple[Path, Mapping[str, Any]]) -> None:
     found = told(modelrail(["plan", "models/line.yaml", "--json"], released[0]))
     assert {each["action"] for each in found["steps"]} == {"reuse"}
-    assert set(found["steps"][0]) == {"step", "partition", "action", "reason", "estimate_s"}
+    assert set(found["steps"][0]) == {"step", "partition", "action", "reason", "estimate_s", "cpu_s", "peak_bytes"}
 
 
 def test_a_step_tells_a_program_what_it_did(released: tuple[Path, Mapping[str, Any]]) -> None:
@@ -132,7 +132,7 @@ OUTSIDE: list[tuple[str, int, str]] = [
     ("plan line", 2, "line: found no such file; expected the path of a YAML file"),
     ("run line.yaml", 2, "line.yaml: found no such file"),
     ("step train line", 2, "line: found no such file"),
-    ("plan", 2, "Missing argument 'SPEC'"),
+    ("plan", 2, "models: found no spec; expected one such as models/my-model.yaml"),
     ("serve m", 2, "found no Git repository; expected one"),
     ("releases m", 2, "found no Git repository; expected one"),
     ("predict m", 2, "found no live deployment of 'm'; expected one"),

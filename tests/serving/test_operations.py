@@ -113,7 +113,7 @@ def guarded(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def token(**claims: Any) -> str:
-    return jwt.encode({"exp": time.time() + 60, "aud": "predictions", "sub": "carol", **claims}, SECRET)
+    return jwt.encode({"exp": time.time() + 3600, "aud": "predictions", "sub": "carol", **claims}, SECRET)
 
 
 @pytest.mark.parametrize(
