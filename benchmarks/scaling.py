@@ -3,9 +3,9 @@
 The flights of 2013 are repeated with other years, so that every row has a key of its own; each month stays a partition,
 or several years of a month are put into one. ``modelrail step clean`` and ``modelrail step transform`` (which collects
 the statistics) are measured, with the memory of all their processes; with ``--learn`` also ``normalize``, ``train`` and
-``evaluate``, of which ``train`` and ``evaluate`` hold what they learn from and judge by, under no limit. A hundred times
-the rows are 3.1 GB of CSV, and as Git and the store hold them about 6 GB; 12 GB must be free in the folder for temporary
-files (``TMPDIR``). All of it is removed at the end.
+``evaluate``, under no limit: the last two hold what they learn from and judge by. A hundred times the rows are 3.1 GB
+of CSV, and as Git and the store hold them about 6 GB; 12 GB must be free in the folder for temporary files
+(``TMPDIR``). All of it is removed at the end.
 """
 
 from __future__ import annotations
