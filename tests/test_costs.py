@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,6 +97,26 @@ def test_a_damaged_note_is_named(store: Store) -> None:
     store.write_note("costs/late/2026-11-20/1.json", b"{")
     with pytest.raises(StoreError, match=r"notes/costs/late/2026-11-20/1\.json: found .*; expected what a step cost"):
         read_costs(store)
+
+
+@pytest.mark.parametrize("by", ["model", "step", "run"])
+def test_no_figure_is_cut_off_where_the_terminal_is_narrow(tmp_path: Path, by: str) -> None:
+    folder = FolderStore(tmp_path)
+    record(folder, spent(model="flight-delay-of-tomorrow", run="manual__2026-11-20T10:00:00.500000+00:00"))
+    dear = EURO | {"cpu_hour": 99}
+    record(folder, spent(model="flight-delay-of-tomorrow", done=False, seconds=12_345.0, prices=dear))
+    said = {width: tell_costs(tmp_path, width, "--by", by) for width in ("40", "80", "400")}
+    assert "…" not in said["40"] + said["80"]
+    assert said["40"].split() == said["80"].split() == said["400"].split()
+    assert {"GiB-hours", "2,147", "MB", "EUR"} <= set(said["80"].split())
+
+
+def tell_costs(store: Path, columns: str, *options: str) -> str:
+    """Run the command as a program of its own, into a pipe."""
+    environment = os.environ | {"MODELRAIL_STORE": str(store), "COLUMNS": columns}
+    command = [sys.executable, "-m", "pipeline", "cost", *options]
+    done = subprocess.run(command, env=environment, cwd=store, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def test_costs_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

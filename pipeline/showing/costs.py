@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.showing.terminal import console
+from pipeline.showing.terminal import console, print_whole
 
 if TYPE_CHECKING:
     from pipeline.costs import Total
@@ -39,7 +39,7 @@ def show_costs(totals: Sequence[Total], by: str) -> None:
             f"{each.peak_bytes / 1e6:,.0f} MB",
         ]
         table.add_row(*row, *([money(each.amounts)] if priced else []))
-    console.print(table, width=200, crop=False, no_wrap=True)  # a figure that is cut off says something else
+    print_whole(table)  # a figure that is cut off says something else
     console.print(_sum(totals))
 
 

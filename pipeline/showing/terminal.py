@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -16,6 +17,17 @@ MARKS: Mapping[str, str] = {
     "reuse": "[cyan]=[/]",
     "wait": "[yellow]…[/]",
 }
+
+_WIDEST = 10_000
+
+
+def print_whole(table: Table) -> None:
+    """Print a table as wide as its content; a narrower terminal breaks the lines, and nothing is cut off.
+
+    The width is the table's own, since `Console.print` takes none beyond that of the terminal.
+    """
+    table.width = table.__rich_measure__(console, console.options.update(width=_WIDEST)).maximum
+    console.print(table)
 
 
 def interval(estimate: Mapping[str, float | None]) -> str:
