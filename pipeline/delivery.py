@@ -187,7 +187,9 @@ def _newer_data(session: Session) -> Release | None:
     live = next((each for each in session.releases() if each.version == current), None)
     if live is None or job.data_repository is None or live.evidence.data_repository != job.data_address:
         return None
-    return live if job.data_repository.precedes(job.data_commit, live.evidence.data_commit) else None
+    there = live.evidence.data_commit
+    older = job.data_commit != there and job.data_repository.is_ancestor(job.data_commit, there)
+    return live if older else None
 
 
 def _bundle(session: Session, release: Release) -> Path:

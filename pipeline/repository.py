@@ -112,12 +112,6 @@ class Repository:
         """Tell whether a commit, named by its full id, is here."""
         return _run(["cat-file", "-e", f"{commit}^{{commit}}"], self.root).returncode == 0
 
-    def precedes(self, commit: str, other: str) -> bool:
-        """Tell whether a commit lies before another in its history; False where one of them is not here."""
-        if commit == other:
-            return False
-        return _run(["merge-base", "--is-ancestor", commit, other], self.root).returncode == 0
-
     def files(self, commit: str, under: str = "") -> list[File]:
         """List the files of a commit below a folder, sorted by path."""
         place = ["--", under] if under else []
@@ -159,7 +153,7 @@ class Repository:
         )
 
     def is_ancestor(self, earlier: str, later: str) -> bool:
-        """Tell whether a commit is part of another one's history."""
+        """Tell whether a commit is part of another one's history (or is that one); False where either is not here."""
         return _run(["merge-base", "--is-ancestor", earlier, later], self.root).returncode == 0
 
     def merge_base(self, one: str, other: str) -> str | None:

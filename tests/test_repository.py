@@ -36,6 +36,15 @@ def test_files_of_a_commit_are_read_without_a_work_tree(project: Path, commit: C
     assert [file.path for file in repository.files(first, "flights")] == ["flights/2013-01.csv"]
 
 
+def test_a_commit_is_part_of_its_own_history_and_of_those_after_it(project: Path, commit: Commit) -> None:
+    first, second = commit(), commit()
+    repository = open_repository(project)
+    assert repository.is_ancestor(first, second)
+    assert repository.is_ancestor(first, first)
+    assert not repository.is_ancestor(second, first)
+    assert not repository.is_ancestor("0" * 40, first)
+
+
 def test_a_mirror_learns_of_new_commits(project: Path, commit: Commit, tmp_path: Path) -> None:
     commit({"a.csv": "x\n1\n"})
     repository = mirror(project.as_uri(), tmp_path)
