@@ -56,8 +56,6 @@ class Live:
         The version that was live before this deployment, if it was another.
     note : str or None
         Something the user should know, such as that another port had to be taken.
-    image : str or None
-        The image that runs, by its digest, where the platform runs images.
     """
 
     model: str
@@ -65,21 +63,18 @@ class Live:
     address: str
     replaced: str | None = None
     note: str | None = None
-    image: str | None = None
 
 
 class Platform(Protocol):
     """What a platform can do with releases; each method may be called again at any time."""
 
-    def deploy(self, target: Target, release: Release, bundle: Path, image: str | None = None) -> Live:
+    def deploy(self, target: Target, release: Release, bundle: Path) -> Live:
         """Make a release live, or confirm that it is; returns when it answers.
 
         Parameters
         ----------
         bundle : Path
             Folder of the release.
-        image : str, optional
-            The very image, by its digest, for a rollback to what ran before; made of the bundle if None.
 
         Raises
         ------
@@ -100,9 +95,9 @@ class Platform(Protocol):
 class Local:
     """Here: a supervised process on a loopback port."""
 
-    def deploy(self, target: Target, release: Release, bundle: Path, image: str | None = None) -> Live:
+    def deploy(self, target: Target, release: Release, bundle: Path) -> Live:
         """Start the server, or exchange the release in the one that runs."""
-        del release, image
+        del release
         from pipeline.deployment import local
 
         settings = target.spec.deploy
