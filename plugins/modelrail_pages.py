@@ -151,8 +151,7 @@ def make_app() -> Any:  # noqa: C901 - a list of addresses
     def model(request: Request, dag_id: str, release: str = "", user: Any = Depends(get_user)) -> Response:  # noqa: B008
         number = read_number(request.query_params.get("page"))
         shown = model_page(archive, source_of(dag_id), read_runs(dag_id), version=release, page=number)
-        notice = request.query_params.get("done", "")[:200]
-        return page(request, "model.html", shown=shown, may_change=may("PUT", dag_id, user), notice=notice)
+        return page(request, "model.html", shown=shown, may_change=may("PUT", dag_id, user))
 
     @app.get("/models/{dag_id}/change", dependencies=[may_read, may_edit])
     def ask(request: Request, dag_id: str, user: Any = Depends(get_user)) -> Response:  # noqa: B008
