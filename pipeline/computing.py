@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,10 +17,23 @@ from pipeline.history import Ran, remember
 from pipeline.job import Job
 from pipeline.planning import PARTITIONED, Node
 from pipeline.session import Made, Session, StepResult
+from pipeline.spec.findings import count, examples, quote, suggest
 from pipeline.store import Artifact
 from pipeline.tracking import StepDone
 
 Work = Callable[[Session, Node, Path], Made]
+
+
+def refuse_unknown(step: str, partitions: Sequence[str] | None, known: Collection[str]) -> None:
+    """Refuse partitions that there are not, and any for a step that does not work by partition."""
+    if partitions and step not in PARTITIONED:
+        raise InputError(
+            f"{step}: found --partition {quote(partitions[0])}; expected none: only {', '.join(PARTITIONED)} work by "
+            "partition"
+        )
+    if unknown := next((each for each in partitions or () if each not in known), None):
+        expected = suggest(unknown, known, f"one of {examples(known)}")
+        raise InputError(f"{step}: found no partition {quote(unknown)}; expected {expected} (--partition)")
 
 
 def compute(step: str, session: Session, partitions: Sequence[str] | None, threads: int) -> StepResult:
@@ -49,7 +62,7 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     _remember(session, todo, made)
     rows = _total_rows(session, nodes)
     run = _record(session, step, made, cost, rows)
-    say = made[0][1].say if len(made) == 1 else f"{len(made)} partitions, {rows:,} rows"
+    say = made[0][1].say if len(made) == 1 else f"{count(len(made), 'partition')}, {count(rows or 0, 'row')}"
     key = made[0][0].key if step not in PARTITIONED else None
     return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run)
 

@@ -13,7 +13,7 @@ Integers are exact up to 2**53; longer ones are identifiers and belong in a ``st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -76,10 +76,24 @@ def merge_columns(per_partition: Mapping[str, Mapping[str, ColumnType | None]]) 
 def _refuse_lacking(
     per_partition: Mapping[str, Mapping[str, ColumnType | None]], merged: Mapping[str, ColumnType | None]
 ) -> None:
-    for partition, columns in per_partition.items():
-        if lacking := [each for each in merged if each not in columns]:
-            other = next(each for each, theirs in per_partition.items() if lacking[0] in theirs)
-            raise DataError(
-                f"read: partition {partition!r} has no column {', '.join(map(repr, lacking[:5]))}, but {other!r} has; "
-                "expected the same columns in every partition: declare those to use (data.columns)"
-            )
+    """Name the odd partition: one of the fewer, whether they have a column or lack it."""
+    for column in merged:
+        having = [each for each, columns in per_partition.items() if column in columns]
+        lacking = [each for each, columns in per_partition.items() if column not in columns]
+        if not lacking:
+            continue
+        if len(having) < len(lacking):
+            found = f"{having[0]!r} has the column {column!r}, but {_name(lacking)} not"
+        else:
+            gone = [each for each in merged if each not in per_partition[lacking[0]]]
+            found = f"{lacking[0]!r} has no column {', '.join(map(repr, gone[:5]))}, but {having[0]!r} has"
+        raise DataError(
+            f"read: partition {found}; expected the same columns in every partition: declare those to use "
+            "(data.columns)"
+        )
+
+
+def _name(partitions: Sequence[str]) -> str:
+    """Name a few, and say how many more there are."""
+    more = f" and {len(partitions) - 3} more" if len(partitions) > 3 else ""
+    return f"{', '.join(map(repr, partitions[:3]))}{more} have"

@@ -20,7 +20,7 @@ from pipeline.spec.schema import Spec
 Settings = dict[str, Any]
 
 # What they hold reaches a recipe as values, or does not touch results.
-_NEUTRAL = ("pipeline.errors", "pipeline.spec.schema")
+_NEUTRAL = ("pipeline.errors", "pipeline.spec.findings", "pipeline.spec.schema")
 _IMPORT = re.compile(r"^ *(?:from|import) +(pipeline[\w.]*)(?: +import +(\([^)]*\)|.*))?", re.MULTILINE)
 
 

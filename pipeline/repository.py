@@ -20,6 +20,7 @@ from pathlib import Path
 from pipeline.errors import InputError, TransientError
 
 _IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
+_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _REPOSITORY_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 _URL = re.compile(r"[a-z+]+://|[^/]+@[^/]+:")
 _UNREACHABLE = re.compile(
@@ -92,15 +93,14 @@ class Repository:
         Raises
         ------
         InputError
-            If the repository has no such commit.
+            If the repository has no such commit, or the name stands for several.
         """
+        one = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        named = _text(_run(one, self.root).stdout)
+        if not _ID.fullmatch(named):
+            raise InputError(f"{self.root}: {_explain_revision(revision)} of that repository")
         form = "%H%x00%cI%x00%s%x00%an <%ae>"
-        try:
-            line = self._git("log", "-1", f"--format={form}", "--end-of-options", f"{revision}^{{commit}}", "--")
-        except GitError as error:
-            raise InputError(
-                f"{self.root}: found no commit '{revision}'; expected a branch, tag or commit id of that repository"
-            ) from error
+        line = self._git("log", "-1", f"--format={form}", named, "--")
         identity, date, subject, author = line.rstrip("\n").split("\0")
         return Commit(identity, datetime.fromisoformat(date).astimezone(UTC), subject, author)
 
@@ -317,6 +317,12 @@ def matching(files: Iterable[File], template: str) -> dict[str, File]:
 def folder_of(template: str) -> str:
     """Give the folder below which every path of a template lies."""
     return template.split("{", maxsplit=1)[0].rpartition("/")[0]
+
+
+def _explain_revision(revision: str) -> str:
+    if ".." in revision or revision.startswith("^"):
+        return f"found a range of commits, '{revision}'; expected one commit: a branch, tag or id"
+    return f"found no commit '{revision}'; expected a branch, tag or commit id"
 
 
 def _run(

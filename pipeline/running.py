@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from pipeline.computing import accounted, compute
+from pipeline.computing import accounted, compute, refuse_unknown
 from pipeline.deployment.platforms import platform_of
 from pipeline.errors import InputError, ModelrailError
 from pipeline.home import tracking_address
@@ -174,6 +174,7 @@ def outcome_of(results: Sequence[StepResult]) -> Outcome:
 
 
 def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, threads: int) -> StepResult:
+    refuse_unknown(step, partitions, session.job.partitions)
     if step in STEPS:
         return compute(step, session, partitions, threads)
     from pipeline.delivery import DELIVERY  # what it needs is not needed to plan

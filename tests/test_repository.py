@@ -26,6 +26,22 @@ def test_an_unknown_commit_is_named(project: Path, commit: Commit, name: str) ->
         open_repository(project).commit(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["HEAD~1..HEAD", "HEAD~1...HEAD", "^HEAD~1", "HEAD^!", "HEAD^@", "--all", "a b", "", "-n1"]
+)
+def test_what_is_not_one_commit_is_refused(project: Path, commit: Commit, name: str) -> None:
+    commit({"a.csv": "x\n"})
+    commit({"a.csv": "y\n"})
+    with pytest.raises(InputError, match=r"project: found .*; expected (one commit: )?a branch, tag or (commit )?id"):
+        open_repository(project).commit(name)
+
+
+def test_a_range_of_commits_is_called_one(project: Path, commit: Commit) -> None:
+    commit({"a.csv": "x\n"})
+    with pytest.raises(InputError, match=r"found a range of commits, 'HEAD\.\.HEAD'; expected one commit"):
+        open_repository(project).commit("HEAD..HEAD")
+
+
 def test_files_of_a_commit_are_read_without_a_work_tree(project: Path, commit: Commit, tmp_path: Path) -> None:
     first = commit({"flights/2013-01.csv": "x\n1\n", "b/ä ö.csv": b"\xff\x00"})
     commit({"flights/2013-01.csv": "x\n2\n"})

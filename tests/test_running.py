@@ -24,7 +24,7 @@ from pipeline.job import RunRequest, open_job
 from pipeline.planning import ORDER
 from pipeline.release import releases
 from pipeline.repository import open_repository
-from pipeline.running import run
+from pipeline.running import run, run_one
 from pipeline.session import Session, StepResult
 
 from .conftest import Commit
@@ -427,3 +427,24 @@ def test_a_replay_is_never_released_even_where_it_leaves_nothing_out(spec: Path)
     outcome, results = run_job(spec, as_of="2014-01-01", replay=True)
     assert outcome == "not released"
     assert "a replay of 2014-01-01 is evaluated only" in results["release"].reason
+
+
+@pytest.mark.parametrize(
+    ("step", "wanted", "message"),
+    [
+        (
+            "clean",
+            ["2013-1"],
+            "found no partition '2013-1'; expected one of '2013-01', '2013-02'; did you mean '2013-01'",
+        ),
+        ("transform", ["2013-01", "x"], "transform: found no partition 'x'; expected one of '2013-01', '2013-02'"),
+        ("train", ["2013-01"], "train: found --partition '2013-01'; expected none: only clean, transform work by part"),
+        ("verify", ["2013-01"], "verify: found --partition '2013-01'; expected none"),
+    ],
+)
+def test_a_partition_that_a_step_does_not_have_is_refused(
+    project: Path, commit: Commit, step: str, wanted: list[str], message: str
+) -> None:
+    commit({"models/late.yaml": SPEC, "data/2013-01.csv": month(1, 3), "data/2013-02.csv": month(2, 3)})
+    with pytest.raises(InputError, match=message):
+        run_one(step, RunRequest(str(project / "models/late.yaml")), wanted, None)

@@ -60,8 +60,8 @@ def describe(value: Any) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Give a number with its noun: ``1 row``, ``2 rows``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Give a number with its noun: ``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def article(noun: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.errors import InputError
+from pipeline.errors import DataError, InputError
 from pipeline.features import TARGET, Transform
 from pipeline.frames import DTYPES, KINDS, Side
 from pipeline.normalization import (
@@ -24,8 +25,9 @@ from pipeline.normalization import (
     outlier_rows,
     repeated_rows,
 )
-from pipeline.planning import Node
+from pipeline.planning import PARTITIONED, Node
 from pipeline.session import Made, Session
+from pipeline.spec.findings import count
 from pipeline.splitting import assign, row_hashes
 from pipeline.store import Artifact
 from pipeline.transformation import Target, compile_target, compile_transform, transform
@@ -104,6 +106,8 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
     compiled, _ = compile_features(session)
     parts = _parts(session)
     statistics = merge([_statistics(session, each) for each in parts])
+    if not statistics.rows:
+        raise DataError(_explain_no_training(session, parts))
     second_pass = _training(parts) if needs_second_pass(spec, compiled) else None
     preprocessing = fit(statistics, spec, compiled, second_pass)
     rows, outliers = _write_matrix(parts, preprocessing, folder / "matrix.parquet")
@@ -129,6 +133,27 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
         manifest=facts,
         files=("preprocessing.json",),
         metrics={f"rows_{name}": float(count) for name, count in sides.items()} | {"duplicates": float(duplicates)},
+    )
+
+
+def _explain_no_training(session: Session, parts: Sequence[_Part]) -> str:
+    """Say what became of every row, by the rules that left rows out and by the split."""
+    nodes = session.nodes()
+    clean, made = ([each.artifact.manifest for each in nodes[step] if each.artifact] for step in PARTITIONED)
+    dropped: Counter[str] = Counter()
+    dropped["the contract (data.columns)"] = sum(each["rows_quarantined"] for each in clean)
+    for rule, rows in (pair for each in clean for pair in each["rows_dropped"].items()):
+        dropped[rule] += rows
+    for column, rows in (pair for each in made for pair in each["rows_dropped"].items()):
+        dropped[f"a missing {column!r}"] += rows
+    dropped["clean.duplicates, over all partitions"] = int(sum(each.repeated.sum() for each in parts))
+    told = ", ".join(f"{rows:,} by {rule}" for rule, rows in dropped.items() if rows)
+    left = np.concatenate([each.read([SIDE])[SIDE].to_numpy() for each in parts])
+    split = ", ".join(f"{int((left == side).sum()):,} to {name}" for side, name in _SIDES.items())
+    return (
+        f"normalize: no training rows: {count(sum(each['rows_read'] for each in clean), 'row')} read"
+        f"{f', left out: {told}' if told else ''}{f', split into {split}' if len(left) else ''}; "
+        "expected at least one to train with (split, clean)"
     )
 
 

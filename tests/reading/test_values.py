@@ -163,6 +163,22 @@ def test_a_partition_without_a_column_is_named() -> None:
         merge_columns({"01": {"a": "float", "b": "str"}, "02": {"a": "float"}})
 
 
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"a": "float"}, "partition '3' has no column 'b', but '1' has"),
+        ({"a": "float", "b": "str", "z": "int"}, "partition '3' has the column 'z', but '1', '2', '4' have not;"),
+        ({"b": "str", "z": "int"}, "partition '3' has no column 'a', but '1' has"),
+    ],
+)
+def test_of_partitions_with_different_columns_the_odd_one_is_named(odd: dict[str, Any], message: str) -> None:
+    usual: dict[str, Any] = {"a": "float", "b": "str"}
+    with pytest.raises(DataError, match=message):
+        merge_columns({"1": usual, "2": usual, "3": odd, "4": usual})
+    with pytest.raises(DataError, match="partition '3' has"):
+        merge_columns({"3": odd, **{str(each): usual for each in range(10, 20)}})
+
+
 def test_the_same_rows_are_read_from_every_format(tmp_path: Any) -> None:
     columns = {"i": "int", "f": "float", "b": "bool", "s": "str", "t": "datetime"}
     records = [
