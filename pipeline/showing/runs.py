@@ -25,7 +25,8 @@ def show_step(result: StepResult) -> None:
     parts = f"{result.ran} of {result.ran + result.reused}" if result.step in PARTITIONED else ""
     rows = f"{result.rows:,} rows" if result.rows is not None else ""
     figures = f"{parts:>9} {rows:>14} {result.seconds:7.2f} s"
-    console.print(f"{MARKS[result.action]} {result.step:<10}{figures}  [dim]{escape(result.reason)}[/]")
+    mark = MARKS["skipped"] if result.facts.get("released") is False else MARKS[result.action]  # refused: not a success
+    console.print(f"{mark} {result.step:<10}{figures}  [dim]{escape(result.reason)}[/]")
 
 
 def show_outcome(outcome: str, results: Sequence[StepResult]) -> None:

@@ -15,21 +15,21 @@ from rich.table import Table
 
 from pipeline.descriptions import FLOW
 from pipeline.standalone.client import Airflow, TaskInstance
+from pipeline.standalone.looking import ENDED, Looks
 
-State = Literal["waiting", "running", "retrying", "done", "reused", "skipped", "failed", "not run"]
+State = Literal["waiting", "running", "retrying", "done", "reused", "refused", "skipped", "failed", "not run"]
 
-_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _STYLES: Mapping[State, str] = {
     "waiting": "dim",
     "running": "bold yellow",
     "retrying": "yellow",
     "done": "green",
     "reused": "cyan",
+    "refused": "yellow",
     "skipped": "dim",
     "failed": "bold red",
     "not run": "dim",
 }
-_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class StepState:
     step : str
         Its name.
     state : str
-        ``waiting``, ``running``, ``retrying``, ``done``, ``reused``, ``skipped``, ``failed`` or ``not run``
-        (since an earlier step has failed).
+        ``waiting``, ``running``, ``retrying``, ``done``, ``reused``, ``refused`` (a release), ``skipped``,
+        ``failed`` or ``not run`` (since an earlier step has failed).
     rows : int or None
         Rows that it gave.
     seconds : float or None
@@ -134,17 +134,27 @@ class _Watch:
 
     def until_ended(self, show: Callable[[Sequence[StepState]], None]) -> Outcome:
         begun = time.monotonic()
+        looks = Looks()
         while True:
-            # the run first: when it has ended, so have all the tasks that are looked at next
-            state = self.airflow.read_run(self.dag_id, self.run_id)["state"]
             tasks = self.airflow.list_tasks(self.dag_id, self.run_id)
-            for task in tasks:
-                self._fetch(task)
-            steps = [self._summarize(step, [task for task in tasks if task.task_id == step]) for step in FLOW]
+            steps = self._summarize_all(tasks)
             show(steps)
-            if state in {"success", "failed"}:
+            looks.note(tasks)
+            if looks.may_be_over and (state := self._ask_state()) in {"success", "failed"}:
+                if not looks.ended:  # given up: what the tasks came to is known only now
+                    tasks = self.airflow.list_tasks(self.dag_id, self.run_id)
+                    steps = self._summarize_all(tasks)
+                    show(steps)
                 return self._conclude(state, tasks, steps, time.monotonic() - begun)
-            time.sleep(_PAUSE_S)
+            time.sleep(looks.pause_s)
+
+    def _ask_state(self) -> str:
+        return str(self.airflow.read_run(self.dag_id, self.run_id)["state"])
+
+    def _summarize_all(self, tasks: Sequence[TaskInstance]) -> list[StepState]:
+        for task in tasks:
+            self._fetch(task)
+        return [self._summarize(step, [task for task in tasks if task.task_id == step]) for step in FLOW]
 
     def _fetch(self, task: TaskInstance) -> None:
         key = (task.task_id, task.map_index)
@@ -160,7 +170,7 @@ class _Watch:
         found = [self.known.get((task.task_id, task.map_index)) for task in tasks]
         errors = [each for each in found if isinstance(each, str)]
         results = [each for each in found if isinstance(each, dict)]
-        seconds = [task.seconds for task in tasks if task.seconds and task.state in _ENDED]
+        seconds = [task.seconds for task in tasks if task.seconds and task.state in ENDED]
         return StepState(
             step,
             _combine([task.state for task in tasks], results),
@@ -204,9 +214,11 @@ def _combine(states: Sequence[str | None], results: Sequence[Mapping[str, Any]])
     """Give one state for all tasks of a step."""
     if "failed" in states:
         return "failed"
-    if states and all(state in _ENDED for state in states):
+    if states and all(state in ENDED for state in states):
         if "success" not in states:
             return "not run" if "upstream_failed" in states else "skipped"
+        if any(result.get("released") is False for result in results):
+            return "refused"
         return "reused" if results and all(result.get("action") == "reused" for result in results) else "done"
     if "up_for_retry" in states:
         return "retrying"

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.standalone.client import find_error
+from pipeline.standalone.client import TaskInstance, find_error
 from pipeline.standalone.following import StepState, _combine, _line_printer, draw_table
+from pipeline.standalone.looking import Looks
 
 RAN = {"action": "ran"}
 REUSED = {"action": "reused"}
@@ -23,6 +24,8 @@ REUSED = {"action": "reused"}
         (["success", None], [RAN], "running"),
         (["success", "success"], [RAN, REUSED], "done"),
         (["success", "success"], [REUSED, REUSED], "reused"),
+        (["success"], [{"action": "ran", "released": False}], "refused"),
+        (["success"], [{"action": "ran", "released": True}], "done"),
         (["up_for_retry"], [], "retrying"),
         (["success", "failed", "running"], [RAN], "failed"),
         (["skipped"], [], "skipped"),
@@ -75,3 +78,17 @@ def test_a_terminal_gets_a_table_of_all_steps() -> None:
     Console(file=output, width=120).print(draw_table(steps))
     assert "11 of 12" in output.getvalue()
     assert "no [rows]" in output.getvalue()
+
+
+def test_the_server_is_asked_less_while_nothing_happens_and_soon_again_at_the_end() -> None:
+    def look(*states: str | None) -> tuple[float, bool]:
+        looks.note([TaskInstance(f"step{index}", -1, state, 1, None, "") for index, state in enumerate(states)])
+        return round(looks.pause_s, 2), looks.may_be_over
+
+    looks = Looks()
+    assert [look("running", None) for _ in range(6)] == [
+        *((0.5, False), (0.6, False), (0.72, False), (0.86, False), (1.0, False)),
+        (1.0, True),  # five looks without a change: the run may have been given up
+    ]
+    assert look("success", "running") == (0.5, False)
+    assert look("success", "success") == (0.1, True)
