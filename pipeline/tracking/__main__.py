@@ -22,7 +22,7 @@ def _serve() -> None:
     """Record the events that come in by standard input, one a line, and answer each by a line."""
     for name in _NOT_NEEDED:
         sys.modules[name] = None  # type: ignore[assignment]  # importing it then fails as if it were not installed
-    tracker = Tracker(sys.argv[1], Path(sys.argv[2]), None)
+    tracker = Tracker(os.environ["MLFLOW_TRACKING_URI"], Path(sys.argv[1]), None)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what MLflow prints must not be taken for an answer
     closed = False

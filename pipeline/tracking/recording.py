@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -64,7 +65,9 @@ class PipedRecorder:
 
     def __init__(self, tracking: str, artifacts: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.tracking", tracking, str(artifacts)],
+            [sys.executable, "-m", "pipeline.tracking", str(artifacts)],
+            # not an argument: there may be a password in it, and everybody can read those
+            env=os.environ | {"MLFLOW_TRACKING_URI": tracking},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the run; it closes the record in order
