@@ -17,7 +17,7 @@ app = typer.Typer()
 def up(
     spec: Annotated[Path | None, typer.Argument(help="The spec whose DAG --run triggers.", metavar="[SPEC]")] = None,
     run: Annotated[bool, typer.Option("--run", help="Trigger the spec's DAG, and follow it step by step.")] = False,
-    leave: Annotated[bool, typer.Option("--exit", help="Stop everything once the run has ended.")] = False,
+    leave: Annotated[bool, typer.Option("--exit", help="Once the run has ended, stop what was started.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return once all is up; 'modelrail down' stops it.")] = False,
     environment: Environment = None,
     data_commit: DataCommit = None,

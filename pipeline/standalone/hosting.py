@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 
-from pipeline.deployment.local import stop_all
+from pipeline.deployment.local import deployments
+from pipeline.deployment.local import stop as stop_deployment
 from pipeline.errors import ModelrailError
 from pipeline.home import home
 from pipeline.job import RunRequest
@@ -32,7 +34,7 @@ def host(request: RunRequest | None, *, stay: bool, stop: bool) -> int:
     stay : bool
         Stay up until Ctrl-C, SIGTERM or SIGHUP.
     stop : bool
-        Stop everything in the end, the deployed models included.
+        Stop in the end what was started here, the models that were deployed meanwhile included.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def host(request: RunRequest | None, *, stay: bool, stop: bool) -> int:
         Exit code: 0, or 1 if the run failed.
     """
     state = home()
-    outcome = None
+    outcome, services, before = None, None, {each.model for each in deployments(state)}
     for number in _ENDING:
         signal.signal(number, _interrupt)
     try:
@@ -57,10 +59,23 @@ def host(request: RunRequest | None, *, stay: bool, stop: bool) -> int:
         if stop:
             for number in _ENDING:  # half stopped is worse than a second's wait
                 signal.signal(number, signal.SIG_IGN)
-            console.print("[dim]Stopping everything ...[/]")
-            stop_all(state)
-            down(state)
+            _stop(state, services, before)
     return 0 if outcome is None or outcome.succeeded else 1
+
+
+def _stop(state: Path, services: Services | None, before: Collection[str]) -> None:
+    """Stop what was started here; models that were live `before` stay live, and so does an Airflow that ran before."""
+    begun = time.monotonic()
+    console.print("[dim]Stopping what was started here ...[/]")
+    live = deployments(state)
+    for deployment in live:
+        if deployment.model not in before:
+            stop_deployment(deployment.model, state)
+    if services and services.reused:
+        console.print("[dim]Airflow ran before and goes on; 'modelrail down' stops it[/]")
+    else:
+        down(state, [each.pid for each in live if each.model in before])
+    console.print(f"[dim]Stopped in {time.monotonic() - begun:.1f} s[/]")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -53,6 +54,19 @@ def find_by_variable(name: str, value: str) -> list[psutil.Process]:
     return _find(lambda process: process.environ().get(name) == value)
 
 
+def leave_out(found: Iterable[psutil.Process], spared: Collection[int]) -> list[psutil.Process]:
+    """Give those of the processes that are in none of the sessions of the spared ones."""
+    sessions = set(map(_session, spared)) - {None}
+    return [process for process in found if _session(process.pid) not in sessions]
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
 def _find(matches: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
@@ -64,7 +78,7 @@ def _find(matches: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
     return found
 
 
-def stop(find: Callable[[], Iterable[psutil.Process]], patience_s: float = 10) -> int:
+def stop(find: Callable[[], Iterable[psutil.Process]], patience_s: float = 1.5) -> int:
     """End processes: ask, wait, then force, until none is found any more.
 
     Parameters
@@ -72,7 +86,8 @@ def stop(find: Callable[[], Iterable[psutil.Process]], patience_s: float = 10) -
     find : callable
         Finds the processes; asked again each round, since a process may start another while it ends.
     patience_s : float
-        Seconds to wait before a process is forced to end.
+        Seconds to wait before a process is forced to end. Short: whatever is started here can be killed at any moment
+        without harm to what it keeps.
 
     Returns
     -------
@@ -83,15 +98,33 @@ def stop(find: Callable[[], Iterable[psutil.Process]], patience_s: float = 10) -
     count = len(processes)
     for process in processes:
         _signal(process, signal.SIGTERM)
-    _, remaining = psutil.wait_procs(processes, timeout=patience_s)
+    remaining = _wait(processes, patience_s)
     for _ in range(5):
         remaining = list({*remaining, *find()})
         if not remaining:
             break
         for process in remaining:
             _signal(process, signal.SIGKILL)
-        _, remaining = psutil.wait_procs(remaining, timeout=2)
+        remaining = _wait(remaining, 2)
     return count
+
+
+def _wait(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Wait until they have ended; give those that have not.
+
+    One that nobody has asked how it ended (a zombie) has ended, too: where no init process reaps, it stays for good.
+    """
+    deadline = time.monotonic() + patience_s
+    while (left := [each for each in processes if _lives(each)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

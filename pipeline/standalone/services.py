@@ -9,13 +9,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 import pipeline
 from pipeline.data_commits.sources import find_watched
@@ -166,10 +168,17 @@ def up(
         return record.describe(state, reused=False, seconds=time.monotonic() - begun)
 
 
-def down(state: Path) -> int:
+def down(state: Path, spare: Collection[int] = ()) -> int:
     """Stop all that ``up`` has started, and all that those processes have started in turn.
 
     It also finds what a starter that was killed has left. The model servers that a DAG has deployed are among it.
+
+    Parameters
+    ----------
+    state : Path
+        Folder of all local state.
+    spare : collection of int
+        Processes that go on, with all of their sessions: deployments that were live before.
 
     Returns
     -------
@@ -180,7 +189,7 @@ def down(state: Path) -> int:
     if not state.exists():
         return 0
     with _locked(state):
-        return _stop_everything(state)
+        return _stop_everything(state, spare)
 
 
 def running(state: Path) -> Services | None:
@@ -233,7 +242,7 @@ def _start(
         places.airflow_url, remote or places.mlflow_url, datetime.now(UTC).isoformat(), str(models), str(project), ()
     )
     say(f"Starting Airflow on {record.airflow_url}")
-    for name, argv in _make_commands(places, state, with_mlflow=remote is None).items():
+    for name, argv in _make_commands(places, with_mlflow=remote is None).items():
         log = state / "logs" / f"{name}.log"
         pid = processes.start(argv, environment, log, state, niceness=0 if name in _AIRFLOW_PARTS else 10)
         service = Service(name, pid, processes.identify(pid) or time.time(), str(log))
@@ -242,7 +251,7 @@ def _start(
     return record
 
 
-def _make_commands(places: settings.Places, state: Path, *, with_mlflow: bool) -> Mapping[str, list[str]]:
+def _make_commands(places: settings.Places, *, with_mlflow: bool) -> Mapping[str, list[str]]:
     python = [sys.executable, "-m"]
     commands = {
         "airflow-api-server": [*python, "airflow", "api-server"],
@@ -251,10 +260,7 @@ def _make_commands(places: settings.Places, state: Path, *, with_mlflow: bool) -
     }
     if find_watched(places.models):  # nothing else needs it
         commands[_TRIGGERER] = [*python, "airflow", "triggerer", "--skip-serve-logs"]
-    mlflow = [
-        *(*python, "mlflow", "server", "--host", LOOPBACK, "--port", str(places.mlflow_port), "--workers", "1"),
-        *("--backend-store-uri", tracking_address(state), "--artifacts-destination", str(state / "mlartifacts")),
-    ]
+    mlflow = [*python, "mlflow", "server", "--host", LOOPBACK, "--port", str(places.mlflow_port), "--workers", "1"]
     return commands | ({"mlflow": mlflow} if with_mlflow else {})
 
 
@@ -346,16 +352,24 @@ def _last_lines(log: Path, count: int = 15) -> str:
 
 
 def _stop_services(record: _Record) -> int:
+    return processes.stop(lambda: _find_services(record))
+
+
+def _find_services(record: _Record) -> list[psutil.Process]:
     # a number may belong to somebody else by now: a session counts only if its leader is ours or has ended
     ours = [each.pid for each in record.services if each.is_alive() or processes.identify(each.pid) is None]
-    return processes.stop(lambda: processes.find_by_session(ours))
+    return processes.find_by_session(ours)
 
 
-def _stop_everything(state: Path) -> int:
-    """Stop the services, then whatever else carries their marker."""
+def _stop_everything(state: Path, spare: Collection[int] = ()) -> int:
+    """Stop the services and whatever else carries their marker, all at once."""
     record = _read(state)
-    count = _stop_services(record) if record else 0
-    count += processes.stop(lambda: processes.find_by_variable(settings.MARKER, str(state)), patience_s=5)
+
+    def find() -> set[psutil.Process]:
+        marked = processes.find_by_variable(settings.MARKER, str(state))
+        return {*(_find_services(record) if record else ()), *processes.leave_out(marked, spare)}
+
+    count = processes.stop(find)
     _file(state).unlink(missing_ok=True)
     return count
 

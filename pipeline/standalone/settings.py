@@ -21,8 +21,8 @@ _PRELOAD = '''"""Imported by every Airflow process. Written by Modelrail; change
 
 import sys
 
-# LocalExecutor forks its workers from the scheduler: what is imported here costs their tasks nothing. Only libraries,
-# never Modelrail's own code: a task must run the code that is on disk. Import only: threads don't survive a fork.
+# LocalExecutor forks its workers from the scheduler: what is imported here costs their tasks nothing. Modelrail's own
+# code is dropped again in a fork when a file of it has changed. Import only: threads don't survive a fork.
 if "scheduler" in sys.argv:
     import importlib
 
@@ -31,6 +31,9 @@ if "scheduler" in sys.argv:
             importlib.import_module(name)
         except ImportError:
             pass  # the task that needs it says so
+    from pipeline.freshness import preload
+
+    preload()
 '''
 
 PRELOADED = (
@@ -109,6 +112,9 @@ def _common(places: Places) -> dict[str, str]:
         "MODELRAIL_MODELS": str(places.models),
         "MODELRAIL_MLFLOW_URL": places.mlflow_url,
         "MLFLOW_TRACKING_URI": tracking_address(places.state),
+        # the UI is told by the environment too: there may be a password in it, and everybody can read arguments
+        "MLFLOW_BACKEND_STORE_URI": tracking_address(places.state),
+        "MLFLOW_ARTIFACTS_DESTINATION": str(places.state / "mlartifacts"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "DO_NOT_TRACK": "true",
@@ -130,6 +136,8 @@ def _airflow(places: Places) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
+        # the start has made the database; else every part reads all migrations first
+        "AIRFLOW__DATABASE__CHECK_MIGRATIONS": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_passwords_file(places.airflow_home)),
         "AIRFLOW__API__HOST": LOOPBACK,

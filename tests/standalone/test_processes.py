@@ -43,6 +43,23 @@ def test_stop_ends_what_ignores_the_request_and_its_grandchildren(tmp_path: Path
     assert processes.identify(pid) is None
 
 
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running")
+def test_what_is_spared_goes_on_with_its_whole_session(tmp_path: Path) -> None:
+    pids = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        pids.append(start_stubborn(tmp_path / name, str(tmp_path)))
+
+    def find() -> list[psutil.Process]:
+        return processes.find_by_variable("MODELRAIL_TEST", str(tmp_path))
+
+    try:
+        processes.stop(lambda: processes.leave_out(find(), [pids[0]]), patience_s=0.2)
+        assert [process.pid for process in find()] == [pids[0]]
+    finally:
+        processes.stop(find, patience_s=0.2)
+
+
 def test_is_same_knows_a_later_process_of_the_same_number() -> None:
     created = psutil.Process().create_time()
     assert processes.is_same(os.getpid(), created)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.standalone import settings
+from pipeline.standalone.services import _make_commands
 
 
 def make_places(tmp_path: Path) -> settings.Places:
@@ -47,3 +48,11 @@ def test_an_unreadable_password_file_is_made_anew(tmp_path: Path) -> None:
     (places.airflow_home / "passwords.json").write_text("")
     settings.prepare_airflow_home(places.airflow_home)
     assert settings.read_password(places.airflow_home)
+
+
+def test_the_password_of_a_tracking_server_is_in_no_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:secret@db/mlflow")
+    places = make_places(tmp_path)
+    places.models.mkdir()
+    assert "secret" in settings.make_environment(places)["MLFLOW_BACKEND_STORE_URI"]
+    assert "secret" not in str(_make_commands(places, with_mlflow=True))
