@@ -18,6 +18,8 @@ from pipeline.pages.fleet import fleet_page
 from pipeline.pages.model import model_page
 from pipeline.pages.rendering import render
 from pipeline.release import Evidence, Release, Version, message
+from pipeline.stages import Stage
+from pipeline.stages import message as stage_message
 
 SPEC = "model: {name: many, trainer: ridge, task: regression, target: y}\ndata: {files: 'data/{year}.csv'}\n"
 INPUTS = [
@@ -25,13 +27,14 @@ INPUTS = [
 ]
 
 
-def make_project(folder: Path, count: int) -> Path:
-    """Make a repository with a spec and that many releases, as one stream that git reads."""
+def make_project(folder: Path, count: int, stages: int = 0) -> Path:
+    """Make a repository with a spec and that many releases and stages, as one stream that git reads."""
     (folder / "models").mkdir(parents=True)
     (folder / "models" / "many.yaml").write_text(SPEC)
     subprocess.run(["git", "init", "-q", "-b", "main", str(folder)], check=True)
     stream = [b"commit refs/heads/main\nmark :1\ncommitter B <b@localhost> 1700000000 +0000\ndata 1\nx\n"]
     stream += [tag(place) for place in range(count)]
+    stream += [stage_tag(number) for number in range(1, stages + 1)]
     subprocess.run(["git", "-C", str(folder), "fast-import", "--quiet"], input=b"".join(stream), check=True)
     return folder
 
@@ -47,7 +50,17 @@ def tag(place: int) -> bytes:
         verdict=[f"r2 {value} is at least 0.7: passed"], mlflow_run=None, who="B <b@localhost>", why=f"Data {place}",
     )  # fmt: skip
     text = message(Release("many", Version(1, 0, place), evidence), None).encode()
-    head = f"tag many@v1.0.{place}\nfrom :1\ntagger B <b@localhost> {1700000000 + place * 60} +0000\ndata {len(text)}\n"
+    return tag_object(f"many@v1.0.{place}", text, place)
+
+
+def stage_tag(number: int) -> bytes:
+    version = Version(1, 0, number % 100)
+    stage = Stage("many", ("dev", "prod")[number % 2], number, version, "deploy", "B <b@localhost>", f"Data {number}")
+    return tag_object(stage.tag, stage_message(stage, None).encode(), number)
+
+
+def tag_object(name: str, text: bytes, place: int) -> bytes:
+    head = f"tag {name}\nfrom :1\ntagger B <b@localhost> {1700000000 + place * 60} +0000\ndata {len(text)}\n"
     return head.encode() + text + b"\n"
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from pipeline.errors import InputError, ReleaseError
 from pipeline.repository import Repository
 from pipeline.signature import Input, Signature
-from pipeline.tags import Tag, child_commit, fetch_tags, list_tags, write_tag
+from pipeline.tags import Tag, child_commit, fetch_tags, list_names, list_tags, write_tag
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*@v\d+\.\d+\.\d+")
 _RULE = "-" * 8
@@ -118,6 +118,21 @@ def releases_of(tags: Iterable[Tag]) -> list[Release]:
     """Read those of the tags that are releases of one model: by version, oldest first."""
     found = [_read(tag) for tag in tags if _NAME.fullmatch(tag.name)]
     return sorted(found, key=lambda release: release.version)
+
+
+def newest_releases(repository: Repository, model: str, count: int) -> tuple[list[Release], int]:
+    """Read the newest of a model's releases, by version, oldest first; and count all of them.
+
+    Raises
+    ------
+    ReleaseError
+        If a tag among them has a release's name but was not made by Modelrail.
+    """
+    names = [name for name in list_names(repository, f"{model}@v*") if _NAME.fullmatch(name)]
+    if len(names) <= count:  # so many patterns would each be held against every tag
+        return releases(repository, model), len(names)
+    newest = sorted(names, key=lambda name: Version.parse(name.partition("@")[2]))[-count:]
+    return releases_of(list_tags(repository, *newest)), len(names)
 
 
 def same_model(history: Sequence[Release], model_digest: str) -> Release | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from pipeline.errors import InputError, ReleaseError
 from pipeline.release import Release, Version, facts_of, with_facts
 from pipeline.repository import Repository
-from pipeline.tags import Tag, fetch_tags, list_tags, write_tag
+from pipeline.tags import Tag, fetch_tags, list_names, list_tags, write_tag
 
 Action = Literal["deploy", "promote", "rollback"]
 
@@ -106,8 +106,17 @@ def stages_of(tags: Iterable[Tag]) -> list[Stage]:
 
 def current(repository: Repository, model: str, environment: str) -> Stage | None:
     """Give what should be live in an environment: its stage with the greatest number."""
-    history = stages(repository, model, environment)
-    return history[-1] if history else None
+    return next(iter(current_stages(repository, model, environment)), None)
+
+
+def current_stages(repository: Repository, model: str, environment: str | None = None) -> list[Stage]:
+    """Give what should be live in each environment; what was before is not read."""
+    newest: dict[str, tuple[int, str]] = {}
+    for name in list_names(repository, f"{model}#{environment or '*'}#*"):
+        if match := _NAME.fullmatch(name):
+            place, found = match["environment"], (int(match["number"]), name)
+            newest[place] = max(found, newest.get(place, found))
+    return stages_of(list_tags(repository, *(name for _, name in newest.values()))) if newest else []
 
 
 def standing_of(history: Sequence[Stage]) -> Standing:

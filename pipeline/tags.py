@@ -48,6 +48,13 @@ def list_tags(repository: Repository, *patterns: str) -> list[Tag]:
     ]
 
 
+def list_names(repository: Repository, *patterns: str) -> list[str]:
+    """List the names of the annotated tags that match one of the globs, without reading what they say."""
+    places = [f"refs/tags/{pattern}" for pattern in patterns]
+    rows = repository.ask("for-each-ref", "--format=%(objecttype) %(refname:strip=2)", *places).splitlines()
+    return [name for kind, _, name in (row.partition(" ") for row in rows) if kind == "tag"]
+
+
 def write_tag(
     repository: Repository, name: str, commit: str, message: str, *, push: bool = False, beside: Sequence[str] = ()
 ) -> bool:

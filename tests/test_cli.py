@@ -94,7 +94,9 @@ def test_a_step_tells_a_program_what_it_did(released: tuple[Path, Mapping[str, A
 
 
 def test_releases_tell_a_program_their_evidence(released: tuple[Path, Mapping[str, Any]]) -> None:
-    (found,) = told(modelrail(["releases", "LinearRegression", "--json"], released[0]))
+    shown = told(modelrail(["releases", "LinearRegression", "--json"], released[0]))
+    (found,) = shown["releases"]
+    assert (shown["model"], shown["count"], found["environments"]) == ("LinearRegression", 1, ["local"])
     assert (found["tag"], found["version"]) == ("LinearRegression@v1.0.0", "1.0.0")
     assert found["evidence"]["why"] == "the first"
 
@@ -179,7 +181,7 @@ def test_wrong_input_in_a_project_is_told_by_a_code_and_a_sentence(
 
 
 def test_a_release_that_was_never_made_is_an_empty_list(released: tuple[Path, Mapping[str, Any]]) -> None:
-    assert told(modelrail(["releases", "nope", "--json"], released[0])) == []
+    assert told(modelrail(["releases", "nope", "--json"], released[0]))["releases"] == []
 
 
 def test_every_problem_of_every_spec_is_told_to_a_program(tmp_path: Path) -> None:

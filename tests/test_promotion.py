@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.client import predict
-from pipeline.deployment.local import live, stop_all
+from pipeline.deployment.local import deploy, live, stop, stop_all
 from pipeline.errors import DeploymentError, InputError, ReleaseError
 from pipeline.job import RunRequest
 from pipeline.promotion import promote, rollback
@@ -114,6 +118,48 @@ def test_environments_live_side_by_side_and_each_has_its_gate(spec: Path, projec
         rollback("line", None, None, why="no")
     rollback("line", None, "prod", why="it is not")
     assert (served(project), served(project, "line#prod")) == ("1.0.1", "1.0.0")
+
+
+def listed(*options: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(CliRunner().invoke(app, ["releases", "line", "--json", *options]).stdout)
+    return found
+
+
+def test_the_list_of_releases_says_for_each_environment_what_should_be_live_and_what_is(
+    spec: Path, project: Path, commit: Commit
+) -> None:
+    run_job(spec)
+    run_job(spec, environment="prod")
+    commit({"data/2.csv": part(2, noise=2.0)})
+    run_job(spec)
+    found = listed()
+    assert [(each["tag"], each["environments"]) for each in found["releases"]] == [
+        ("line@v1.0.1", ["local"]),
+        ("line@v1.0.0", ["prod"]),
+    ]
+    assert [(each["environment"], each["stage"], each["version"], each["state"]) for each in found["environments"]] == [
+        ("local", "line#local#2", "1.0.1", "live"),
+        ("prod", "line#prod#1", "1.0.0", "live"),
+    ]
+
+    state = project / ".modelrail"
+    deploy(state / "releases/line/v1.0.1", model="line#prod", port=0, state=state)
+    stop("line", state)
+    down, other = listed()["environments"]
+    assert (down["state"], down["answers"]) == ("down", None)
+    assert (other["state"], other["version"], other["answers"]) == ("differs", "1.0.0", "1.0.1")
+    told = CliRunner().invoke(app, ["releases", "line"]).stdout
+    assert re.search(r"local +v1\.0\.1 .* nothing answers", told)
+    assert re.search(r"prod +v1\.0\.0 .* v1\.0\.1 answers at http://127", told)
+
+    git(project, "tag", "-d", "line#prod#1")
+    assert re.search(r"prod +no stage in Git +live at http", CliRunner().invoke(app, ["releases", "line"]).stdout)
+
+
+def test_what_another_machine_deployed_is_not_taken_for_dead(spec: Path, tmp_path: Path) -> None:
+    run_job(spec)
+    done = CliRunner(env={"MODELRAIL_HOME": str(tmp_path / "empty")}).invoke(app, ["releases", "line"])
+    assert re.search(r"local +v1\.0\.0 .* never deployed from here", done.stdout)
 
 
 def test_a_reverted_commit_makes_the_old_release_live_again_without_a_new_version(

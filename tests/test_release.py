@@ -13,6 +13,7 @@ from pipeline.release import (
     Version,
     breaks_callers,
     find_release,
+    newest_releases,
     next_version,
     record,
     releases,
@@ -128,6 +129,16 @@ def test_each_release_has_a_commit_of_its_own(project: Path, commit: Commit) -> 
     first, second = releases(repository, "m")
     assert first.commit == releases(repository, "other")[0].commit == head
     assert git(project, "rev-parse", f"{second.commit}^").strip() == head, "gto tells versions apart by commits"
+
+
+def test_the_newest_releases_are_those_of_the_greatest_versions(project: Path, commit: Commit) -> None:
+    repository, head = open_repository(project), commit()
+    for name in "abcdefghijkl":
+        record(repository, "m", evidence(spec_commit=head, model_digest=name))
+    git(project, "tag", "m@v2.0.0")
+    found, count = newest_releases(repository, "m", 3)
+    assert ([str(each.version) for each in found], count) == (["1.0.9", "1.0.10", "1.0.11"], 12)
+    assert newest_releases(repository, "n", 3) == ([], 0)
 
 
 def test_evidence_without_an_image_is_still_read(project: Path, commit: Commit) -> None:

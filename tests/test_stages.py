@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import InputError, ReleaseError
 from pipeline.release import Release, Version, record
 from pipeline.repository import Repository, open_repository
-from pipeline.stages import Action, Stage, assign, current, stages, standing_of
+from pipeline.stages import Action, Stage, assign, current, current_stages, stages, standing_of
 from pipeline.tags import write_tag
 
 from .conftest import Commit, git
@@ -50,6 +50,20 @@ def test_a_rollback_is_a_tag_more(released: tuple[Repository, list[Release]]) ->
         (3, "1.0.0", "rollback"),
     ]
     assert found[-1].who == "Eve"
+
+
+def test_only_the_newest_stage_of_each_environment_is_what_should_be_live(
+    released: tuple[Repository, list[Release]],
+) -> None:
+    repository, (first, second, third) = released
+    for number in range(11):
+        assign(repository, (first, second)[number % 2], "prod", action="promote", why="", push=False)
+    assign(repository, third, "dev", action="deploy", why="", push=False)
+    assert [(each.tag, each.release) for each in current_stages(repository, "m")] == [
+        ("m#dev#1", "m@v1.0.2"),
+        ("m#prod#11", "m@v1.0.0"),
+    ]
+    assert current_stages(repository, "n") == []
 
 
 def test_environments_and_models_do_not_mix(released: tuple[Repository, list[Release]]) -> None:

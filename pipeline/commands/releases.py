@@ -19,26 +19,33 @@ Stage = Annotated[
     str | None,
     typer.Option("--environment", "-e", help="The environment; by default the only one that the model is in."),
 ]
+_NEWEST = 20
 Reason = Annotated[str, typer.Option("--why", help="Reason, kept in Git with the change.")]
 
 
 @app.command(epilog="Example: modelrail releases flight-delay")
-def releases(model: Model, as_json: Json = False) -> None:
-    """List a model's releases, newest first, with their evidence."""
-    from dataclasses import asdict
+def releases(
+    model: Model,
+    every: Annotated[bool, typer.Option("--all", help="All of them, not only the newest 20.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List a model's newest releases with their evidence, and where they should be live and are."""
+    from sys import maxsize
 
-    from pipeline.deployment.local import live
     from pipeline.home import home
-    from pipeline.release import releases as list_releases
+    from pipeline.places import places_here
+    from pipeline.release import newest_releases
     from pipeline.repository import open_repository
-    from pipeline.showing.releases import show_releases
+    from pipeline.showing.releases import describe_releases, show_releases
+    from pipeline.stages import current_stages
 
-    history = list_releases(open_repository(Path.cwd()), model)
-    now = live(model, home())
+    repository = open_repository(Path.cwd())
+    history, count = newest_releases(repository, model, maxsize if every else _NEWEST)
+    places = places_here(model, current_stages(repository, model), home())
     if as_json:
-        print_json([asdict(each) | {"tag": each.tag, "version": str(each.version)} for each in reversed(history)])
+        print_json(describe_releases(model, history, places, count))
     else:
-        show_releases(model, history, now.version if now else None)
+        show_releases(model, history, places, count)
 
 
 @app.command(epilog="Example: modelrail promote flight-delay v1.2.0 --environment prod --why 'two weeks well in dev'")

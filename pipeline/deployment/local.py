@@ -118,6 +118,16 @@ def deployments(state: Path) -> tuple[Deployment, ...]:
     return tuple(found for each in folders if (found := live(each.name, state)))
 
 
+def live_by_environment(model: str, state: Path) -> dict[str | None, Deployment | None]:
+    """Give, for each environment that a model was ever deployed to here, what is live now, or None.
+
+    The environment None is the spec as it is, as for `name_of`.
+    """
+    folders = [folder_of(model, state), *sorted(folder_of(model, state).parent.glob(f"{model}#*"))]
+    names = [each.name for each in folders if each.is_dir()]
+    return {name.partition("#")[2] or None: live(name, state) for name in names}
+
+
 def stop(model: str, state: Path) -> Deployment | None:
     """End a deployment and all its processes; requests in flight are answered first.
 

@@ -15,10 +15,11 @@ from pipeline.pages.costs import Bill, bill
 from pipeline.pages.evaluations import Found, read_evaluation
 from pipeline.pages.fleet import Metric, course_of, headline_metric
 from pipeline.pages.lineage import Column, Node, trace
-from pipeline.pages.places import Health, Place, find_places, judge_health
+from pipeline.pages.places import Health, find_places, judge_health
 from pipeline.pages.runs import RunFacts
 from pipeline.pages.sources import Source
 from pipeline.pages.wording import moment
+from pipeline.places import Place
 from pipeline.release import Release, Version
 from pipeline.spec.catalogue import task_of, trainer_name
 from pipeline.spec.schema import Bound, Spec

@@ -1,59 +1,17 @@
-"""Where a model is live: what Git says should be, what answers, and whether they agree."""
+"""The places of a model for the pages, which ask every platform, and how the model does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from pipeline.deployment.platforms import PLATFORMS, Live, Target, platform_of
 from pipeline.pages.archive import Shelf
 from pipeline.pages.sources import Source
-from pipeline.release import Version
+from pipeline.places import Place, judge_place
 from pipeline.spec.schema import Spec
 from pipeline.stages import Stage
-
-PlaceState = Literal["live", "waiting", "differs", "down", "unknown"]
-SAID: Mapping[PlaceState, str] = {
-    "live": "live",
-    "waiting": "waiting for its first release",
-    "differs": "another version answers",
-    "down": "nothing answers",
-    "unknown": "not asked yet",
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """A model in one environment.
-
-    Attributes
-    ----------
-    version : str
-        What should be live, such as ``v1.2.0``; empty while nothing was deployed.
-    answers : str
-        What is live in truth; empty if nothing is.
-    stage : Stage or None
-        The fact in Git behind `version`.
-    """
-
-    environment: str
-    state: PlaceState
-    version: str = ""
-    answers: str = ""
-    address: str = ""
-    stage: Stage | None = None
-
-    @property
-    def said(self) -> str:
-        """The state in words."""
-        return f"{SAID[self.state]}: {self.answers}" if self.state == "differs" else SAID[self.state]
-
-    @property
-    def since(self) -> datetime | None:
-        """When it was assigned."""
-        return self.stage.date if self.stage else None
 
 
 @dataclass(frozen=True)
@@ -91,29 +49,6 @@ def _ask(target: Target, shelf: Shelf) -> Live | Literal["nothing", "unknown"]:
         return platform_of(target.spec).live(target) or "nothing"
 
     return shelf.lately.ask(("live", target.model, target.environment), look, "unknown")
-
-
-def judge_place(
-    name: str, wanted: Version | None, now: Live | Literal["nothing", "unknown"], stage: Stage | None = None
-) -> Place:
-    """Hold what is live against what should be.
-
-    Parameters
-    ----------
-    wanted : Version or None
-        None if nothing was ever assigned: then what is live, if anything, is what should be.
-    now : Live, or a word
-        What the platform says.
-    """
-    version = f"v{wanted}" if wanted else ""
-    if now == "unknown":
-        return Place(name, "unknown" if wanted else "waiting", version, stage=stage)
-    if now == "nothing":
-        return Place(name, "down" if wanted else "waiting", version, stage=stage)
-    assert isinstance(now, Live)  # noqa: S101 - the two words are dealt with
-    answers = f"v{now.version.removeprefix('v')}"
-    state: PlaceState = "live" if version in ("", answers) else "differs"
-    return Place(name, state, version or answers, answers, now.address, stage)
 
 
 def judge_health(problems: Sequence[str], places: Sequence[Place], last_run: str) -> Health:

@@ -2,40 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
-from pipeline.showing.terminal import console
+from pipeline.showing.terminal import console, print_whole
 
 if TYPE_CHECKING:
+    from pipeline.places import Place
     from pipeline.promotion import Change
     from pipeline.release import Release
 
 
-def show_releases(model: str, history: Sequence[Release], live: str | None) -> None:
-    """Print the releases, newest first."""
+_HERE: Mapping[str, str] = {
+    "live": "[green]live at {address}[/]",
+    "differs": "[red]{answers} answers[/] at {address}",
+    "down": "[red]nothing answers[/]",
+    "unknown": "[dim]never deployed from here[/]",
+}
+
+
+def show_releases(model: str, history: Sequence[Release], places: Sequence[Place], count: int) -> None:
+    """Print the releases, newest first, then each environment: what Git says, and what this machine says.
+
+    Parameters
+    ----------
+    count : int
+        Of all releases, of which `history` may be the newest.
+    """
     if not history:
-        console.print(f"{model}: no release yet ('modelrail run' makes the first)")
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("release", "date", "data", "spec", "metrics", "live"):
-        table.add_column(name, no_wrap=name != "metrics", overflow="fold")
+        console.print(f"{model}: no release yet ('modelrail run' makes the first)", markup=False)
+    else:
+        print_whole(_releases(history, places))
+    if len(history) < count:
+        console.print(f"the newest {len(history)} of {count:,} releases; --all shows all")
+    if places:
+        console.print()
+        print_whole(_places(places))
+
+
+def _releases(history: Sequence[Release], places: Sequence[Place]) -> Table:
+    table = _table("release", "date", "data", "spec", "should be live in", "metrics")
     for release in reversed(history):
         evidence = release.evidence
         metrics = ", ".join(
-            f"{name} {value['value']:.4f}" for name, value in evidence.metrics.items() if value["value"]
+            f"{name} {value['value']:.4f}" for name, value in evidence.metrics.items() if value["value"] is not None
         )
         table.add_row(
             release.tag,
-            f"{release.date:%Y-%m-%d %H:%M}" if release.date else "",
+            _moment(release.date),
             evidence.data_commit[:10],
             evidence.spec_commit[:10],
+            ", ".join(_environments(release, places)),
             metrics,
-            "[green]live[/]" if live and live.removeprefix("v") == str(release.version) else "",
         )
-    console.print(table)
+    return table
+
+
+def _places(places: Sequence[Place]) -> Table:
+    table = _table("environment", "should be live", "since", "by", "on this machine")
+    for place in places:
+        by = f"{place.stage.action}, {place.stage.who}" if place.stage else ""
+        table.add_row(
+            place.environment,
+            place.version if place.stage else "no stage in Git",
+            _moment(place.since),
+            escape(by),
+            _HERE[place.state].format(address=place.address, answers=place.answers),
+        )
+    return table
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    return table
+
+
+def _moment(date: datetime | None) -> str:
+    return f"{date:%Y-%m-%d %H:%M}" if date else ""
+
+
+def _environments(release: Release, places: Sequence[Place]) -> list[str]:
+    """Name the environments where Git says that a release should be live."""
+    return [place.environment for place in places if place.stage and place.stage.version == release.version]
+
+
+def describe_releases(model: str, history: Sequence[Release], places: Sequence[Place], count: int) -> Mapping[str, Any]:
+    """Say for a program what `show_releases` says to a person."""
+    releases = [
+        vars(each)  # and not asdict, which copies each number of the evidence: seconds at 1,000 releases
+        | {
+            "evidence": vars(each.evidence),
+            "tag": each.tag,
+            "version": str(each.version),
+            "environments": _environments(each, places),
+        }
+        for each in reversed(history)
+    ]
+    return {"model": model, "count": count, "environments": [_describe(each) for each in places], "releases": releases}
+
+
+def _describe(place: Place) -> Mapping[str, Any]:
+    stage = place.stage
+    said = {name: getattr(stage, name, None) for name in ("tag", "release", "action", "who", "why", "date")}
+    return {
+        "environment": place.environment,
+        "version": str(stage.version) if stage else None,
+        "stage": said.pop("tag"),
+        **said,
+        "state": place.state,
+        "answers": place.answers.removeprefix("v") or None,
+        "address": place.address or None,
+    }
 
 
 def show_change(change: Change) -> None:
