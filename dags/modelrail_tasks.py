@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, Param, RetryAction, RetryRule
@@ -47,8 +48,11 @@ class Task(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Do the task's work."""
+        from pipeline.job import lending
+
         try:
-            return self.work(context)
+            with lending(_lend):
+                return self.work(context)
         except OSError as error:  # a full disk, a folder that may not be written
             raise explain_os_error(error) from error
 
@@ -142,6 +146,13 @@ class Close(Task):
         outcome = judge_outcome(states, ti.xcom_pull(task_ids="release"), computed=opened["mlflow_run"] is not None)
         running.close_run(opened, outcome)
         self.log.info("the run has ended: %s", outcome)
+
+
+def _lend(connection: str, address: str) -> AbstractContextManager[None]:
+    """Let git use an Airflow connection while private data are fetched."""
+    from modelrail_trigger import git_access  # in plugins/, which a bundle of DAGs need not have
+
+    return git_access(connection, address)
 
 
 def judge_outcome(

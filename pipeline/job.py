@@ -5,7 +5,9 @@ from __future__ import annotations
 import calendar
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -23,7 +25,11 @@ from pipeline.spec.schema import Spec
 WORK_TREE = "work tree"
 BUILT_IN = "built-in"
 
+Lend = Callable[[str, str], AbstractContextManager[None]]
+"""Connection and address → a context in which git has the credentials."""
+
 _FULL_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_LEND: ContextVar[Lend | None] = ContextVar("_LEND", default=None)
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,19 @@ class Job:
         return self.data_repository.read(self.partitions[partition])
 
 
+@contextmanager
+def lending(lend: Lend) -> Iterator[None]:
+    """Let ``open_job``, in this context, fetch private data with what ``data.connection`` names.
+
+    Only fetching the data has the credentials, so that no push of a tag to another repository can show them.
+    """
+    token = _LEND.set(lend)
+    try:
+        yield
+    finally:
+        _LEND.reset(token)
+
+
 def open_job(request: RunRequest) -> Job:
     """Resolve a request: read the spec, find the commits, list the partitions.
 
@@ -151,8 +170,9 @@ def open_job(request: RunRequest) -> Job:
             raise InputError(f"data commit: found '{request.data_commit}'; expected none: the built-in data have none")
         data, address, commit, files = None, BUILT_IN, BUILT_IN, _line_partition()
     else:
-        data, address = _data_repository(spec, repository, state)
-        commit, files, changed = _files(request, spec, data, own=data.root == repository.root)
+        with _credentials(spec):
+            data, address = _data_repository(spec, repository, state)
+            commit, files, changed = _files(request, spec, data, own=data.root == repository.root)
         uncommitted += changed
     partitions = up_to(files, request.as_of)
     if not partitions:
@@ -201,6 +221,11 @@ def last_day(key: str) -> date | None:
         return date(year, month or 12, day or calendar.monthrange(year, month or 12)[1])
     except (ValueError, calendar.IllegalMonthError):  # digits that are no date
         return None
+
+
+def _credentials(spec: Spec) -> AbstractContextManager[None]:
+    lend, address, connection = _LEND.get(), spec.data.repository or "", spec.data.connection
+    return lend(connection, address) if lend and connection and is_url(address) else nullcontext()
 
 
 def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Repository, str]:

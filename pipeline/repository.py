@@ -224,9 +224,10 @@ def open_repository(place: Path) -> Repository:
             f"{folder}: found no Git repository; expected one: 'git init && git add . && git commit' makes it"
         )
     bare, folder_of_git = _text(result.stdout).split("\n")
-    if bare == "true":
+    top = _text(_run(["rev-parse", "--show-toplevel"], folder).stdout)  # inside .git there is none
+    if bare == "true" or not top:
         return Repository(Path(folder_of_git), bare=True)
-    return Repository(Path(_text(_run(["rev-parse", "--show-toplevel"], folder).stdout)))
+    return Repository(Path(top))
 
 
 def mirror(address: str, state: Path) -> Repository:

@@ -67,13 +67,7 @@ def run_step(step: str, opened: Opened, partitions: Sequence[str] | None = None)
     dict
         JSON-able: a ``StepResult``, flat.
     """
-    request = RunRequest.from_json(opened["request"])
-    pinned = (
-        request
-        if opened["data_commit"] in (WORK_TREE, BUILT_IN)
-        else replace(request, data_commit=opened["data_commit"])
-    )
-    job = open_job(pinned)
+    job = open_job(_pinned(opened))
     _refuse_other_spec(job, opened)
     session = Session(job, run=opened["run"])
     if opened["mlflow_run"]:
@@ -83,16 +77,22 @@ def run_step(step: str, opened: Opened, partitions: Sequence[str] | None = None)
 
 def close_run(opened: Opened, outcome: Outcome) -> None:
     """End the MLflow run of an opened run."""
-    request = RunRequest.from_json(opened["request"])
+    request = _pinned(opened)
     replayed = request.replay and request.as_of and outcome != "failed"
     if not (opened["mlflow_run"] or replayed):
         return
-    job = open_job(replace(request, data_commit=opened["data_commit"]) if replayed else request)
+    job = open_job(request)
     recorder = _direct(job, opened["mlflow_run"])
     if replayed:
         recorder.tell(_point(Session(job)))
     if opened["mlflow_run"]:
         recorder.tell(_closing(outcome))
+
+
+def _pinned(opened: Opened) -> RunRequest:
+    """Give the request with the commit that was found when the run began: it is held here, and not fetched again."""
+    request, commit = RunRequest.from_json(opened["request"]), opened["data_commit"]
+    return request if commit in (WORK_TREE, BUILT_IN) else replace(request, data_commit=commit)
 
 
 def _point(session: Session) -> LookedBack:

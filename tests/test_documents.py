@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = ROOT / "docs" / "your-own-data.md"
 COMMANDS = ROOT / "docs" / "commands.md"
+DATA_COMMITS = ROOT / "docs" / "data-commits.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 # Commands of the documents that this module does not run, and what does.
@@ -123,16 +124,17 @@ def test_the_tutorial_gives_what_it_promises(tutorial: tuple[Path, list[str]]) -
     assert not broken, "\n".join(broken)
 
 
-def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]]) -> None:
+@pytest.mark.parametrize("document", [COMMANDS, DATA_COMMITS], ids=lambda path: path.name)
+def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]], document: Path) -> None:
     folder, _ = tutorial
-    for block in read_blocks(COMMANDS):
+    for block in read_blocks(document):
         if block.kind == "sh" and (script := without_elsewhere(block)):
-            run_shell(script, folder, f"{COMMANDS.name}:{block.line}")
+            run_shell(script, folder, f"{document.name}:{block.line}")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_shell_block_elsewhere_holds_only_commands_that_a_test_runs(document: Path) -> None:
-    if document in {TUTORIAL, COMMANDS}:
+    if document in {TUTORIAL, COMMANDS, DATA_COMMITS}:
         return
     for block in read_blocks(document):
         rest = without_elsewhere(block).strip() if block.kind == "sh" else ""

@@ -184,7 +184,7 @@ class _Dispatch:
         if not stretch.commits:
             self.report.say(
                 f"the branch went back to {self.tip[:10]}, which was looked at before; nothing is run again "
-                f"(modelrail run {self.watched.path.name} --data-commit {self.tip[:10]} does)"
+                f"(modelrail run {self.watched.place} --data-commit {self.tip[:10]} does)"
             )
 
     def _carry_out(self, decision: Decision, mark: Mark | None) -> None:
@@ -251,7 +251,7 @@ class _Dispatch:
         if found.left_out:
             self.report.say(
                 f"REPLAY LIMIT: {len(found.left_out)} later dates are left out (schedule.replay_limit: "
-                f"{len(found.dates)}); modelrail backfill {self.watched.path.name} --from {found.left_out[0]:%Y-%m-%d} "
+                f"{len(found.dates)}); modelrail backfill {self.watched.place} --from {found.left_out[0]:%Y-%m-%d} "
                 f"--to {found.left_out[-1]:%Y-%m-%d} --commit {found.commit[:10]} runs them"
             )
 

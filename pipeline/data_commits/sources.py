@@ -57,6 +57,11 @@ class Watched:
         """Name of the model and of its DAG."""
         return self.spec.model.name
 
+    @property
+    def place(self) -> str:
+        """The spec's path from the top of its repository, as a command run there takes it."""
+        return self.path.resolve().relative_to(find_root(self.path)).as_posix()
+
 
 def find_watched(folder: Path) -> list[Watched]:
     """Find the specs of a folder that new data commits may start; a broken one shows its problems elsewhere."""
@@ -117,8 +122,9 @@ def read_tip(source: Source) -> str:
 def sign_of(source: Source) -> tuple[tuple[str, int, int], ...]:
     """Give what changes on disk when a local branch moves: cheap to ask for, once a second."""
     folder = _git_folder(Path(source.address))
-    names = ["HEAD", "packed-refs", "reftable/tables.list", *_branch_files(folder, source.branch)]
-    return tuple(_stamp(folder / name) for name in names)
+    names = ["packed-refs", "reftable/tables.list", *_branch_files(folder, source.branch)]
+    own = (folder / name for name in ("HEAD", "reftable/tables.list"))
+    return tuple(map(_stamp, (*own, *(_shared_folder(folder) / name for name in names))))
 
 
 def _git_folder(place: Path) -> Path:
@@ -126,6 +132,12 @@ def _git_folder(place: Path) -> Path:
     if inside.is_file():  # a further work tree
         inside = (place / inside.read_text().partition("gitdir:")[2].strip()).resolve()
     return inside if inside.exists() else place
+
+
+def _shared_folder(folder: Path) -> Path:
+    """Give the folder that has the branches: a further work tree has only its ``HEAD`` to itself."""
+    named = folder / "commondir"
+    return (folder / named.read_text().strip()).resolve() if named.is_file() else folder
 
 
 def _branch_files(folder: Path, branch: str) -> list[str]:

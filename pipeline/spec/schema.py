@@ -135,7 +135,7 @@ class Data(Section):
     branch: str | None = None
     """Branch whose newest commit is used; by default what the repository has checked out."""
     connection: str | None = None
-    """Airflow connection with the SSH key or token for a repository that is named by a URL."""
+    """Airflow connection with the key or token for a repository named by a URL; commands use Git's settings."""
     files: str | None = None
     """Path of the files, with `{name}` for the part that tells partitions apart: `flights/{month}.csv`."""
     format: Literal["csv", "parquet", "jsonl"] | None = None

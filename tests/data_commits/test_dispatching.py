@@ -160,7 +160,9 @@ def test_a_branch_that_goes_back_runs_nothing_and_says_so(begun: Data) -> None:
     begun.month(2)
     begun.dispatch()
     begun.git("reset", "-q", "--hard", "HEAD~1")
-    assert "nothing is run again" in begun.lines()
+    said = begun.lines()
+    assert "nothing is run again" in said
+    assert "modelrail run models/m.yaml --data-commit" in said
     assert len(begun.runs.started()) == 2
 
 
@@ -206,3 +208,15 @@ def test_a_year_away_is_caught_up_in_linear_time(begun: Data) -> None:
     begun.dispatch()
     assert len(begun.runs.started()) == 1001
     assert time.process_time() - started < 5
+
+
+def test_what_the_replay_limit_leaves_out_comes_with_a_command_for_the_top_of_the_repository(data: Data) -> None:
+    data.spec("{on_data_commit: every, cron: '0 3 1 * *', replay: true, replay_limit: 1}")
+    for number in range(1, 5):
+        data.month(number)
+    data.dispatch()
+    changed = data.month(1, "7,8\n")
+    said = data.lines()
+    assert "REPLAY LIMIT: 3 later dates are left out" in said
+    command = "modelrail backfill models/m.yaml --from 2013-03-01 --to 2013-05-01"
+    assert f"{command} --commit {changed[:10]} runs them" in said
