@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # the spec's schema costs more to import than all else here
     from pipeline.spec.schema import ColumnType
 
 MAX_PROBLEMS = 5
-LARGEST_INTEGER = 2**53
-"""Up to here every integer is a float64 (`pipeline.frames`)."""
+LARGEST_INTEGER = 2**53 - 1
+"""Up to here every integer is a float64, and no other is rounded to it (`pipeline.frames`)."""
 
 _PORTION = 4096
 """Rows that are converted at a stretch; between two portions other threads (the event loop) have their turn."""
@@ -79,7 +79,7 @@ def _float(_: Input) -> Convert:
 def _int(_: Input) -> Convert:
     def convert(value: Any) -> float:
         if type(value) not in _NUMBERS or value != value // 1 or abs(value) > LARGEST_INTEGER:
-            raise _UnfitError("a whole number, at most 2**53")
+            raise _UnfitError("a whole number below 2**53")
         return float(value)
 
     return convert

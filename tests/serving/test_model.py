@@ -122,6 +122,67 @@ def test_a_graph_that_only_has_the_word_location_is_not_taken_for_one(tmp_path: 
     assert not has_external_data(graph.SerializeToString())
 
 
+def unlike_graph() -> onnx.ModelProto:
+    """Give a graph of random numbers."""
+    node = helper.make_node("RandomUniformLike", ["numbers"], ["prediction"], dtype=TensorProto.DOUBLE)
+    return make_model([node], [numbers_input(1)], [prediction_output(TensorProto.DOUBLE)])
+
+
+def in_branch(node: onnx.NodeProto) -> onnx.ModelProto:
+    """Give a graph whose node is hidden in a branch of an If."""
+    out = helper.make_tensor_value_info(node.output[0], TensorProto.DOUBLE, None)
+    branch = helper.make_graph([node], "branch", [], [out])
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    choice = helper.make_node("If", ["yes"], ["prediction"], then_branch=branch, else_branch=branch)
+    return make_model([choice], [numbers_input(1)], [prediction_output(TensorProto.DOUBLE)], [yes])
+
+
+def in_function(node: onnx.NodeProto) -> onnx.ModelProto:
+    """Give a graph whose node is hidden in a function that the file defines, under the name of an allowed operator."""
+    graph = make_model([helper.make_node("Mine", ["numbers"], ["prediction"], domain="own")], [numbers_input(1)],
+                       [prediction_output(TensorProto.DOUBLE)])  # fmt: skip
+    opsets = [helper.make_opsetid("", 17)]
+    graph.functions.append(helper.make_function("own", "Mine", ["numbers"], list(node.output), [node], opsets))
+    graph.opset_import.append(helper.make_opsetid("own", 1))
+    return graph
+
+
+RANDOM = helper.make_node("RandomUniformLike", ["numbers"], ["y"])
+FOREIGN = helper.make_node("ReadFile", ["numbers"], ["y"], domain="com.stranger")
+
+
+@pytest.mark.parametrize(
+    ("graph", "found"),
+    [
+        (unlike_graph(), "RandomUniformLike"),
+        (in_branch(FOREIGN), r"If, com\.stranger\.ReadFile"),
+        (in_function(RANDOM), "RandomUniformLike"),
+        (in_function(FOREIGN), r"com\.stranger\.ReadFile"),
+    ],
+    ids=["of the graph", "of a branch", "of a function", "of another domain in a function"],
+)
+def test_an_operator_that_no_release_has_is_refused(tmp_path: Path, graph: onnx.ModelProto, found: str) -> None:
+    bundle = write_bundle(tmp_path / "b", graph=graph)
+    with pytest.raises(DeploymentError, match=rf"model\.onnx: found the operators {found}; expected those of ONNX"):
+        load_model(bundle)
+
+
+def test_operators_are_those_of_functions_that_the_file_defines(tmp_path: Path) -> None:
+    graph = in_function(helper.make_node("ReduceSum", ["numbers"], ["y"], keepdims=1))
+    assert load_model(write_bundle(tmp_path / "b", graph=graph)).predict(np.array([[4.0]]), None).values == [4.0]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "signature.json"])
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, name: str) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    sizes = {each: (bundle / each).stat().st_size for each in ("model.onnx", "signature.json")}
+    assert load_model(bundle, max(sizes.values())).version == "1.0.0"
+    with (bundle / name).open("ab") as file:
+        file.truncate(2**40)  # sparse: reading it would fail otherwise
+    with pytest.raises(DeploymentError, match=rf"{name}: found {2**40} bytes; expected at most 5000 \(MODELRAIL_SERVE"):
+        load_model(bundle, 5000)
+
+
 def test_the_native_fallback_predicts_with_an_estimator(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from skops import io

@@ -92,6 +92,27 @@ def test_a_bad_body_is_refused_in_json(line: Live, body: bytes, expected_status:
     assert headers["x-prediction-id"] == answer["id"]
 
 
+def test_of_a_repeated_key_the_last_one_counts(line: Live) -> None:
+    assert predict(line, b'{"inputs": [{"x": 1, "x": 2}]}')[2]["outputs"] == [5.0]
+    assert predict(line, b'{"inputs": [{"x": 1, "x": "2"}]}')[0] == 422
+    assert predict(line, b'{"inputs": [[1]], "inputs": [[2], [3]]}')[2]["outputs"] == [5.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/api/predict", b'{"inputs": [[1], [1, 2], []]}', "row 1: found 2 values; expected an array of 1: x; row 2"),
+        ("/api/predict", b'{"inputs": [[1], {"x": 2}]}', "row 1: found an object; expected an array of 1: x"),
+        ("/api/predict", b'{"inputs": [{"x": 1}, {}]}', "row 1, column 'x': found no such key; expected a value"),
+        ("/invocations", b'{"dataframe_split": {"columns": ["x"], "data": [[1], [1, 2]]}}', "row 1: found an array"),
+        ("/invocations", b'{"instances": [[1], 2]}', "row 1: found the number 2; expected an array of 1: x"),
+    ],
+)
+def test_ragged_rows_are_each_named(line: Live, path: str, body: bytes, message: str) -> None:
+    status, _, answer = call(line, "POST", path, body)
+    assert (status, message in answer["error"]) == (422, True), answer
+
+
 def test_problems_are_given_as_data_too(line: Live) -> None:
     _, _, answer = predict(line, {"inputs": [[None]]})
     expected = "a value (the column is not nullable)"
