@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,7 +13,6 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from pipeline.costs import Spent, Total
     from pipeline.store import Store
@@ -44,6 +44,46 @@ def cost(
         show_costs(totals, by)
 
 
+@app.command(epilog="Example: modelrail backup ~/backups/2026-11-23.tar")
+def backup(
+    file: Annotated[Path, typer.Argument(help="The new file; it will hold logins, so only you can read it.")],
+    as_json: Json = False,
+) -> None:
+    """Write everything that is not in Git into one file, while all runs on: store, MLflow, Airflow, what is live."""
+    from dataclasses import asdict
+
+    from pipeline.backups.saving import back_up
+    from pipeline.home import home
+    from pipeline.showing.upkeep import show_backup
+
+    made = back_up(home(), file)
+    if as_json:
+        print_json(asdict(made))
+    else:
+        show_backup(made)
+
+
+@app.command(epilog="Example: modelrail restore ~/backups/2026-11-23.tar")
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that 'modelrail backup' has written.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Move a state that is there aside.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a backup byte by byte, put it in place, and make live again what was."""
+    from dataclasses import asdict
+
+    from pipeline.backups.restoring import restore as put_back
+    from pipeline.home import home
+    from pipeline.showing.upkeep import show_restored
+
+    done = put_back(file, home(), replace=replace)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        show_restored(done)
+    raise typer.Exit(1 if done.failed else 0)
+
+
 def _open_store(state: Path) -> Store:
     from pipeline.home import store_address
     from pipeline.store import open_store
@@ -52,8 +92,6 @@ def _open_store(state: Path) -> Store:
 
 
 def _add_up(spent: Sequence[Spent], by: By) -> list[Total]:
-    from pathlib import Path
-
     from pipeline.costs import GROUPS, add_up, by_release
     from pipeline.planning import ORDER
     from pipeline.release import releases
