@@ -70,7 +70,9 @@ def read_tensor(tensor: Any, binary: memoryview, start: int) -> tuple[str, tuple
 
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
-    fits = isinstance(shape, list) and 1 <= len(shape) <= 2 and all(type(size) is int and size >= 0 for size in shape)
+    # int64 in the protocol; the digits of the product of longer ones could not even be written.
+    is_list = isinstance(shape, list) and 1 <= len(shape) <= 2
+    fits = is_list and all(type(size) is int and 0 <= size < 2**63 for size in shape)
     if not fits:
         raise rejected([Fault(f"the shape {describe(shape)}", "[rows] or [rows, columns]", column=shorten(name))])
     return tuple(shape)

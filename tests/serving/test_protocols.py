@@ -113,6 +113,7 @@ def test_tensors_are_predicted(pair: Live, inputs: list[Any]) -> None:
         ([tensor("a", "FP99", [1])], "column 'a': found the datatype the text 'FP99'; expected one of BOOL"),
         ([tensor("a", "FP64", [1], [2])], "column 'a': found 1 values; expected 2, as the shape [2] says"),
         ([tensor("a", "FP64", [1], [1, 1, 1])], "expected [rows] or [rows, columns]"),
+        ([tensor("a", "FP64", [1], [10**3000] * 2)], "column 'a': found the shape an array; expected [rows] or [rows"),
         ([5], "found the number 5; expected an object with 'name'"),
     ],
 )
