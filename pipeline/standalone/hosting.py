@@ -51,7 +51,7 @@ def host(request: RunRequest | None, *, stay: bool, stop: bool) -> int:
         outcome = _run(services, request) if request else None
         _tell_addresses(services, outcome)
         if stay:
-            console.print("\nPress Ctrl-C to stop everything.")
+            console.print("\nPress Ctrl-C to stop what was started here.")
             _stay(services)
     except KeyboardInterrupt:
         console.print()
