@@ -128,7 +128,11 @@ def newest_releases(repository: Repository, model: str, count: int) -> tuple[lis
     ReleaseError
         If a tag among them has a release's name but was not made by Modelrail.
     """
-    names = [name for name in list_names(repository, f"{model}@v*") if _NAME.fullmatch(name)]
+    # A glob for a name would find other models' tags too.
+    found = [name for name in list_names(repository, f"{model}@v*") if _NAME.fullmatch(name)]
+    names = [name for name in found if name.partition("@")[0] == model]
+    if not names:
+        return [], 0
     if len(names) <= count:  # so many patterns would each be held against every tag
         return releases(repository, model), len(names)
     newest = sorted(names, key=lambda name: Version.parse(name.partition("@")[2]))[-count:]

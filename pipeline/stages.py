@@ -113,7 +113,7 @@ def current_stages(repository: Repository, model: str, environment: str | None =
     """Give what should be live in each environment; what was before is not read."""
     newest: dict[str, tuple[int, str]] = {}
     for name in list_names(repository, f"{model}#{environment or '*'}#*"):
-        if match := _NAME.fullmatch(name):
+        if (match := _NAME.fullmatch(name)) and match["model"] == model:
             place, found = match["environment"], (int(match["number"]), name)
             newest[place] = max(found, newest.get(place, found))
     return stages_of(list_tags(repository, *(name for _, name in newest.values()))) if newest else []

@@ -184,6 +184,12 @@ def test_a_release_that_was_never_made_is_an_empty_list(released: tuple[Path, Ma
     assert told(modelrail(["releases", "nope", "--json"], released[0]))["releases"] == []
 
 
+@pytest.mark.parametrize("name", ["Linear*", "/somewhere", "..", "", "[", "LinearRegression@v1.0.0"])
+def test_what_is_no_models_name_has_no_releases(released: tuple[Path, Mapping[str, Any]], name: str) -> None:
+    found = told(modelrail(["releases", name, "--json"], released[0]))
+    assert (found["count"], found["releases"], found["environments"]) == (0, [], [])
+
+
 def test_every_problem_of_every_spec_is_told_to_a_program(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     (project / "models/bad.yaml").write_text("model: {name: x, trainer: ridgee}\nevalute: {}\n")

@@ -123,9 +123,9 @@ def live_by_environment(model: str, state: Path) -> dict[str | None, Deployment 
 
     The environment None is the spec as it is, as for `name_of`.
     """
-    folders = [folder_of(model, state), *sorted(folder_of(model, state).parent.glob(f"{model}#*"))]
-    names = [each.name for each in folders if each.is_dir()]
-    return {name.partition("#")[2] or None: live(name, state) for name in names}
+    names = sorted(each.name for each in state.resolve().glob("deployments/*"))
+    mine = [name for name in names if name.partition("#")[0] == model]
+    return {name.partition("#")[2] or None: live(name, state) for name in mine}
 
 
 def stop(model: str, state: Path) -> Deployment | None:
