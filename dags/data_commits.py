@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -65,11 +66,10 @@ class Dispatch(BaseOperator):
                 reports = dispatch(watched, AirflowRuns())
         except TransientError as error:
             raise AirflowSkipException(f"{source} cannot be reached; the next tick tries again: {error}") from error
-        for line in (line for report in reports for line in report.lines):
-            self.log.warning(line) if line.partition(": ")[2][:1].isupper() else self.log.info(line)
-        return {report.model: {"started": len(report.started), "newest": report.started[-1:], "known": report.known,
-                               "superseded": report.superseded, "untouched": report.untouched,
-                               "replayed": report.replayed} for report in reports}  # fmt: skip
+        for report in reports:
+            for line in report.lines:
+                self.log.log(logging.WARNING if line in report.warnings else logging.INFO, line)
+        return {report.model: report.figures() for report in reports}
 
 
 class AirflowRuns:

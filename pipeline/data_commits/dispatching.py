@@ -89,10 +89,28 @@ class Report:
     untouched: int = 0
     replayed: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """Those of the lines that somebody should look at."""
 
     def say(self, text: str) -> None:
         """Add a line."""
         self.lines.append(f"{self.model}: {text}")
+
+    def warn(self, text: str) -> None:
+        """Add a line that somebody should look at."""
+        self.say(text)
+        self.warnings.append(self.lines[-1])
+
+    def figures(self) -> dict[str, Any]:
+        """Give what XCom may carry: numbers, and the newest commit that was started."""
+        return {
+            "started": len(self.started),
+            "newest": self.started[-1:],
+            "replayed": len(self.replayed),
+            "known": self.known,
+            "superseded": self.superseded,
+            "untouched": self.untouched,
+        }
 
 
 def dispatch(watched: Sequence[Watched], runs: Runs, now: Callable[[], datetime] | None = None) -> list[Report]:
@@ -176,7 +194,7 @@ class _Dispatch:
 
     def _tell_forced(self, mark: Mark, stretch: Stretch, decision: Decision) -> None:
         fresh = len(decision.start) + len(decision.superseded)
-        self.report.say(
+        self.report.warn(
             f"FORCE-PUSH of {self.source}: {mark.commit[:10]}, up to which it was looked at, is no longer in it "
             f"({len(stretch.undone)} commits undone, {len(stretch.commits)} new); compared by content, "
             f"{len(decision.repeated)} of the new commits are as run before, {fresh} are not"
@@ -249,7 +267,7 @@ class _Dispatch:
         if outcome == "created":
             self.report.replayed += [each.isoformat() for each in found.dates]
         if found.left_out:
-            self.report.say(
+            self.report.warn(
                 f"REPLAY LIMIT: {len(found.left_out)} later dates are left out (schedule.replay_limit: "
                 f"{len(found.dates)}); modelrail backfill {self.watched.place} --from {found.left_out[0]:%Y-%m-%d} "
                 f"--to {found.left_out[-1]:%Y-%m-%d} --commit {found.commit[:10]} runs them"
