@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.errors import redact
 from pipeline.spec.catalogue import trainer_name
+from pipeline.spec.findings import count
 from pipeline.spec.schema import Bound, Spec
 
 FLOW = {
@@ -40,7 +41,7 @@ _ACTIONS = {"run": "to run", "wait": "to see once its input is there", "reuse": 
 
 def describe_step(result: Mapping[str, Any]) -> Iterator[str]:
     """Say in words what a step did."""
-    rows = "" if result["rows"] is None else f", {result['rows']:,} rows"
+    rows = "" if result["rows"] is None else f", {count(result['rows'], 'row')}"
     yield f"{result['step']}: {result['action']} in {result['seconds']:.2f} s{rows}: {result['reason']}"
     yield from result.get("verdict", ())
     facts = ("version", "tag", "address", "prediction", "curl")

@@ -19,6 +19,7 @@ from pipeline.errors import InputError, redact
 from pipeline.examples.line import line_example
 from pipeline.home import home, prepare_home
 from pipeline.repository import File, Repository, folder_of, is_url, matching, mirror, open_repository
+from pipeline.spec.findings import count
 from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
 
@@ -265,8 +266,8 @@ def _line_partition() -> dict[str, File]:
 def _explain_nothing(spec: Spec, address: str, commit: str, files: Mapping[str, File], as_of: str | None) -> str:
     if files:
         return (
-            f"{address}: found {len(files)} partitions, the first of them {next(iter(files))}, but none up to {as_of};"
-            " expected a later as-of date"
+            f"{address}: found {count(len(files), 'partition')}, the first of them {next(iter(files))}, but none up to "
+            f"{as_of}; expected a later as-of date"
         )
     found = f"{address} at {commit[:12]}: found no file that matches '{spec.data.files}'"
     return f"{found}; expected at least one (data.files)"

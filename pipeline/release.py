@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.errors import InputError, ReleaseError
 from pipeline.repository import Repository
 from pipeline.signature import Input, Signature
+from pipeline.spec.findings import count
 from pipeline.tags import Tag, child_commit, fetch_tags, list_names, list_tags, write_tag
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*@v\d+\.\d+\.\d+")
@@ -238,11 +239,12 @@ def _commit_of_its_own(repository: Repository, release: Release, history: Sequen
 def message(release: Release, previous: Release | None) -> str:
     """Write a tag's message: a subject, what a reader wants to know, and the evidence as JSON."""
     evidence = release.evidence
+    partitions = count(evidence.partitions, "partition")
     changed = f" (after v{previous.version})" if previous else " (the first release)"
     lines = [
         f"{release.tag}{changed}: {evidence.why or 'released by its gate'}",
         "",
-        f"Data:    {evidence.data_commit[:12]}, {evidence.partitions} partitions, from {evidence.data_repository}",
+        f"Data:    {evidence.data_commit[:12]}, {partitions}, from {evidence.data_repository}",
         f"Spec:    {evidence.spec_path} at {evidence.spec_commit[:12]}",
         f"Code:    {evidence.code}",
         f"By:      {evidence.who}",

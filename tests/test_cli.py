@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.commands.options import find_model
 from pipeline.deployment.local import stop_all
 
 SPEC = "model: {name: LinearRegression, params: {epochs: 50, learning_rate: 0.5}}\ndeploy: {port: 0}\n"
@@ -106,6 +107,31 @@ def test_a_prediction_is_told_to_a_program_and_to_a_person(released: tuple[Path,
     found = told(modelrail([*command, "--json"], released[0]))
     assert found["outputs"][0] == pytest.approx(2, abs=0.5)
     assert modelrail(command, released[0]).stdout.startswith("LinearRegression v1.0.0: ")
+
+
+@pytest.mark.parametrize("name", ["line", "models/line.yaml"])
+def test_a_spec_may_stand_for_its_model(released: tuple[Path, Mapping[str, Any]], name: str) -> None:
+    (found,) = told(modelrail(["releases", name, "--json"], released[0]))["releases"]
+    assert found["tag"] == "LinearRegression@v1.0.0"
+    assert modelrail(["predict", name], released[0]).stdout.startswith("LinearRegression v1.0.0: ")
+    refused = modelrail(["rollback", name, "--why", "a try"], released[0])
+    assert "LinearRegression" in refused.stderr
+
+
+def test_a_model_comes_before_a_spec_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_project(tmp_path / "project")
+    monkeypatch.chdir(folder)
+    (folder / "models/other.yaml").write_text("model: {name: line}\n")
+    (folder / "models/broken.yaml").write_text("model: {nme: [\n")
+    names = ("line", "other", "models/line.yaml", "broken", "nosuch", "LinearRegression", "models")
+    assert [find_model(each) for each in names] == [
+        "line", "line", "LinearRegression", "broken", "nosuch", "LinearRegression", "models"
+    ]  # fmt: skip
+
+
+def test_one_thing_is_not_called_many(released: tuple[Path, Mapping[str, Any]]) -> None:
+    assert modelrail(["check"], released[0]).stdout == "1 spec: all is well\n"
+    assert "1 partition at" in modelrail(["plan", "line"], released[0]).stdout
 
 
 def test_the_status_lists_what_is_live(released: tuple[Path, Mapping[str, Any]]) -> None:

@@ -43,5 +43,5 @@ def test_a_broken_spec_does_not_hide_the_plans_of_the_others(specs: Path) -> Non
 
 def test_markdown_cannot_be_broken_by_a_name(specs: Path) -> None:
     told = CliRunner().invoke(app, ["plan", "m", "--markdown"]).stdout
-    assert "### m\n\n**5 to do**, 0 reused (1 partitions at" in told
+    assert "### m\n\n**5 to do**, 0 reused (1 partition at" in told
     assert "| run | clean | a\\|b | it never ran here |" in told

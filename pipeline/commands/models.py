@@ -37,6 +37,7 @@ def check(
 ) -> None:
     """Find every mistake in every spec: file, line, column, what was found, what was expected."""
     from pipeline.spec.files import find_specs
+    from pipeline.spec.findings import count
     from pipeline.spec.loading import check_specs
 
     paths = [find_spec(path) for path in specs] if specs else find_specs()
@@ -48,7 +49,8 @@ def check(
     else:
         for problem in problems:
             typer.echo(str(problem))
-        typer.echo(f"{len(paths)} specs, {len(problems)} problems" if problems else f"{len(paths)} specs: all is well")
+        found = f", {count(len(problems), 'problem')}" if problems else ": all is well"
+        typer.echo(f"{count(len(paths), 'spec')}{found}")
     raise typer.Exit(InputError.exit_code if problems else 0)
 
 

@@ -41,6 +41,28 @@ def find_spec(path: Path) -> Path:
     return named if not path.exists() and not path.suffix and named.exists() else path
 
 
+def find_model(name: str) -> str:
+    """Accept a spec's file, or its name in ``models/``, for its model's name; a model of that very name comes first."""
+    path = find_spec(Path(name))
+    if not path.is_file():
+        return name
+    from pipeline.spec.files import find_specs
+    from pipeline.spec.loading import names_in
+
+    named = names_in([path]).get(path, name)
+    return name if named == name or name in names_in(find_specs(path.parent)).values() else named
+
+
+# Down here, since it needs the function above.
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="The model's name, or its spec: a YAML file, or that file's name in models/.",
+        callback=find_model,
+    ),
+]
+
+
 def print_json(value: Any) -> None:
     """Print a result for programs."""
     typer.echo(json.dumps(value, indent=1, default=str, ensure_ascii=False))

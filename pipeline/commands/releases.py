@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.options import Json, print_json
+from pipeline.commands.options import Json, Model, print_json
 
 if TYPE_CHECKING:
     from pipeline.promotion import Change
 
 app = typer.Typer()
 
-Model = Annotated[str, typer.Argument(help="Name of the model.")]
 Stage = Annotated[
     str | None,
     typer.Option("--environment", "-e", help="The environment; by default the only one that the model is in."),

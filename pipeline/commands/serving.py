@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.commands.options import Environment, Json, print_json
+from pipeline.commands.options import Environment, Json, Model, print_json
 from pipeline.errors import InputError
 
 app = typer.Typer()
@@ -42,7 +42,7 @@ def serve(
 
 @app.command(epilog="""Example: modelrail predict LinearRegression --record '{"x": 0.5}'""")
 def predict(
-    model: Annotated[str, typer.Argument(help="A model that is live on this machine.")],
+    model: Model,
     environment: Environment = None,
     record: Annotated[str | None, typer.Option(help="One record or a list, as JSON; by default the example.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Ask for class probabilities too.")] = False,
@@ -82,6 +82,7 @@ def _predict_file(bundle: Path, batch: Path | None, out: Path | None) -> None:
     from rich.progress import Progress
 
     from pipeline.bulk import predict_file
+    from pipeline.spec.findings import count
 
     if batch is None or out is None:
         raise InputError("predict: found one of --batch and --out; expected both")
@@ -89,10 +90,10 @@ def _predict_file(bundle: Path, batch: Path | None, out: Path | None) -> None:
         task = progress.add_task("rows", total=1.0)
 
         def tell(rows: int, share: float) -> None:
-            progress.update(task, completed=share, description=f"{rows:,} rows")
+            progress.update(task, completed=share, description=count(rows, "row"))
 
         rows = predict_file(bundle, batch, out, tell)
-    typer.echo(f"{out}: {rows:,} predictions")
+    typer.echo(f"{out}: {count(rows, 'prediction')}")
 
 
 def _parse_share(text: str) -> float:

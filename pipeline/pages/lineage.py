@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.pages.commits import DataCommit, Lookup
-from pipeline.pages.wording import plural, short_seconds, span_of
+from pipeline.pages.wording import short_seconds, span_of
 from pipeline.release import Release
+from pipeline.spec.findings import count
 from pipeline.store import Artifact
 
 Find = Callable[[str], Artifact | None]
@@ -162,7 +163,7 @@ def _commit_node(head: str, data: DataCommit, tone: Tone) -> Node:
 
 def _groups(release: Release, partitions: Partitions | None) -> tuple[Node, ...]:
     if partitions is None:
-        return (Node(plural(release.evidence.partitions, "partition"), ("what changed is no longer in the store",)),)
+        return (Node(count(release.evidence.partitions, "partition"), ("what changed is no longer in the store",)),)
     kinds: tuple[tuple[str, tuple[str, ...], Tone], ...] = (
         ("new", partitions.added, "new"),
         ("changed", partitions.changed, "new"),
@@ -174,7 +175,7 @@ def _groups(release: Release, partitions: Partitions | None) -> tuple[Node, ...]
 
 def _steps(release: Release, made: Mapping[str, Artifact | None], partitions: Partitions | None) -> tuple[Node, ...]:
     counts = (
-        (f"new in {len(partitions.new):,} of {plural(release.evidence.partitions, 'partition')}",) if partitions else ()
+        (f"new in {len(partitions.new):,} of {count(release.evidence.partitions, 'partition')}",) if partitions else ()
     )
     tone: Tone = "new" if partitions is None or partitions.new else "same"
     pairs = (Node("clean", counts, tone), Node("transform", counts, tone))
@@ -200,11 +201,11 @@ def _released(release: Release) -> Node:
 
 def _connect(column: Column, targets: int, *, only: int | None = None, fan: bool = False) -> Column:
     """Connect every box (or only one) with the middle of the next column, or with each of its boxes."""
-    count = len(column.nodes)
-    sources = range(count) if only is None else (only,)
+    many = len(column.nodes)
+    sources = range(many) if only is None else (only,)
     ends = [(place + 0.5) / targets * 100 for place in range(targets)] if fan and targets else [50.0]
     edges = tuple(
-        Edge((place + 0.5) / count * 100, end, column.nodes[place].tone != "same") for place in sources for end in ends
+        Edge((place + 0.5) / many * 100, end, column.nodes[place].tone != "same") for place in sources for end in ends
     )
     if column.chained:
         edges = (Edge(50.0, 50.0, is_new=True),)

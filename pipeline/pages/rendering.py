@@ -12,6 +12,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.pages import wording
+from pipeline.spec.findings import count
 
 _HERE = Path(__file__).parent
 STATIC = {
@@ -62,5 +63,5 @@ def _environment() -> Environment:
         "ago": wording.ago,
         "part": lambda text: quote(str(text), safe=""),
     }
-    environment.globals |= {"plural": wording.plural, "static_digest": lambda name: _static(name)[1]}
+    environment.globals |= {"count": count, "static_digest": lambda name: _static(name)[1]}
     return environment

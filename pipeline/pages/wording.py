@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from pipeline.spec.findings import count
+
 _UNITS = ((86_400 * 365, "year"), (86_400 * 30, "month"), (86_400, "day"), (3_600, "hour"), (60, "minute"))
-
-
-def plural(count: int, noun: str) -> str:
-    """Count things: ``1 release``, ``12 releases``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def short_seconds(seconds: float | None) -> str:
@@ -54,9 +51,9 @@ def ago(date: datetime | None, now: datetime) -> str:
     if seconds < 60:
         return "just now"
     length, unit = next((length, unit) for length, unit in _UNITS if seconds >= length)
-    return f"{plural(int(seconds // length), unit)} ago"
+    return f"{count(int(seconds // length), unit)} ago"
 
 
-def size(count: float) -> str:
+def size(amount: float) -> str:
     """Write bytes in MB or GB."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    return f"{amount / 1e9:.2f} GB" if amount >= 1e9 else f"{amount / 1e6:.0f} MB"

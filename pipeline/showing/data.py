@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from pipeline.showing.terminal import console
+from pipeline.spec.findings import count
 
 if TYPE_CHECKING:
     from pipeline.backfilling import Backfill
@@ -82,15 +83,15 @@ def _values(column: Column) -> str:
     return "; ".join(f"{head}: {', '.join(values)}" for head, values in parts if values)
 
 
-def _rows(count: int | None) -> str:
-    return "–" if count is None else f"{count:,}"
+def _rows(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
 
 
 def show_backfill(found: Backfill) -> None:
     """Show the dates, how much each sees, and where to follow them."""
-    for at, count in found.dates:
-        console.print(f"{at:%Y-%m-%d %H:%M}  sees {count} partitions")
+    for at, seen in found.dates:
+        console.print(f"{at:%Y-%m-%d %H:%M}  sees {count(seen, 'partition')}")
     word = "would run" if found.id is None else f"backfill {found.id}:"
-    console.print(f"{word} {len(found.dates)} dates of {found.model} at {found.commit[:12]}, oldest first")
+    console.print(f"{word} {count(len(found.dates), 'date')} of {found.model} at {found.commit[:12]}, oldest first")
     if found.id is not None:
         console.print(f"follow it at {found.page}; the metrics are in MLflow: walk-forward {found.commit[:10]}")

@@ -13,6 +13,7 @@ from pipeline.costs import Usage
 from pipeline.planning import PlannedStep
 from pipeline.showing.costs import duration, money
 from pipeline.showing.terminal import MARKS, console
+from pipeline.spec.findings import count
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 def show_plan(job: Job, steps: Sequence[PlannedStep]) -> None:
     """Print one line for each group of partitions that have the same fate."""
     console.print(
-        f"[bold]{job.model}[/]: {len(job.partitions)} partitions at {job.data_commit[:12]}, {escape(job.data_address)}"
+        f"[bold]{job.model}[/]: {count(len(job.partitions), 'partition')} at {job.data_commit[:12]}, "
+        f"{escape(job.data_address)}"
     )
     table = Table(box=None, pad_edge=False)
     for name in ("", "step", "partitions", "why", "about"):
@@ -44,7 +46,7 @@ def markdown_plan(job: Job, steps: Sequence[PlannedStep]) -> str:
     """Write a plan as Markdown: a heading, a sentence, and a table of what is not reused."""
     todo = [each for each in steps if each.action != "reuse"]
     lines = [f"### {job.model}", ""]
-    where = f"{len(job.partitions)} partitions at `{job.data_commit[:12]}`"
+    where = f"{count(len(job.partitions), 'partition')} at `{job.data_commit[:12]}`"
     if not todo:
         return "\n".join([*lines, f"Nothing to compute: all is reused ({where}).", ""])
     lines += [f"**{len(todo)} to do**, {len(steps) - len(todo)} reused{_estimate(job, steps)} ({where}).", ""]

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from pipeline.planning import PARTITIONED
 from pipeline.showing.terminal import MARKS, console, interval
+from pipeline.spec.findings import count
 
 if TYPE_CHECKING:
     from pipeline.session import StepResult
@@ -23,7 +24,7 @@ _OUTCOMES: Mapping[str, str] = {
 def show_step(result: StepResult) -> None:
     """Print the line of a step that has ended."""
     parts = f"{result.ran} of {result.ran + result.reused}" if result.step in PARTITIONED else ""
-    rows = f"{result.rows:,} rows" if result.rows is not None else ""
+    rows = count(result.rows, "row") if result.rows is not None else ""
     figures = f"{parts:>9} {rows:>14} {result.seconds:7.2f} s"
     mark = MARKS["skipped"] if result.facts.get("released") is False else MARKS[result.action]  # refused: not a success
     console.print(f"{mark} {result.step:<10}{figures}  [dim]{escape(result.reason)}[/]")

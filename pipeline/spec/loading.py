@@ -109,6 +109,11 @@ def check_specs(
     return sorted({*problems, *_repeated_names(files)})
 
 
+def names_in(paths: Iterable[Path]) -> dict[Path, str]:
+    """Give the name of the model that each spec is of, as far as it can be read."""
+    return {file: name for file, _, name in _names(paths)}
+
+
 def find_spec_of(model: str, folder: Path) -> Path:
     """Find the spec of a model by its name.
 
@@ -118,7 +123,7 @@ def find_spec_of(model: str, folder: Path) -> Path:
         No spec in the folder has that name.
     """
     files = find_specs(folder)
-    names = {name: file for file, _, name in _names(files)}
+    names = {name: file for file, name in names_in(files).items()}
     if model in names:
         return names[model]
     match = closest(model, names)

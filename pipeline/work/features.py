@@ -60,7 +60,7 @@ def transform_partition(session: Session, node: Node, folder: Path) -> Made:
     write_frame(frame, folder / "features.parquet")
     write_json(made.statistics.to_json(), folder / "statistics.json")
     dropped = sum(made.dropped.values())
-    say = f"{len(frame):,} rows, {dropped:,} dropped without a target or a required value"
+    say = f"{count(len(frame), 'row')}, {dropped:,} dropped without a target or a required value"
     return Made(say, len(frame), manifest={"rows_dropped": dict(made.dropped)})
 
 
@@ -118,7 +118,7 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
     )
     sides = {name: int((rows[SIDE] == side).sum()) for side, name in _SIDES.items()}
     duplicates = int(sum(each.repeated.sum() for each in parts))
-    shares = ", ".join(f"{count:,} rows to {name}" for name, count in sides.items())
+    shares = ", ".join(f"{count(number, 'row')} to {name}" for name, number in sides.items())
     say = f"{len(preprocessing.names)} features; {shares}"
     facts = {
         "sides": sides,
@@ -132,7 +132,7 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
         len(rows),
         manifest=facts,
         files=("preprocessing.json",),
-        metrics={f"rows_{name}": float(count) for name, count in sides.items()} | {"duplicates": float(duplicates)},
+        metrics={f"rows_{name}": float(number) for name, number in sides.items()} | {"duplicates": float(duplicates)},
     )
 
 

@@ -9,6 +9,7 @@ from pipeline.frames import merge_columns
 from pipeline.planning import Node
 from pipeline.reading import read
 from pipeline.session import Made, Session
+from pipeline.spec.findings import count
 from pipeline.work.files import write_frame, write_json
 
 
@@ -30,5 +31,5 @@ def clean_partition(session: Session, node: Node, folder: Path) -> Made:
     }
     write_json(report, folder / "report.json")
     dropped = sum(cleaned.dropped.values())
-    say = f"{len(cleaned.rows):,} rows kept, {len(reading.quarantined):,} quarantined, {dropped:,} dropped"
+    say = f"{count(len(cleaned.rows), 'row')} kept, {len(reading.quarantined):,} quarantined, {dropped:,} dropped"
     return Made(say, len(cleaned.rows), manifest=report)
