@@ -314,6 +314,7 @@ def test_a_locked_mlflow_database_is_transient_and_the_work_is_kept(
     spec: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)  # as on the command line: recorded by a second process
     (project / ".modelrail").mkdir(exist_ok=True)
     database = sqlite3.connect(project / ".modelrail/mlflow.db")
     database.execute("begin exclusive")
