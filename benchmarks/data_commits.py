@@ -75,7 +75,7 @@ class Scene:
         found: list[dict[str, Any]] = []
         while True:
             params = {"limit": 100, "offset": len(found), "order_by": "run_after"}
-            page = self.airflow._request("GET", "/api/v2/dags/line/dagRuns", params=params)  # noqa: SLF001
+            page = self.airflow.request("GET", "/api/v2/dags/line/dagRuns", params=params)
             found += page["dag_runs"]
             if not page["dag_runs"] or len(found) >= page["total_entries"]:
                 return [each for each in found if each["dag_run_id"].startswith("data__")]
@@ -204,7 +204,7 @@ def burst(scene: Scene, commits: int) -> tuple[float, Mapping[str, Any]]:
     began = time.time()
     scene.git("reset", "--quiet", "--hard", "incoming")
     params = {"limit": 1}
-    total = lambda: scene.airflow._request("GET", "/api/v2/dags/line/dagRuns", params=params)["total_entries"]  # noqa: E731, SLF001
+    total = lambda: scene.airflow.request("GET", "/api/v2/dags/line/dagRuns", params=params)["total_entries"]  # noqa: E731
     scene.wait(lambda: total() >= before + commits, 300)
     return time.time() - began, {"runs": len(scene.runs()) - before}
 
@@ -223,7 +223,7 @@ def main() -> None:
         scene = Scene(Path(folder))
         try:
             scene.wait(lambda: len(scene.runs()) == 1, 120)
-            scene.airflow._request("PATCH", "/api/v2/dags/line", json={"is_paused": True})  # noqa: SLF001
+            scene.airflow.request("PATCH", "/api/v2/dags/line", json={"is_paused": True})
             told = measure_latency(scene, given.latencies)
             print(f"from a push to a queued run: median {statistics.median(told):.2f} s, longest {max(told):.2f} s")
             killed = torment(scene, given.commits + given.latencies, given.kills)

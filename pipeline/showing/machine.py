@@ -10,7 +10,7 @@ from pipeline.showing.terminal import console
 if TYPE_CHECKING:
     from pipeline.deployment.local import Deployment
     from pipeline.doctor import Finding
-    from pipeline.standalone.services import Service, Services
+    from pipeline.standalone.started import Service, Services
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

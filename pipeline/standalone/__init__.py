@@ -6,7 +6,9 @@ is ready in half the time and opens no log server to the network. A triggerer is
 
 from pipeline.standalone.client import Airflow
 from pipeline.standalone.following import Failure, Outcome, StepState, follow
-from pipeline.standalone.services import Login, Service, Services, down, find_dead, running, up, wait_for_mlflow
+from pipeline.standalone.services import down, find_dead, running, up
+from pipeline.standalone.started import Login, Service, Services
+from pipeline.standalone.starting import wait_for_mlflow
 
 __all__ = [
     "Airflow",

@@ -103,8 +103,8 @@ class Airflow:
         if any(tag["name"] == "broken" for tag in dag["tags"]):
             raise InputError(f"Airflow: the spec of {dag_id} is broken: {dag['description']}")
         if dag["is_paused"]:
-            self._request("PATCH", f"/api/v2/dags/{_quote(dag_id)}", json={"is_paused": False})
-        answer = self._request(
+            self.request("PATCH", f"/api/v2/dags/{_quote(dag_id)}", json={"is_paused": False})
+        answer = self.request(
             "POST", f"/api/v2/dags/{_quote(dag_id)}/dagRuns", json={"logical_date": None, "conf": dict(conf)}
         )
         return str(answer["dag_run_id"])
@@ -112,7 +112,7 @@ class Airflow:
     def list_backfills(self, dag_id: str) -> list[dict[str, Any]]:
         """Give a DAG's backfills, the newest first: dates, conf, when they were completed."""
         params = {"dag_id": dag_id, "order_by": "-id", "limit": _PAGE}
-        return list(self._request("GET", "/api/v2/backfills", params=params)["backfills"])
+        return list(self.request("GET", "/api/v2/backfills", params=params)["backfills"])
 
     def create_backfill(
         self, dag_id: str, first: datetime, last: datetime, conf: Mapping[str, Any], *, runs_at_once: int = 1
@@ -124,22 +124,22 @@ class Airflow:
         InputError
             When the DAG has no dates there or no cron schedule, or another of its backfills goes on.
         """
-        return self._request("POST", "/api/v2/backfills", json=_backfill(dag_id, first, last, conf, runs_at_once))
+        return self.request("POST", "/api/v2/backfills", json=_backfill(dag_id, first, last, conf, runs_at_once))
 
     def preview_backfill(self, dag_id: str, first: datetime, last: datetime) -> list[datetime]:
         """Give the dates that a backfill would run."""
-        answer = self._request("POST", "/api/v2/backfills/dry_run", json=_backfill(dag_id, first, last, {}, 1))
+        answer = self.request("POST", "/api/v2/backfills/dry_run", json=_backfill(dag_id, first, last, {}, 1))
         return [datetime.fromisoformat(each["logical_date"]) for each in answer["backfills"]]
 
     def read_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Give a run: its ``state``, ``conf``, ``start_date`` and more."""
-        return self._request("GET", _run(dag_id, run_id))
+        return self.request("GET", _run(dag_id, run_id))
 
     def list_tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Give every task instance of a run."""
         found: list[TaskInstance] = []
         while True:
-            page = self._request(
+            page = self.request(
                 "GET", f"{_run(dag_id, run_id)}/taskInstances", params={"limit": _PAGE, "offset": len(found)}
             )
             found += map(_read_task, page["task_instances"])
@@ -149,7 +149,7 @@ class Airflow:
     def read_result(self, dag_id: str, run_id: str, task: TaskInstance, key: str = "return_value") -> Any:
         """Give what a task instance has returned (or pushed under `key`); None if nothing."""
         address = f"{_run(dag_id, run_id)}/taskInstances/{_quote(task.task_id)}/xcomEntries/{_quote(key)}"
-        answer = self._request("GET", address, params={"map_index": task.map_index}, missing={"value": None})
+        answer = self.request("GET", address, params={"map_index": task.map_index}, missing={"value": None})
         value = answer["value"]
         # Airflow gives values back as JSON text
         return json.loads(value) if isinstance(value, str) and value[:1] in {"{", "["} else value
@@ -157,39 +157,34 @@ class Airflow:
     def read_error(self, dag_id: str, run_id: str, task: TaskInstance) -> str:
         """Give the message of the error that a task instance has failed with, from its log, without a traceback."""
         address = f"{_run(dag_id, run_id)}/taskInstances/{_quote(task.task_id)}/logs/{task.try_number}"
-        answer = self._request("GET", address, params={"map_index": task.map_index}, missing={"content": []})
+        answer = self.request("GET", address, params={"map_index": task.map_index}, missing={"content": []})
         return find_error(answer["content"]) or f"{task.task_id} has failed; its log in Airflow tells more"
 
     def name_page(self, dag_id: str, run_id: str) -> str:
         """Give the address of a run's page."""
         return f"{self.url}/dags/{_quote(dag_id)}/runs/{_quote(run_id)}"
 
-    def _wait_for_dag(self, dag_id: str, newer_than: datetime, timeout_s: float) -> dict[str, Any]:
-        deadline, asked = time.monotonic() + timeout_s, False
-        while time.monotonic() < deadline:
-            dag = self._request("GET", f"/api/v2/dags/{_quote(dag_id)}/details", missing={})
-            if dag and not dag["is_stale"] and datetime.fromisoformat(dag["last_parsed_time"]) > newer_than:
-                return dag
-            asked = asked or self._ask_to_parse(dag)
-            time.sleep(0.2)
-        errors = self._request("GET", "/api/v2/importErrors")["import_errors"]
-        said = "; ".join(error["stack_trace"].strip().splitlines()[-1] for error in errors[:5]) or "no error"
-        raise ModelrailError(
-            f"Airflow: found no DAG {dag_id!r} after {timeout_s:.0f} s, and {said}; "
-            "expected a spec with that model.name in the folder of the specs"
-        )
-
-    def _ask_to_parse(self, dag: Mapping[str, Any]) -> bool:
-        """Ask for the DAG file to be read now rather than at the next round; tell whether it could be asked."""
-        some = [dag] if dag else self._request("GET", "/api/v2/dags", params={"limit": 1})["dags"]
-        for known in some:
-            self._request("PUT", f"/api/v2/parseDagFile/{known['file_token']}", missing={})
-        return bool(some)
-
-    def _request(
+    def request(
         self, method: str, path: str, *, missing: dict[str, Any] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Send a request; log in when asked to, and try again when the server is busy or restarting."""
+        """Send a request; log in when asked to, and try again when the server is busy or restarting.
+
+        Parameters
+        ----------
+        method, path : str
+            Such as ``GET`` and ``/api/v2/dags``.
+        missing : dict, optional
+            What to give when the server has no such thing; without it that is an error.
+        **options
+            ``params`` or ``json``, as httpx takes them.
+
+        Raises
+        ------
+        InputError
+            When the server refuses the request or the login.
+        TransientError
+            When it does not answer.
+        """
         for attempt in range(_TRIES):
             with _transient(f"Airflow: {method} {path}", final=attempt == _TRIES - 1):
                 answer = self._client.request(method, path, **options)
@@ -202,6 +197,28 @@ class Airflow:
                 continue
             time.sleep(0.2 * 2**attempt)
         raise TransientError(f"Airflow: {method} {path} got no answer")
+
+    def _wait_for_dag(self, dag_id: str, newer_than: datetime, timeout_s: float) -> dict[str, Any]:
+        deadline, asked = time.monotonic() + timeout_s, False
+        while time.monotonic() < deadline:
+            dag = self.request("GET", f"/api/v2/dags/{_quote(dag_id)}/details", missing={})
+            if dag and not dag["is_stale"] and datetime.fromisoformat(dag["last_parsed_time"]) > newer_than:
+                return dag
+            asked = asked or self._ask_to_parse(dag)
+            time.sleep(0.2)
+        errors = self.request("GET", "/api/v2/importErrors")["import_errors"]
+        said = "; ".join(error["stack_trace"].strip().splitlines()[-1] for error in errors[:5]) or "no error"
+        raise ModelrailError(
+            f"Airflow: found no DAG {dag_id!r} after {timeout_s:.0f} s, and {said}; "
+            "expected a spec with that model.name in the folder of the specs"
+        )
+
+    def _ask_to_parse(self, dag: Mapping[str, Any]) -> bool:
+        """Ask for the DAG file to be read now rather than at the next round; tell whether it could be asked."""
+        some = [dag] if dag else self.request("GET", "/api/v2/dags", params={"limit": 1})["dags"]
+        for known in some:
+            self.request("PUT", f"/api/v2/parseDagFile/{known['file_token']}", missing={})
+        return bool(some)
 
     def _log_in(self) -> None:
         answer = self._client.post("/auth/token", json={"username": self.user, "password": self.password})

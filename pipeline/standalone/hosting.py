@@ -18,7 +18,9 @@ from pipeline.showing.terminal import console
 from pipeline.spec.loading import load_spec
 from pipeline.standalone.client import Airflow
 from pipeline.standalone.following import Outcome, follow
-from pipeline.standalone.services import Services, down, find_dead, up, wait_for_mlflow
+from pipeline.standalone.services import down, find_dead, up
+from pipeline.standalone.started import Services
+from pipeline.standalone.starting import wait_for_mlflow
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_S = 2.0

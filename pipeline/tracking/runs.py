@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ModelrailError, TransientError
+from pipeline.errors import ModelrailError
 from pipeline.tracking.events import Event, LookedBack, Released, RunClosed, RunOpened, StepDone
+from pipeline.tracking.faults import explain
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_TRANSIENT = ("database is locked", "Connection", "timed out", "Max retries", "503", "502", "429")
 _MAX_PARAM_CHARS = 5_000
 
 
@@ -45,7 +45,7 @@ class Tracker:
         except ModelrailError:
             raise
         except Exception as error:  # MLflow passes on whatever its database or server raised
-            raise _explain(error, self._tracking) from error
+            raise explain(error, self._tracking) from error
 
     @property
     def _client(self) -> MlflowClient:
@@ -188,15 +188,3 @@ def _version(distribution: str) -> str:
     from importlib.metadata import version
 
     return version(distribution)
-
-
-def _explain(error: Exception, tracking: str) -> ModelrailError:
-    text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-    if any(sign in str(error) for sign in _TRANSIENT):
-        return TransientError(
-            f"tracking: MLflow at {tracking} did not answer ({text}); run again: what is done is kept"
-        )
-    return ModelrailError(
-        f"tracking: MLflow at {tracking} failed ({text}); mend it or set MLFLOW_TRACKING_URI, and run again:"
-        " what is done is kept"
-    )

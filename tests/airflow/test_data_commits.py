@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Air
 
 
 def ask(airflow: Airflow, path: str) -> dict[str, Any]:
-    return airflow._request("GET", f"/api/v2/dags/{path}")
+    return airflow.request("GET", f"/api/v2/dags/{path}")
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
@@ -90,7 +90,7 @@ def ids_of(airflow: Airflow) -> list[str]:
 def test_a_push_starts_exactly_one_run(place: tuple[Place, Airflow]) -> None:
     made, airflow = place
     wait_until(lambda: ids_of(airflow) == [f"data__{made.first}"])
-    airflow._request("PATCH", "/api/v2/dags/late", json={"is_paused": True})
+    airflow.request("PATCH", "/api/v2/dags/late", json={"is_paused": True})
     pushed = made.push(2)
     wait_until(lambda: len(ids_of(airflow)) > 1)
     again = airflow.trigger("data_commits", {})
@@ -118,7 +118,7 @@ def test_dates_are_run_anew_by_one_backfill_at_a_time(
     dates = (datetime(2013, 2, 1, 3, tzinfo=UTC), datetime(2013, 3, 1, 3, tzinfo=UTC))
     login, replay = find_login(), Replay(made.first, dates)
     assert login is not None
-    airflow._request("PATCH", "/api/v2/dags/late", json={"is_paused": True})
+    airflow.request("PATCH", "/api/v2/dags/late", json={"is_paused": True})
     assert request_replay("late", replay, login) == "created"
     assert request_replay("late", replay, login) == "exists"
     assert request_replay("late", Replay("f" * 40, dates), login) == "busy"

@@ -19,7 +19,7 @@ from rich.console import Console
 from pipeline.errors import InputError, ModelrailError
 from pipeline.standalone import Airflow, Services, down, find_dead, follow, processes, running, settings, up
 from pipeline.standalone.client import _run as name_run
-from pipeline.standalone.services import wait_for_mlflow
+from pipeline.standalone.starting import wait_for_mlflow
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
 
@@ -138,7 +138,7 @@ def test_a_run_goes_through_the_scheduler_and_the_next_one_reuses_it(airflow: Ai
     assert first.released
     assert [step.state for step in first.steps] == ["done"] * len(first.steps)
     assert all(len(json.dumps(result)) < 8192 for result in first.results.values())
-    links = airflow._request("GET", f"{name_run('late', run)}/taskInstances/train/links")["extra_links"]
+    links = airflow.request("GET", f"{name_run('late', run)}/taskInstances/train/links")["extra_links"]
     assert links["MLflow run"].startswith("http://127.0.0.1:15000/#/runs/")
     second = follow(airflow, "late", airflow.trigger("late", {}), Console(quiet=True))
     assert second.failures == ()

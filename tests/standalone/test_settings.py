@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.standalone import settings
-from pipeline.standalone.services import _make_commands
+from pipeline.standalone.starting import _make_commands
 
 
 def make_places(tmp_path: Path) -> settings.Places:
