@@ -135,6 +135,16 @@ class Airflow:
         """Give a run: its ``state``, ``conf``, ``start_date`` and more."""
         return self.request("GET", _run(dag_id, run_id))
 
+    def find_going(self, dag_id: str) -> list[str]:
+        """Give the runs of a DAG that have begun and not ended, the oldest first."""
+        params = {"state": "running", "order_by": "run_after", "limit": _PAGE}
+        found = self.request("GET", f"/api/v2/dags/{_quote(dag_id)}/dagRuns", params=params)["dag_runs"]
+        return [str(run["dag_run_id"]) for run in found]
+
+    def give_up(self, dag_id: str, run_id: str, note: str) -> None:
+        """End a run: its tasks fail or are skipped, but for the one that closes it; with a note that says why."""
+        self.request("PATCH", _run(dag_id, run_id), json={"state": "failed", "note": note})
+
     def list_tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Give every task instance of a run."""
         found: list[TaskInstance] = []

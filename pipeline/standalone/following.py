@@ -116,7 +116,7 @@ def follow(airflow: Airflow, dag_id: str, run_id: str, console: Console | None =
         Where to show it; by default standard output.
     """
     console = console or Console(highlight=False)
-    watch = _Watch(airflow, dag_id, run_id)
+    watch = _Watch(airflow, dag_id, run_id, lambda line: console.print(f"[dim]{line}[/]"))
     if not console.is_terminal:
         return watch.until_ended(_line_printer(console))
     with Live(console=console, refresh_per_second=8, transient=False) as live:
@@ -130,7 +130,9 @@ class _Watch:
     airflow: Airflow
     dag_id: str
     run_id: str
+    say: Callable[[str], None]
     known: dict[tuple[str, int], Any] = field(default_factory=dict)
+    waits: bool = False
 
     def until_ended(self, show: Callable[[Sequence[StepState]], None]) -> Outcome:
         begun = time.monotonic()
@@ -149,7 +151,11 @@ class _Watch:
             time.sleep(looks.pause_s)
 
     def _ask_state(self) -> str:
-        return str(self.airflow.read_run(self.dag_id, self.run_id)["state"])
+        state = str(self.airflow.read_run(self.dag_id, self.run_id)["state"])
+        if state == "queued" and not self.waits and (going := self.airflow.find_going(self.dag_id)):
+            self.waits = True
+            self.say(f"Waiting for {going[0]}, which goes on: a model has one run at a time")
+        return state
 
     def _summarize_all(self, tasks: Sequence[TaskInstance]) -> list[StepState]:
         for task in tasks:

@@ -50,7 +50,7 @@ def host(request: RunRequest | None, *, stay: bool, stop: bool) -> int:
     try:
         models = Path(request.spec).resolve().parent if request else Path("models").resolve()
         services = up(state, models, say=lambda line: console.print(f"[dim]{line}[/]"))
-        outcome = _run(services, request) if request else None
+        outcome = _run(services, request, to_be_stopped=stop and not services.reused) if request else None
         _tell_addresses(services, outcome)
         if stay:
             console.print("\nPress Ctrl-C to stop what was started here.")
@@ -84,7 +84,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(services: Services, request: RunRequest) -> Outcome:
+def _run(services: Services, request: RunRequest, *, to_be_stopped: bool) -> Outcome:
     """Trigger the model's DAG, follow it, and show what came out."""
     model = load_spec(request.spec, request.environment).spec.model.name
     asked = request.to_json()
@@ -92,7 +92,12 @@ def _run(services: Services, request: RunRequest) -> Outcome:
     with Airflow(services.airflow_url, services.login.user, services.login.password) as airflow:
         run = airflow.trigger(model, conf)
         console.print(f"DAG [bold]{model}[/], run {run}\n")
-        outcome = follow(airflow, model, run, console)
+        try:
+            outcome = follow(airflow, model, run, console)
+        except KeyboardInterrupt:
+            if to_be_stopped:  # else the next start would wait for what nobody works on any more
+                airflow.give_up(model, run, "Interrupted: Airflow was stopped")
+            raise
     console.print()
     for failure in outcome.failures:
         console.print(f"[bold red]{failure.task} failed:[/] ", end="")

@@ -23,8 +23,8 @@ def start(argv: Sequence[str], environment: Mapping[str, str], log: Path, folder
             argv, env=dict(environment), cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-    if niceness:
-        psutil.Process(process.pid).nice(niceness)
+    if niceness:  # added to our own: only root may give a process more than it was started with
+        psutil.Process(process.pid).nice(min(psutil.Process().nice() + niceness, 19))
     return process.pid
 
 

@@ -151,6 +151,9 @@ def _airflow(places: Places) -> dict[str, str]:
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
         # how long a worker may miss, now and then, that its task has ended; seconds, 5 by default
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # after how many silent seconds a task counts as killed and is tried again: 300 by default, long on one machine,
+        # where all is killed at once and the next start waits for it; tasks report every second
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -77,3 +78,14 @@ def test_choose_port_takes_the_next_free_one() -> None:
         assert choose_port(taken) != taken
     free = choose_port(20_000)
     assert choose_port(20_000, {free}) != free
+
+
+def test_the_niceness_is_added_to_that_of_whoever_starts(tmp_path: Path) -> None:
+    starter = (
+        "import os, psutil, sys; from pathlib import Path; from pipeline.standalone import processes\n"
+        "pid = processes.start(['sleep', '60'], os.environ, Path(sys.argv[1]), Path('/'), int(sys.argv[2]))\n"
+        "print(psutil.Process(pid).nice()); psutil.Process(pid).kill()"
+    )
+    for own, added, expected in ((12, 0, 12), (12, 5, 17), (15, 10, 19)):
+        command = ["nice", "-n", str(own), sys.executable, "-c", starter, str(tmp_path / "log"), str(added)]
+        assert int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) == expected

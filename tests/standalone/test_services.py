@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -144,6 +146,30 @@ def test_a_run_goes_through_the_scheduler_and_the_next_one_reuses_it(airflow: Ai
     assert second.failures == ()
     assert {step.step: step.state for step in second.steps}["clean"] == "reused"
     assert {step.step: step.state for step in second.steps}["train"] == "reused"
+
+
+def test_a_run_says_what_it_waits_for_and_goes_on_when_that_is_given_up(airflow: Airflow) -> None:
+    airflow.request("PATCH", "/api/v2/pools/default_pool", json={"slots": 0}, params={"update_mask": "slots"})
+    first = airflow.trigger("late", {})
+    while first not in airflow.find_going("late"):
+        psutil.Process().children()
+    second = airflow.trigger("late", {})
+    said = io.StringIO()
+
+    def give_up_when_told() -> None:
+        while "Waiting for" not in said.getvalue():
+            psutil.Process().children()
+        airflow.give_up("late", first, "a test")
+        airflow.request("PATCH", "/api/v2/pools/default_pool", json={"slots": 4}, params={"update_mask": "slots"})
+
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(give_up_when_told)
+        outcome = follow(airflow, "late", second, Console(file=said, width=200))
+        done.result()
+    assert f"Waiting for {first}, which goes on" in said.getvalue()
+    assert outcome.succeeded
+    assert {task.state for task in airflow.list_tasks("late", first) if task.task_id != "close"} == {"skipped"}
+    assert airflow.read_run("late", first)["note"] == "a test"
 
 
 def test_a_starter_that_is_killed_leaves_nothing_that_down_does_not_find(tmp_path: Path) -> None:
