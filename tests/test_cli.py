@@ -164,7 +164,7 @@ OUTSIDE: list[tuple[str, int, str]] = [
     ("serve m", 2, "found no Git repository; expected one"),
     ("releases m", 2, "found no Git repository; expected one"),
     ("predict m", 2, "found no live deployment of 'm'; expected one"),
-    ("example bikes somewhere", 2, "found the example 'bikes'; expected one of flights"),
+    ("example bikes somewhere", 2, "found the example 'bikes'; expected one of breast-cancer, credit"),
     ("chek", 2, "Did you mean 'check'"),
     ("plan line --enviroment prod", 2, "--environment"),
     ("run line --as-of", 2, "requires an argument"),

@@ -82,7 +82,7 @@ def test_make_flights_remakes_a_repository_without_a_commit(tmp_path: Path) -> N
 def test_make_flights_keeps_a_users_own_commits(tmp_path: Path) -> None:
     folder = make_flights(tmp_path / "flights", months=1)
     (folder / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="fewer than 2 months and other changes"):
+    with pytest.raises(InputError, match="fewer than its 2 commits and other changes"):
         make_flights(folder, months=2)
     assert make_flights(folder, months=1) == folder
     assert (folder / "mine.txt").exists()

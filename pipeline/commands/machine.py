@@ -9,6 +9,7 @@ import typer
 
 from pipeline.commands.options import AsOf, DataCommit, Environment, Force, Json, Why, print_json, request
 from pipeline.errors import InputError
+from pipeline.examples import EXAMPLES
 
 app = typer.Typer()
 
@@ -66,12 +67,10 @@ def status(as_json: Json = False) -> None:
 
 @app.command(epilog="Example: modelrail example flights ~/flights")
 def example(
-    name: Annotated[str, typer.Argument(help="flights: 336,776 flights from New York in 2013.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(EXAMPLES)}.")],
     folder: Annotated[Path, typer.Argument(help="Folder of the Git repository to make.")],
 ) -> None:
-    """Make a data repository from real data, without a network."""
-    from pipeline.examples import EXAMPLES
-
+    """Make a data repository from real data: no more than the package index is asked."""
     if name not in EXAMPLES:
         raise InputError(f"found the example '{name}'; expected one of {', '.join(EXAMPLES)}")
     typer.echo(f"{EXAMPLES[name](folder)}: ready")

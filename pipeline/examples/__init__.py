@@ -1,16 +1,27 @@
-"""Real data to try Modelrail with, made on this machine without a network."""
+"""Real data to try Modelrail with; no data set needs more than the package index."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 
 
-def _make_flights(folder: Path) -> Path:
-    from pipeline.examples.flights import make_flights  # the archive's modules are not needed to plan
+def _later(module: str, function: str) -> Callable[[Path], Path]:
+    """Import what makes an example when it is made: planning needs none of it."""
 
-    return make_flights(folder)
+    def make(folder: Path) -> Path:
+        made: Path = getattr(import_module(f"pipeline.examples.{module}"), function)(folder)
+        return made
+
+    return make
 
 
-EXAMPLES: Mapping[str, Callable[[Path], Path]] = {"flights": _make_flights}
+EXAMPLES: Mapping[str, Callable[[Path], Path]] = {
+    "breast-cancer": _later("medical", "make_breast_cancer"),
+    "credit": _later("credit", "make_credit"),
+    "diabetes": _later("medical", "make_diabetes"),
+    "flights": _later("flights", "make_flights"),
+    "texts": _later("texts", "make_texts"),
+}
 """Name → what makes the example's Git repository in a folder."""
