@@ -20,6 +20,8 @@ TUTORIAL = ROOT / "docs" / "your-own-data.md"
 COMMANDS = ROOT / "docs" / "commands.md"
 DATA_COMMITS = ROOT / "docs" / "data-commits.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+EXAMPLES = sorted((ROOT / "docs").glob("example-*.md"))
+"""Run by ``test_example_pages.py``."""
 
 # Commands of the documents that this module does not run, and what does.
 RUN_ELSEWHERE = {
@@ -134,7 +136,7 @@ def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]], 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_shell_block_elsewhere_holds_only_commands_that_a_test_runs(document: Path) -> None:
-    if document in {TUTORIAL, COMMANDS, DATA_COMMITS}:
+    if document in {TUTORIAL, COMMANDS, DATA_COMMITS, *EXAMPLES}:
         return
     for block in read_blocks(document):
         rest = without_elsewhere(block).strip() if block.kind == "sh" else ""

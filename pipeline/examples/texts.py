@@ -1,7 +1,7 @@
 """The texts example: 23,703 tweets and sentences of reviews and editorials, each rated by twenty people.
 
-They are the ground truth of C.J. Hutto and E.E. Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
-Social Media Text" (ICWSM-14), which the source distribution of ``vaderSentiment`` carries.
+They are the ground truth of C.J. Hutto and E.E. Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis
+of Social Media Text" (ICWSM-14), which the source distribution of ``vaderSentiment`` carries.
 """
 
 from __future__ import annotations

@@ -1,0 +1,42 @@
+"""Each example, as its page says: data made, a model trained, gated, released and asked."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.test_documents import EXAMPLES, ROOT, find_missing, own_environment, read_blocks, run_shell
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Give a repository with this one's specs, as a clone has them, and nothing else."""
+    folder = tmp_path / "clone"
+    shutil.copytree(ROOT / "models", folder / "models")
+    environment = own_environment(tmp_path)
+    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "The specs"]):
+        subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_gives_what_its_page_promises(clone: Path, page: Path) -> None:
+    said = ""
+    try:
+        for block in read_blocks(page):
+            place = f"{page.name}:{block.line}"
+            if block.kind == "sh":
+                said, _ = run_shell(block.text, clone, place)
+            elif block.kind == "text":
+                missing = find_missing(block.text, said)
+                assert missing is None, f"{place}: found no line with '{missing}' in:\n{said}"
+    finally:
+        subprocess.run(["modelrail", "down"], cwd=clone, env=own_environment(clone.parent), check=False)
+
+
+def test_every_example_with_a_spec_of_its_own_has_a_page() -> None:
+    specs = {path.stem for path in (ROOT / "models").glob("*.yaml")} - {"flight-delay"}
+    assert {path.stem.removeprefix("example-") for path in EXAMPLES} == specs
