@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import DataError, DeploymentError, TransientError
 
+if TYPE_CHECKING:
+    import ssl
+
 PATH = "/api/predict"
+TLS_CERTIFICATE = "MODELRAIL_SERVE_TLS_CERTIFICATE_FILE"
+"""The server's own setting: a server on this machine is known by that very certificate."""
 Record = Mapping[str, Any] | Sequence[Any]
 Post = Callable[[str, bytes, float], tuple[int, bytes]]
 """Sends a body to a server's address, and gives the status and the body of its answer within so many seconds."""
@@ -111,8 +116,10 @@ def post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
     url = urlsplit(address)
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise DeploymentError(f"predict: found the address {address!r}; expected one such as http://127.0.0.1:8080")
-    connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = connect(url.hostname, url.port, timeout=timeout_s)
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=timeout_s)
+    if url.scheme == "https":
+        context = _trust(url.hostname)
+        connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout_s, context=context)
     try:
         connection.request("POST", url.path.rstrip("/") + PATH, body, _headers())
         response = connection.getresponse()
@@ -126,6 +133,20 @@ def post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
         raise TransientError(f"{address}: found {found}; expected a prediction server (modelrail serve)") from error
     finally:
         connection.close()
+
+
+def _trust(host: str) -> ssl.SSLContext:
+    """Trust what this machine trusts, and on loopback our own server by its certificate, whatever name that holds."""
+    import os
+    import ssl
+
+    context = ssl.create_default_context()
+    own = os.environ.get(TLS_CERTIFICATE)
+    if own and host in {"127.0.0.1", "::1", "localhost"}:
+        context = ssl.create_default_context(cafile=own)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is enough, not only its issuer
+        context.check_hostname = False
+    return context
 
 
 def _headers() -> dict[str, str]:

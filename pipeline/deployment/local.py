@@ -213,7 +213,7 @@ def _deployment(record: Mapping[str, Any]) -> Deployment:
     return Deployment(
         model=str(record["model"]),
         version=str(record["version"]),
-        address=f"http://127.0.0.1:{port}",
+        address=f"{record.get('scheme', 'http')}://127.0.0.1:{port}",
         port=port,
         pid=int(record["pid"]),
         bundle=str(record["bundle"]),

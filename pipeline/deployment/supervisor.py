@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.client import TLS_CERTIFICATE
 from pipeline.deployment.state import DESIRED, PREVIOUS, RECORD, SUPERVISOR_LOCK, read_json, write_json
 from pipeline.errors import DeploymentError
 from pipeline.serving.workers import Workers, listen
@@ -140,6 +141,7 @@ class Supervisor:
         self._live = {
             "model": self._model,
             **desired,
+            "scheme": "https" if os.environ.get(TLS_CERTIFICATE) else "http",
             "port": self._listener.getsockname()[1],
             "pid": os.getpid(),
             "worker_pids": list(self._workers.pids),

@@ -363,3 +363,20 @@ def test_a_long_log_is_continued_in_another_file(state: Path, bundles: Callable[
     until(lambda: log.with_name("server.log.1").exists())
     until(lambda: predict(deployed.address, [1]) and log.exists() and b'status_code":200' in log.read_bytes())
     assert log.stat().st_size < 2**20
+
+
+def test_a_deployment_that_speaks_https_is_asked_by_its_own_certificate(
+    state: Path, bundles: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ours", "theirs"):
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=models.example.org"]
+        command += ["-days", "1", "-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.pem")]
+        subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.setenv("MODELRAIL_SERVE_TLS_CERTIFICATE_FILE", str(tmp_path / "ours.pem"))
+    monkeypatch.setenv("MODELRAIL_SERVE_TLS_KEY_FILE", str(tmp_path / "ours.key"))
+    deployed = deploy(bundles(2), model="line", port=0, state=state)
+    assert deployed.address.startswith("https://127.0.0.1:")
+    assert predict(deployed.address, [1]).outputs == (3.0,)
+    monkeypatch.setenv("MODELRAIL_SERVE_TLS_CERTIFICATE_FILE", str(tmp_path / "theirs.pem"))
+    with pytest.raises(TransientError, match="CERTIFICATE_VERIFY_FAILED"):
+        predict(deployed.address, [1])
