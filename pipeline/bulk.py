@@ -1,14 +1,16 @@
-"""Score a file of any size with a release, a portion at a time; the file may be CSV or Parquet."""
+"""Score a file of any size with a release, a portion at a time; the file may be CSV, JSON Lines or Parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 from pyarrow import csv as pa_csv
+from pyarrow import json as pa_json
 from pyarrow import parquet as pq
 
 from pipeline.errors import DataError, InputError
@@ -31,7 +33,7 @@ def predict_file(bundle: Path, source: Path, target: Path, tell: Tell) -> int:
     Parameters
     ----------
     source, target : Path
-        ``.csv`` or ``.parquet``. The target appears only when it is complete.
+        ``.csv``, ``.jsonl`` or ``.parquet``. The target appears only when it is complete.
 
     Returns
     -------
@@ -47,8 +49,8 @@ def predict_file(bundle: Path, source: Path, target: Path, tell: Tell) -> int:
     """
     model, done = load_model(bundle), 0
     for path in (source, target):
-        if path.suffix not in {".csv", ".parquet"}:
-            raise InputError(f"{path}: found the ending '{path.suffix}'; expected .csv or .parquet")
+        if path.suffix not in _READERS:
+            raise InputError(f"{path}: found the ending '{path.suffix}'; expected .csv, .jsonl or .parquet")
     draft, writer = target.with_name(f".{target.name}.part"), None
     try:
         for batch, share in _batches(model, source):
@@ -62,13 +64,15 @@ def predict_file(bundle: Path, source: Path, target: Path, tell: Tell) -> int:
         writer.close()
         draft.replace(target)
     finally:
+        if writer is not None:
+            writer.close()
         draft.unlink(missing_ok=True)
     return done
 
 
 def _batches(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
     try:
-        yield from (_parquet if source.suffix == ".parquet" else _csv)(model, source)
+        yield from _READERS[source.suffix](model, source)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source}: found {str(error).splitlines()[0]}; expected a table of rows") from error
 
@@ -96,6 +100,25 @@ def _csv(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
             yield batch, min(file.tell() / size, 1.0)
 
 
+def _json_lines(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
+    schema = pa.schema([(each.name, _TYPES[each.type]) for each in model.signature.inputs])
+    parse = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    size = max(source.stat().st_size, 1)
+    with (
+        pa.OSFile(str(source)) as file,
+        closing(pa_json.open_json(file, pa_json.ReadOptions(block_size=_PORTION_BYTES), parse)) as reader,
+    ):
+        for batch in reader:
+            yield batch, min(file.tell() / size, 1.0)
+
+
+_READERS: Mapping[str, Callable[[ServedModel, Path], Iterator[tuple[Any, float]]]] = {
+    ".csv": _csv,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+}
+
+
 def _predict(model: ServedModel, source: Path, batch: Any, done: int) -> Any:
     names = {each.name for each in model.signature.inputs}
     table = pa.Table.from_batches([batch])
@@ -108,7 +131,24 @@ def _predict(model: ServedModel, source: Path, batch: Any, done: int) -> Any:
     return pa.table(predicted(model, model.outputs(predictions), predictions))
 
 
+class _LinesWriter:
+    """Writes tables as JSON Lines, with the methods of Arrow's writers."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+
+    def write_table(self, table: Any) -> None:
+        self._file.write(msgspec.json.Encoder().encode_lines(table.to_pylist()))
+
+    def close(self) -> None:
+        self._file.close()
+
+
 def _open(path: Path, schema: Any) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
-    is_parquet = path.name.endswith(".parquet.part")
-    return pq.ParquetWriter(path, schema) if is_parquet else pa_csv.CSVWriter(str(path), schema)
+    match Path(path.name.removesuffix(".part")).suffix:
+        case ".parquet":
+            return pq.ParquetWriter(path, schema)
+        case ".jsonl":
+            return _LinesWriter(path)
+    return pa_csv.CSVWriter(str(path), schema)

@@ -46,7 +46,9 @@ def predict(
     environment: Environment = None,
     record: Annotated[str | None, typer.Option(help="One record or a list, as JSON; by default the example.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Ask for class probabilities too.")] = False,
-    batch: Annotated[Path | None, typer.Option(help="A CSV or Parquet file, all of whose rows are scored.")] = None,
+    batch: Annotated[
+        Path | None, typer.Option(help="A CSV, JSON Lines or Parquet file, all of whose rows are scored.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="With --batch: the file for the predictions.")] = None,
     as_json: Json = False,
 ) -> None:
