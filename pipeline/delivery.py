@@ -15,7 +15,7 @@ from pipeline.evaluation.results import Evaluation
 from pipeline.job import WORK_TREE, Job
 from pipeline.judging import Verdict, judge
 from pipeline.promotion import ask
-from pipeline.recipes import method_digest
+from pipeline.recipes import installed, method_digest
 from pipeline.release import Evidence, Release, same_model
 from pipeline.session import Session, StepResult
 from pipeline.store import Artifact
@@ -234,4 +234,5 @@ def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: Ma
         mlflow_run=session.recorder.run_id() if session.recorder else None,
         who=job.repository.who(),
         why=job.request.reason,
+        made_with=installed(),
     )

@@ -73,6 +73,17 @@ class RunRequest:
 
 
 @dataclass(frozen=True)
+class SpecSource:
+    """A spec that is read, and where it comes from: its path in the repository, the commit, what is not committed."""
+
+    spec: Spec
+    path: str
+    commit: str
+    repository: Repository
+    uncommitted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
     """A request, with everything in it resolved.
 
@@ -157,15 +168,23 @@ def open_job(request: RunRequest) -> Job:
     """
     path = Path(request.spec)
     loaded = load_spec(path, request.environment)
-    spec = loaded.spec
     repository = open_repository(path.resolve().parent)
-    state = home(path.resolve())
-    prepare_home(state)
     sources = [each for each in (loaded.path, loaded.overlay) if each is not None]
     uncommitted = repository.changes([repository.path_of(each) for each in sources])
     checkout = Path(__file__).parents[1]
     if checkout == repository.root:
         uncommitted += repository.changes(["pipeline"])
+    spec_commit = repository.commit().id if repository.has_commits() else ""
+    source = SpecSource(loaded.spec, repository.path_of(path), spec_commit, repository, tuple(uncommitted))
+    return resolve(request, source)
+
+
+def resolve(request: RunRequest, source: SpecSource) -> Job:
+    """Resolve a request whose spec is read: find the data commit, list the partitions."""
+    spec, repository = source.spec, source.repository
+    state = home(repository.root)
+    prepare_home(state)
+    uncommitted = [*source.uncommitted]
     if spec.data.files is None:
         if request.data_commit not in (None, "", BUILT_IN):
             raise InputError(f"data commit: found '{request.data_commit}'; expected none: the built-in data have none")
@@ -181,8 +200,8 @@ def open_job(request: RunRequest) -> Job:
     return Job(
         request=request,
         spec=spec,
-        spec_path=repository.path_of(path),
-        spec_commit=repository.commit().id if repository.has_commits() else "",
+        spec_path=source.path,
+        spec_commit=source.commit,
         repository=repository,
         uncommitted=tuple(sorted(set(uncommitted))),
         data_repository=data,

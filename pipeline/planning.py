@@ -38,9 +38,7 @@ class Node:
         """Digest of what later steps read of the artifact, which is there."""
         if self.artifact is None:
             raise ValueError(f"{self.step}: expected its artifact to be there")
-        names = _READ.get(self.step)
-        files = self.artifact.manifest["files"]
-        return digest_of([files[name]["sha256"] for name in names]) if names else self.artifact.digest
+        return content_of(self.step, self.artifact)
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,13 @@ PARTITIONED = ("clean", "transform")
 # What later steps read of an artifact, where that is not all: a row more in the quarantine must not train anew.
 _READ = {"clean": ("rows.parquet",)}
 ORDER = ("clean", "transform", "normalize", "train", "evaluate", "release", "deploy", "verify")
+
+
+def content_of(step: str, artifact: Artifact) -> str:
+    """Give the digest of what later steps read of an artifact."""
+    names = _READ.get(step)
+    files = artifact.manifest["files"]
+    return digest_of([files[name]["sha256"] for name in names]) if names else artifact.digest
 
 
 Find = Callable[[Iterable[str]], Mapping[str, Artifact]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -181,6 +182,13 @@ def method_of(step: str, spec: Spec) -> Method:
 def method_digest(spec: Spec) -> str:
     """Hash the spec's and the code's part in a model, without the data's."""
     return digest_of([method_of(step, spec).digest for step in ("clean", "transform", "normalize", "train")])
+
+
+def installed() -> dict[str, str]:
+    """Give what is installed of all that decides results: Python, the platform, the libraries of every step."""
+    libraries = sorted({name for step in STEPS.values() for name in step.libraries})
+    known = {name: _versions()[name] for name in libraries if name in _versions()}
+    return {"python": platform.python_version(), "platform": f"{sys.platform} {platform.machine()}", **known}
 
 
 def digest_of(value: Any) -> str:

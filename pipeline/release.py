@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +66,8 @@ class Evidence:
         The gate's judgement, a sentence a line.
     image : str or None
         Digest of the image that serves the release, where one was made before the release was recorded.
+    made_with : dict
+        Versions of Python, of the libraries that decide results, and the platform; empty in older releases.
     """
 
     data_repository: str
@@ -86,6 +88,7 @@ class Evidence:
     who: str
     why: str
     image: str | None = None
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -287,7 +290,9 @@ def _interval(estimate: Mapping[str, float | None]) -> str:
 def _read(tag: Tag) -> Release:
     model, _, version = tag.name.partition("@")
     try:
-        evidence = Evidence(**facts_of(tag))
+        found = facts_of(tag)
+        # A newer Modelrail may have written more than this one knows.
+        evidence = Evidence(**{each.name: found[each.name] for each in fields(Evidence) if each.name in found})
     except (ValueError, TypeError) as error:
         raise ReleaseError(
             f"tag {tag.name}: found no evidence of a release in its message ({error}); expected a tag that Modelrail"

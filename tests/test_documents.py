@@ -33,6 +33,7 @@ RUN_ELSEWHERE = {
     "modelrail serve diabetes@v1.0.0 --port 8090": "tests/serving",
     "modelrail example flights ../flights": "tests/test_examples.py",
     "modelrail doctor": "tests/test_doctor.py",
+    "modelrail diff --environment dev prod": "tests/provenance",
     "modelrail backfill flight-delay --from 2013-06-01 --to 2013-12-01": "needs a running Airflow",
 }
 

@@ -149,6 +149,13 @@ def test_evidence_without_an_image_is_still_read(project: Path, commit: Commit) 
     assert releases(repository, "m")[0].evidence.image is None
 
 
+def test_evidence_that_a_newer_modelrail_wrote_more_into_is_still_read(project: Path, commit: Commit) -> None:
+    repository = open_repository(project)
+    facts = asdict(evidence()) | {"of_tomorrow": 1}
+    write_tag(repository, "m@v1.0.0", commit(), with_facts(["m@v1.0.0", ""], facts))
+    assert releases(repository, "m")[0].evidence == evidence()
+
+
 def test_releases_are_ordered_by_version_not_by_text(project: Path, commit: Commit) -> None:
     head = commit()
     repository = open_repository(project)

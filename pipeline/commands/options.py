@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.errors import InputError
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pipeline.job import RunRequest
 
 SpecPath = Annotated[Path, typer.Argument(help="The spec: a YAML file, or a model's name in models/.", metavar="SPEC")]
@@ -66,3 +70,14 @@ Model = Annotated[
 def print_json(value: Any) -> None:
     """Print a result for programs."""
     typer.echo(json.dumps(value, indent=1, default=str, ensure_ascii=False))
+
+
+def read_date(text: str | None) -> datetime | None:
+    """Read the option ``--since``; without a zone it is in UTC."""
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise InputError(f"--since: found '{text}'; expected a date such as 2026-11-01") from error
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.commands.options import Json, print_json
-from pipeline.errors import InputError
+from pipeline.commands.options import Json, print_json, read_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from pipeline.costs import Spent, Total
     from pipeline.store import Store
@@ -36,7 +34,7 @@ def cost(
     from pipeline.home import home
     from pipeline.showing.costs import show_costs
 
-    spent = read_costs(_open_store(home()), model, _read_date(since))
+    spent = read_costs(_open_store(home()), model, read_date(since))
     totals = _add_up(spent, by)
     if as_json:
         print_json({"by": by, "totals": [asdict(each) for each in totals]})
@@ -103,12 +101,3 @@ def _add_up(spent: Sequence[Spent], by: By) -> list[Total]:
         return add_up(spent, by_release([each for model in models for each in releases(repository, model)], spent))
     totals = add_up(spent, GROUPS[by])
     return sorted(totals, key=lambda each: ORDER.index(each.name)) if by == "step" else totals
-
-
-def _read_date(text: str | None) -> datetime | None:
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise InputError(f"--since: found '{text}'; expected a date such as 2026-11-01") from error

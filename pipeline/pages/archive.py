@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pipeline.costs import Spent, read_costs
 from pipeline.home import home, store_address
-from pipeline.pages.commits import Lookup, lookup_for
 from pipeline.pages.lately import Lately
 from pipeline.pages.ledger import Ledger
 from pipeline.pages.sources import Source, Sources
+from pipeline.provenance.commits import Lookup, lookup_for
 from pipeline.repository import open_repository
 from pipeline.store import Artifact, Store, open_store
 

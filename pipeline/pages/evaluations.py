@@ -15,12 +15,11 @@ from markupsafe import Markup
 from pipeline.errors import StoreError
 from pipeline.evaluation.results import Estimate
 from pipeline.pages.charts import Measured, Pair, pair
-from pipeline.spec.catalogue import METRICS
+from pipeline.provenance.metrics import compare_metric, estimate
 from pipeline.store import Artifact
 
 EVALUATION, CARD = "evaluation.json", "model-card.md"
 _PLOT = ("plot-", ".png")
-_LEVEL = 5e-5  # differences below it read 0.0000
 
 
 @dataclass(frozen=True)
@@ -80,21 +79,13 @@ def read_evaluation(artifact: Artifact | None) -> Found | None:
 
 def compare(candidate: Mapping[str, Mapping[str, Any]], champion: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
     """Hold metrics against one another, in the candidate's order."""
-    return [_compare(name, _estimate(candidate[name]), _estimate(champion.get(name))) for name in candidate]
+    return [_compare(name, estimate(candidate[name]), estimate(champion.get(name))) for name in candidate]
 
 
 def _compare(name: str, ours: Estimate | None, theirs: Estimate | None) -> Comparison:
-    difference = None
-    if ours and theirs and ours.value is not None and theirs.value is not None:
-        difference = ours.value - theirs.value
-    known = METRICS.get(name)
-    told = difference is not None and abs(difference) >= _LEVEL
-    better = ((difference or 0) > 0) == known.greater_is_better if known and told else None
-    return Comparison(name, ours, theirs, difference, better, pair(_measured(name, ours), _measured(name, theirs)))
-
-
-def _estimate(found: Mapping[str, Any] | None) -> Estimate | None:
-    return None if found is None else Estimate(found.get("value"), found.get("low"), found.get("high"))
+    change = compare_metric(name, theirs, ours)
+    drawn = pair(_measured(name, ours), _measured(name, theirs))
+    return Comparison(name, ours, theirs, change.difference, change.better, drawn)
 
 
 def _measured(name: str, estimate: Estimate | None) -> Measured | None:

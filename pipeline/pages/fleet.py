@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pipeline.errors import ModelrailError
 from pipeline.pages.archive import Archive, Shelf
 from pipeline.pages.charts import Spark, spark
-from pipeline.pages.commits import DataCommit
 from pipeline.pages.costs import Bill, bill
 from pipeline.pages.places import Health, find_places, judge_health
 from pipeline.pages.runs import RunFacts
 from pipeline.pages.sources import Source
 from pipeline.places import Place
+from pipeline.provenance.commits import DataCommit
 from pipeline.release import Release
 from pipeline.spec.catalogue import trainer_name
 from pipeline.spec.schema import Spec

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.pages.commits import DataCommit, Lookup
 from pipeline.pages.wording import short_seconds, span_of
+from pipeline.provenance.commits import DataCommit, Lookup
+from pipeline.provenance.partitions import Partitions, compare_partitions, digests_of
 from pipeline.release import Release
 from pipeline.spec.findings import count
 from pipeline.store import Artifact
@@ -19,7 +20,6 @@ from pipeline.store import Artifact
 Find = Callable[[str], Artifact | None]
 Tone = Literal["", "new", "same", "good", "bad", "wait"]
 WHOLE = ("normalize", "train", "evaluate")
-_PER_PARTITION = "transform/"
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,6 @@ class Column:
     chained: bool = False
 
 
-@dataclass(frozen=True)
-class Partitions:
-    """How the partitions of a release compare with those of the release before."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    same: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-
-    @property
-    def new(self) -> tuple[str, ...]:
-        """Those that had to be computed."""
-        return (*self.added, *self.changed)
-
-
 def trace(
     release: Release, previous: Release | None, find: Find, look_up: Lookup, places: Sequence[Node]
 ) -> tuple[Column, ...]:
@@ -97,7 +82,7 @@ def trace(
         Where it is or was live.
     """
     made = {step: find(release.evidence.artifacts.get(step, "")) for step in WHOLE}
-    partitions = compare_partitions(_digests(made["normalize"]), _digests(_normalized(previous, find)))
+    partitions = compare_partitions(digests_of(made["normalize"]), digests_of(_normalized(previous, find)))
     groups = _groups(release, partitions)
     steps = _steps(release, made, partitions)
     return (
@@ -109,34 +94,8 @@ def trace(
     )
 
 
-def compare_partitions(now: Mapping[str, str] | None, before: Mapping[str, str] | None) -> Partitions | None:
-    """Tell which partitions came, changed, stayed and went; None where the artifact is gone.
-
-    Parameters
-    ----------
-    now, before : mapping of str to str, or None
-        Partition → digest of its features.
-    """
-    if now is None:
-        return None
-    known = before or {}
-    return Partitions(
-        added=tuple(key for key in now if key not in known),
-        changed=tuple(key for key in now if key in known and known[key] != now[key]),
-        same=tuple(key for key in now if known.get(key) == now[key]),
-        removed=tuple(key for key in known if key not in now),
-    )
-
-
 def _normalized(release: Release | None, find: Find) -> Artifact | None:
     return find(release.evidence.artifacts.get("normalize", "")) if release else None
-
-
-def _digests(artifact: Artifact | None) -> dict[str, str] | None:
-    if artifact is None:
-        return None
-    inputs: Mapping[str, str] = artifact.manifest["recipe"]["inputs"]
-    return {name.removeprefix(_PER_PARTITION): digest for name, digest in sorted(inputs.items())}
 
 
 def _origins(release: Release, previous: Release | None, look_up: Lookup) -> tuple[Node, ...]:

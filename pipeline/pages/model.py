@@ -10,7 +10,6 @@ from typing import Literal
 from pipeline.errors import redact
 from pipeline.pages.archive import Archive, Shelf
 from pipeline.pages.charts import Chart, Measured, chart
-from pipeline.pages.commits import DataCommit, Lookup
 from pipeline.pages.costs import Bill, bill
 from pipeline.pages.evaluations import Found, read_evaluation
 from pipeline.pages.fleet import Metric, course_of, headline_metric
@@ -20,6 +19,7 @@ from pipeline.pages.runs import RunFacts
 from pipeline.pages.sources import Source
 from pipeline.pages.wording import moment
 from pipeline.places import Place
+from pipeline.provenance.commits import DataCommit, Lookup
 from pipeline.release import Release, Version
 from pipeline.spec.catalogue import task_of, trainer_name
 from pipeline.spec.schema import Bound, Spec

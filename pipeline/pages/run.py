@@ -10,11 +10,11 @@ from markupsafe import Markup
 
 from pipeline.errors import ModelrailError
 from pipeline.pages.archive import Archive, Shelf
-from pipeline.pages.commits import DataCommit
 from pipeline.pages.costs import Bill, bill, by_step
 from pipeline.pages.evaluations import Found, model_card, plots_of, read_evaluation
 from pipeline.pages.runs import RunFacts, StepFacts, steps_of
 from pipeline.pages.sources import Source
+from pipeline.provenance.commits import DataCommit
 
 
 @dataclass(frozen=True)

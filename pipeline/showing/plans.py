@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from pipeline.costs import Usage
 from pipeline.planning import PlannedStep
 from pipeline.showing.costs import duration, money
+from pipeline.showing.sections import markdown_cell
 from pipeline.showing.terminal import MARKS, console
 from pipeline.spec.findings import count
 
@@ -53,13 +53,8 @@ def markdown_plan(job: Job, steps: Sequence[PlannedStep]) -> str:
     lines += ["| | step | partitions | why |", "|---|---|---|---|"]
     for group in _group(todo):
         cells = (group[0].action, group[0].step, _span(group), group[0].reason)
-        lines.append("| " + " | ".join(_cell(each) for each in cells) + " |")
+        lines.append("| " + " | ".join(markdown_cell(each) for each in cells) + " |")
     return "\n".join([*lines, ""])
-
-
-def _cell(text: str) -> str:
-    """Keep a text from being read as Markdown or HTML, or from ending its cell."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
 
 
 def total_estimate(spec: Spec, steps: Sequence[PlannedStep]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.showing.terminal import console, print_whole
+from pipeline.showing.terminal import console, print_columns, print_whole
 
 if TYPE_CHECKING:
     from pipeline.places import Place
@@ -36,7 +36,7 @@ def show_releases(model: str, history: Sequence[Release], places: Sequence[Place
     if not history:
         console.print(f"{model}: no release yet ('modelrail run' makes the first)", markup=False)
     else:
-        print_whole(_releases(history, places))
+        _releases(history, places)
     if len(history) < count:
         console.print(f"the newest {len(history)} of {count:,} releases; --all shows all")
     if places:
@@ -44,22 +44,22 @@ def show_releases(model: str, history: Sequence[Release], places: Sequence[Place
         print_whole(_places(places))
 
 
-def _releases(history: Sequence[Release], places: Sequence[Place]) -> Table:
-    table = _table("release", "date", "data", "spec", "should be live in", "metrics")
-    for release in reversed(history):
-        evidence = release.evidence
-        metrics = ", ".join(
-            f"{name} {value['value']:.4f}" for name, value in evidence.metrics.items() if value["value"] is not None
-        )
-        table.add_row(
-            release.tag,
-            _moment(release.date),
-            evidence.data_commit[:10],
-            evidence.spec_commit[:10],
-            ", ".join(_environments(release, places)),
-            metrics,
-        )
-    return table
+def _releases(history: Sequence[Release], places: Sequence[Place]) -> None:
+    heads = ("release", "date", "data", "spec", "should be live in", "metrics")
+    print_columns(heads, [_row(each, places) for each in reversed(history)])
+
+
+def _row(release: Release, places: Sequence[Place]) -> tuple[str, ...]:
+    evidence = release.evidence
+    metrics = (f"{name} {each['value']:.4f}" for name, each in evidence.metrics.items() if each["value"] is not None)
+    return (
+        release.tag,
+        _moment(release.date),
+        evidence.data_commit[:10],
+        evidence.spec_commit[:10],
+        ", ".join(_environments(release, places)),
+        ", ".join(metrics),
+    )
 
 
 def _places(places: Sequence[Place]) -> Table:

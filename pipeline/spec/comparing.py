@@ -26,8 +26,13 @@ class Change:
     before: Any
     after: Any
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Both values, short enough to be shown."""
+        return _show(self.before), _show(self.after)
+
     def __str__(self) -> str:
-        return f"{self.path}: {_show(self.before)} → {_show(self.after)}"
+        return f"{self.path}: {' → '.join(self.sides)}"
 
 
 def compare(before: Any, after: Any, path: str = "") -> Iterator[Change]:

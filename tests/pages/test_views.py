@@ -12,13 +12,13 @@ from pipeline.pages.charts import MAX_POINTS, Measured, chart, nice_ticks, spark
 from pipeline.pages.evaluations import compare
 from pipeline.pages.guarding import LIFETIME_S, check_token, is_same_origin, make_token
 from pipeline.pages.lately import Lately
-from pipeline.pages.lineage import compare_partitions
 from pipeline.pages.model import offers_for, walk_forward
 from pipeline.pages.places import judge_health
 from pipeline.pages.rendering import render
 from pipeline.pages.run import judge_lines
 from pipeline.pages.runs import RunFacts, TaskFacts, steps_of
 from pipeline.places import Place, judge_place
+from pipeline.provenance.partitions import compare_partitions
 from pipeline.release import Version
 
 

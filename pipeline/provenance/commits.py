@@ -1,4 +1,4 @@
-"""What the pages tell of data commits: date and subject, looked up once, without a network."""
+"""Data commits as they are told of: date and subject, looked up once, without a network."""
 
 from __future__ import annotations
 
