@@ -11,10 +11,11 @@ from typing import Any
 from pipeline.bundles import bundle_of
 from pipeline.client import curl_line
 from pipeline.deployment.platforms import Target, platform_of
+from pipeline.errors import AbortedError
 from pipeline.evaluation.results import Evaluation
 from pipeline.job import WORK_TREE, Job
 from pipeline.judging import Verdict, judge
-from pipeline.promotion import ask
+from pipeline.promotion import ask, record_abort
 from pipeline.recipes import installed, method_digest
 from pipeline.release import Evidence, Release, same_model
 from pipeline.session import Session, StepResult
@@ -98,7 +99,11 @@ def deploy(session: Session, chosen: Release) -> StepResult:
     stage = session.assign(chosen)
     target, platform = target_of(session.job), platform_of(session.job.spec)
     before = platform.live(target)
-    now = platform.deploy(target, chosen, _bundle(session, chosen))
+    try:
+        now = platform.deploy(target, chosen, _bundle(session, chosen))
+    except AbortedError as error:
+        record_abort(session.job.repository, stage, error, push=session.job.spec.deploy.push_tags)
+        raise
     same = before is not None and (before.version, before.address) == (now.version, now.address)
     say = f"{chosen.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
     facts = {

@@ -10,6 +10,7 @@
     ├── ReleaseError                            the release could not be recorded
     ├── StoreError                              the artifact store gave back something else than it was given
     ├── DeploymentError                         the release could not be made live
+    │   └── AbortedError                        … since it did worse than what is live, on real requests
     └── TransientError            exit code 75  trying again, unchanged, can help
 
 A message says where, what was found, what was expected, and which key or command mends it.
@@ -64,6 +65,20 @@ class StoreError(ModelrailError):
 
 class DeploymentError(ModelrailError):
     """The release could not be made live."""
+
+
+class AbortedError(DeploymentError):
+    """A release was tried on real requests and taken back; what was live stays live.
+
+    Attributes
+    ----------
+    stable : str
+        Tag of the release that stays.
+    """
+
+    def __init__(self, message: str, stable: str) -> None:
+        super().__init__(message)
+        self.stable = stable
 
 
 class TransientError(ModelrailError):

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.bundles import bundle_of
 from pipeline.client import Answer, predict
 from pipeline.deployment.platforms import Live, Platform, Target, platform_of
-from pipeline.errors import DeploymentError, InputError
+from pipeline.errors import AbortedError, DeploymentError, InputError
 from pipeline.home import home, store_address
 from pipeline.release import Release, Version, find_release
 from pipeline.repository import Repository, open_repository
 from pipeline.spec.files import find_environments
 from pipeline.spec.loading import find_spec_of, load_spec
 from pipeline.spec.schema import Spec
-from pipeline.stages import Action, Stage, Standing, assign, stages, standing_of
+from pipeline.stages import Action, Stage, Standing, assign, current, stages, standing_of
 from pipeline.store import Artifact, Store, open_store
 from pipeline.tags import fetch_tags, settle
 
@@ -160,15 +160,29 @@ def go_live(
     stage = assign(place.repository, release, place.environment, action=action, why=why, who=who, push=push)
     platform = platform_of(place.spec)
     try:
-        live = platform.deploy(place.target, release, bundle)
+        live = platform.deploy(replace(place.target, at_once=action == "rollback"), release, bundle)
         if sample := sample_of(release, store):
             ask(platform, place.target, release, sample)
+    except AbortedError as error:
+        record_abort(place.repository, stage, error, push=push)
+        raise
     except DeploymentError as error:
         raise DeploymentError(
             f"{error}; {stage.tag} says in Git that {release.tag} should be live: mend it and promote it again, or"
             f" 'modelrail rollback {place.model} --environment {place.environment} --why …'"
         ) from error
     return Change(stage, live, time.monotonic() - began)
+
+
+def record_abort(repository: Repository, stage: Stage, error: AbortedError, *, push: bool) -> None:
+    """Record that what was live stays, since the release that a stage names was aborted.
+
+    Unless somebody has assigned another one meanwhile: that stands.
+    """
+    now = current(repository, stage.model, stage.environment)
+    if now and now.number == stage.number:
+        kept = find_release(repository, error.stable)
+        assign(repository, kept, stage.environment, action="abort", why=str(error), push=push)
 
 
 def sample_of(release: Release, store: Store) -> Mapping[str, Any] | None:

@@ -17,12 +17,17 @@ from pipeline.release import Release, Version, facts_of, with_facts
 from pipeline.repository import Repository
 from pipeline.tags import Tag, fetch_tags, list_names, list_tags, write_tag
 
-Action = Literal["deploy", "promote", "rollback"]
+Action = Literal["deploy", "promote", "rollback", "abort"]
 
 _NAME = re.compile(r"(?P<model>[A-Za-z][A-Za-z0-9_-]*)#(?P<environment>[A-Za-z0-9_-]+)#(?P<number>\d+)")
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 _ACTIONS: Mapping[str, Action] = {each: each for each in get_args(Action)}
-_VERBS: Mapping[Action, str] = {"deploy": "deployed to", "promote": "promoted to", "rollback": "rolled back to in"}
+_VERBS: Mapping[Action, str] = {
+    "deploy": "deployed to",
+    "promote": "promoted to",
+    "rollback": "rolled back to in",
+    "abort": "kept in",
+}
 _TRIES = 20
 
 
@@ -35,7 +40,8 @@ class Stage:
     number : int
         Counts the model's assignments in that environment, from 1.
     action : str
-        ``deploy``: a run did it; ``promote`` and ``rollback``: a person did.
+        ``deploy``: a run did it; ``promote`` and ``rollback``: a person did; ``abort``: the release that came
+        after it did worse on real requests.
     commit : str
         The release's commit.
     """
@@ -70,7 +76,7 @@ class Standing:
     live : tuple of Version
         What is live, last, after what a rollback goes back to, step by step.
     withdrawn : frozenset of Version
-        What was rolled back from and not promoted since: no run makes it live by itself.
+        What was rolled back from, or aborted, and not promoted since: no run makes it live by itself.
     """
 
     live: tuple[Version, ...] = ()
@@ -124,7 +130,7 @@ def standing_of(history: Sequence[Stage]) -> Standing:
     live: list[Version] = []
     withdrawn: set[Version] = set()
     for stage in history:
-        if stage.action == "rollback":
+        if stage.action in {"rollback", "abort"}:
             kept = live.index(stage.version) + 1 if stage.version in live else len(live) - 1
             withdrawn |= set(live[max(kept, 0) :])
             live = live[: max(kept, 0)]

@@ -248,3 +248,31 @@ def test_a_rollback_that_the_remote_refuses_changes_nothing(
     hook.unlink()
     rollback("line", None, None, why="yes")
     assert "line#local#3" in git(tmp_path / "origin.git", "tag")
+
+
+def test_an_aborted_canary_is_written_to_git_and_held_and_a_rollback_needs_none(
+    spec: Path, project: Path, commit: Commit
+) -> None:
+    run_job(spec)
+    commit({"data/2.csv": part(3)})
+    run_job(spec)
+    canary = (
+        "deploy: {port: 0, strategy: canary, canary: {steps: [{weight: 20, hold_s: 0}], deadline_s: 1, every_s: 1}}"
+    )
+    commit({"models/line.yaml": SPEC.replace("deploy: {port: 0}", canary)})
+    assert rollback("line", None, None, why="too steep").seconds < 1
+    assert served(project) == "1.0.0"
+
+    with pytest.raises(DeploymentError, match=r"line@v1.0.1: aborted: 0 of 200 requests were answered .* v1.0.0 stays"):
+        promote("line", "v1.0.1", "local", why="look again")
+    assert served(project) == "1.0.0"
+    last = stages(open_repository(project), "line", "local")[-2:]
+    assert [(str(each.version), each.action) for each in last] == [("1.0.1", "promote"), ("1.0.0", "abort")]
+    assert "aborted: 0 of 200 requests" in last[-1].why
+    assert run_job(spec)["deploy"].reason.startswith("line@v1.0.1 is held")
+
+    commit({"data/2.csv": part(2.5)})
+    with pytest.raises(DeploymentError, match=r"line@v1.\d.\d: aborted"):
+        run_job(spec)
+    assert stages(open_repository(project), "line", "local")[-1].action == "abort"
+    assert served(project) == "1.0.0"

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _POLL_S = 0.005
 
 
+class ChangedError(DeploymentError):
+    """Somebody else has deployed meanwhile."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A release that is live.
@@ -64,11 +68,21 @@ class Deployment:
     port: int
     pid: int
     bundle: str
+    beside: tuple[str, ...] = ()
     replaced: str | None = None
     note: str | None = None
 
 
-def deploy(bundle: Path, *, model: str, port: int, state: Path, workers: int = 1) -> Deployment:
+def deploy(
+    bundle: Path,
+    *,
+    model: str,
+    port: int,
+    state: Path,
+    workers: int = 1,
+    beside: Sequence[str] = (),
+    instead_of: Deployment | None = None,
+) -> Deployment:
     """Make a bundle live, or confirm that it is.
 
     Parameters
@@ -83,19 +97,25 @@ def deploy(bundle: Path, *, model: str, port: int, state: Path, workers: int = 1
         Folder of all local state.
     workers : int
         Server processes that share the port.
+    beside : sequence of str
+        Canaries and shadows of the bundle, as `pipeline.serving.lineup` writes them.
+    instead_of : Deployment, optional
+        What must still be live, beside the same.
 
     Raises
     ------
     DeploymentError
-        If the bundle cannot be served; what was live stays live.
+        If the bundle cannot be served, or something else is live than it should replace; what was live stays live.
     InputError
         If the model's name cannot be that of a folder.
     """
     _check_name(model)
     folder = folder_of(model, state)
     with locked(folder / DEPLOY_LOCK):
-        desired = _desired(bundle.resolve(), port, workers)
+        desired = _desired(bundle.resolve(), port, workers, beside)
         current = _record(folder)
+        if instead_of:
+            _refuse_other(current, instead_of)
         if current is None:
             started = _start(folder, model, desired)
             return _deployment(started)
@@ -172,7 +192,7 @@ def _check_name(model: str) -> None:
         raise InputError(f"deployment: found the name {model!r}; expected a model's name")
 
 
-def _desired(bundle: Path, port: int, workers: int) -> dict[str, Any]:
+def _desired(bundle: Path, port: int, workers: int, beside: Sequence[str]) -> dict[str, Any]:
     try:
         release = (bundle / "release.json").read_bytes()
         version = str(json.loads(release)["version"])
@@ -185,6 +205,7 @@ def _desired(bundle: Path, port: int, workers: int) -> dict[str, Any]:
         "release": release.decode(errors="replace"),
         "requested_port": port,
         "workers": workers,
+        "beside": list(beside),
         "code": code_fingerprint(),
     }
 
@@ -192,7 +213,18 @@ def _desired(bundle: Path, port: int, workers: int) -> dict[str, Any]:
 def _is_same(current: Mapping[str, Any], desired: Mapping[str, Any]) -> bool:
     keys = ("release", "requested_port", "workers", "code")
     moved = current["bundle"] != desired["bundle"] and not Path(current["bundle"], "release.json").exists()
-    return not moved and all(current[key] == desired[key] for key in keys)
+    alike = all(current[key] == desired[key] for key in keys) and current.get("beside", []) == desired["beside"]
+    return alike and not moved
+
+
+def _refuse_other(current: Mapping[str, Any] | None, expected: Deployment) -> None:
+    found = _deployment(current) if current else None
+    if found is None or (found.version, found.beside) != (expected.version, expected.beside):
+        live_now = f"version {found.version}" if found else "nothing"
+        raise ChangedError(
+            f"{expected.model}: found {live_now} live, by somebody else's hand; expected version {expected.version} as"
+            " it was left"
+        )
 
 
 def _record(folder: Path, wait_s: float = 30.0) -> dict[str, Any] | None:
@@ -217,6 +249,7 @@ def _deployment(record: Mapping[str, Any]) -> Deployment:
         port=port,
         pid=int(record["pid"]),
         bundle=str(record["bundle"]),
+        beside=tuple(record.get("beside", ())),
         note=note,
     )
 

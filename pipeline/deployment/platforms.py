@@ -30,11 +30,14 @@ class Target:
         Name of the overlay; None for the spec as it is.
     state : Path
         Folder of all local state.
+    at_once : bool
+        Whether a release takes its place without a canary: a rollback does.
     """
 
     spec: Spec
     environment: str | None
     state: Path
+    at_once: bool = False
 
     @property
     def model(self) -> str:
@@ -96,13 +99,30 @@ class Local:
     """Here: a supervised process on a loopback port."""
 
     def deploy(self, target: Target, release: Release, bundle: Path) -> Live:
-        """Start the server, or exchange the release in the one that runs."""
-        del release
+        """Start the server, or exchange the release in the one that runs; at once, or as a canary."""
         from pipeline.deployment import local
 
-        settings = target.spec.deploy
-        made = local.deploy(
-            bundle, model=_name(target), port=settings.port, state=target.state, workers=settings.workers
+        settings, name = target.spec.deploy, _name(target)
+
+        def put(
+            bundle: Path, beside: tuple[str, ...] = (), instead_of: local.Deployment | None = None
+        ) -> local.Deployment:
+            return local.deploy(
+                bundle,
+                model=name,
+                port=settings.port,
+                state=target.state,
+                workers=settings.workers,
+                beside=beside,
+                instead_of=instead_of,
+            )
+
+        if settings.canary is None or target.at_once:
+            return _live(target, put(bundle))
+        from pipeline.deployment.local_canary import roll_out
+
+        made = roll_out(
+            bundle, str(release.version), settings.canary, model=target.model, name=name, state=target.state, put=put
         )
         return _live(target, made)
 

@@ -8,6 +8,8 @@
 ``previous.json``    the same of the supervisor before, for its port
 ``desired.json``     what the supervisor shall make live, written by `deploy`
 ``deploy.lock``      held by the one `deploy` or `stop` that is at work
+``rollout.lock``     held by the one that tries a canary, for as long as it takes
+``rollout.json``     how far the canary is, for whoever goes on with it
 ``server.log``       requests, a line of JSON each; the older half is ``server.log.1``
 ===================  ==========================================================================
 
@@ -26,6 +28,7 @@ from typing import Any
 
 RECORD, PREVIOUS, DESIRED = "deployment.json", "previous.json", "desired.json"
 SUPERVISOR_LOCK, DEPLOY_LOCK = "supervisor.lock", "deploy.lock"
+ROLLOUT, ROLLOUT_LOCK = "rollout.json", "rollout.lock"
 
 
 def name_of(model: str, environment: str | None) -> str:
@@ -70,12 +73,12 @@ def supervisor_lives(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; waits for another holder. A killed holder holds nothing."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file; waits for another holder, or raises BlockingIOError. A killed holder holds nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)

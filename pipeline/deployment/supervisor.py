@@ -23,6 +23,7 @@ from typing import Any
 from pipeline.client import TLS_CERTIFICATE
 from pipeline.deployment.state import DESIRED, PREVIOUS, RECORD, SUPERVISOR_LOCK, read_json, write_json
 from pipeline.errors import DeploymentError
+from pipeline.serving.lineup import Lineup, lineup_of
 from pipeline.serving.workers import Workers, listen
 
 HOST = "127.0.0.1"
@@ -73,7 +74,7 @@ class Supervisor:
         if desired is None:
             raise DeploymentError(f"{self._folder / DESIRED}: found none; expected what to deploy")
         listener = _open_port(desired, read_json(self._folder / PREVIOUS))
-        self._workers.start(Path(desired["bundle"]), listener, desired["workers"])
+        self._workers.start(_lineup(desired), listener, desired["workers"])
         self._listener = listener
         self._record(desired)
 
@@ -117,16 +118,16 @@ class Supervisor:
         self._record(desired)
 
     def _exchange(self, desired: Mapping[str, Any]) -> None:
-        bundle = Path(desired["bundle"])
+        lineup = _lineup(desired)
         moves = desired["requested_port"] != self._live["requested_port"]
         if not moves and all(desired[key] == self._live[key] for key in ("code", "workers")):
-            self._workers.swap(bundle)
+            self._workers.swap(lineup)
             return
         listener = _open_port(desired, None) if moves else self._listener
         if listener is None:
             raise DeploymentError("found no socket; expected a running deployment")
         try:
-            self._workers.start(bundle, listener, desired["workers"])
+            self._workers.start(lineup, listener, desired["workers"])
         except DeploymentError:
             if moves:
                 listener.close()
@@ -154,6 +155,10 @@ class Supervisor:
         if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
             self._log.replace(self._log.with_name("server.log.1"))
             self._workers.reopen_log()
+
+
+def _lineup(desired: Mapping[str, Any]) -> Lineup:
+    return lineup_of([desired["bundle"], *desired.get("beside", ())])
 
 
 def _open_port(desired: Mapping[str, Any], previous: Mapping[str, Any] | None) -> socket.socket:

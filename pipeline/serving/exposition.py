@@ -14,8 +14,10 @@ from pipeline.serving.metrics import (
     EXEMPLAR_SECONDS,
     EXEMPLAR_TIME,
     FIRST_BUCKET,
+    FIRST_OUTPUT,
     FIRST_ROWS_BUCKET,
     IN_FLIGHT,
+    OUTPUT_BOUNDS,
     ROWS,
     SECONDS,
     SHADOW_DIFFERENT,
@@ -85,6 +87,11 @@ def _families(meters: Meters) -> Sequence[Metric]:
     other = CounterMetricFamily(
         "ml_inference_shadow_differences", "Rows that a shadow answered otherwise", labels=_LABELS
     )
+    outputs = CounterMetricFamily(
+        "ml_inference_outputs",
+        "Predictions, one of each request, by the lower bound of their cell",
+        labels=(*_LABELS, "above"),
+    )
     for key, total in totals(meters).items():
         cells = total.cells
         for status in STATUSES:
@@ -92,10 +99,13 @@ def _families(meters: Meters) -> Sequence[Metric]:
         in_flight.add_metric(key, cells[IN_FLIGHT])
         seconds.add_metric(key, _buckets(BUCKETS_S, cells[FIRST_BUCKET:], total.example), cells[SECONDS])
         rows.add_metric(key, _buckets(BUCKETS_ROWS, cells[FIRST_ROWS_BUCKET:]), cells[ROWS])
+        for bound, count in zip(("-Inf", *OUTPUT_BOUNDS), cells[FIRST_OUTPUT:], strict=False):
+            if count:
+                outputs.add_metric((*key, str(bound)), count)
         if key[2] == "shadow":
             asked.add_metric(key, cells[SHADOW_ROWS])
             other.add_metric(key, cells[SHADOW_DIFFERENT])
-    return requests, in_flight, seconds, rows, asked, other
+    return requests, in_flight, seconds, rows, asked, other, outputs
 
 
 def _buckets(

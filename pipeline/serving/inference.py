@@ -134,7 +134,8 @@ class Inference:
         served, span, reply = exchange.served, exchange.span, exchange.reply
         rows = reply.rows if reply else 0
         self._open -= 1
-        served.meter.end(status, seconds, rows, span.trace_id if span else exchange.id[-32:])
+        output = exchange.predictions.pick(random.random()) if exchange.predictions else None  # noqa: S311  # no secret
+        served.meter.end(status, seconds, rows, span.trace_id if span else exchange.id[-32:], output)
         self._log.add(
             LogLine(
                 timestamp=self._log.now(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,15 @@ BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 """Upper bounds of the histogram of durations, in seconds."""
 BUCKETS_ROWS = (1, 2, 5, 10, 20, 50, 100, 1_000, 10_000, 100_000, 1_000_000)
 """Upper bounds of the histogram of rows a request."""
+OUTPUT_BOUNDS = tuple(
+    sign * 2.0**power * (1 + eighth / 8)
+    for sign, powers, eighths in ((-1, range(30, -11, -1), range(7, -1, -1)), (1, range(-10, 31), range(8)))
+    for power in powers
+    for eighth in eighths
+)
+"""Lower bounds of the cells that predictions are counted in, whatever their scale: an eighth of a power of two wide.
+
+What is nearer to 0 than a thousandth lies in one cell, above the largest negative bound."""
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 499, 500, 503)
 """What a prediction request can end with; 499 is a caller who went away."""
 EXEMPLAR_EVERY_S = 1.0
@@ -27,7 +36,8 @@ IN_FLIGHT, SECONDS, ROWS, SHADOW_ROWS, SHADOW_DIFFERENT = range(5)
 FIRST_STATUS = 5
 FIRST_BUCKET = FIRST_STATUS + len(STATUSES)
 FIRST_ROWS_BUCKET = FIRST_BUCKET + len(BUCKETS_S) + 1
-EXEMPLAR_SECONDS = FIRST_ROWS_BUCKET + len(BUCKETS_ROWS) + 1
+FIRST_OUTPUT = FIRST_ROWS_BUCKET + len(BUCKETS_ROWS) + 1
+EXEMPLAR_SECONDS = FIRST_OUTPUT + len(OUTPUT_BOUNDS) + 1
 EXEMPLAR_TIME = EXEMPLAR_SECONDS + 1
 EXEMPLAR_ID = EXEMPLAR_TIME + 1
 CELLS = EXEMPLAR_ID + 2
@@ -57,11 +67,13 @@ class Meter:
         """Count a request as in flight."""
         self._cells[IN_FLIGHT] += 1
 
-    def end(self, status: int, seconds: float, rows: int = 0, request: str = "") -> None:
+    def end(self, status: int, seconds: float, rows: int = 0, request: str = "", output: float | None = None) -> None:
         """Count a request as answered with `status` after `seconds`.
 
         Parameters
         ----------
+        output : float, optional
+            What was predicted for one of the rows.
         request : str
             32 hexadecimal digits by which the request can be found; now and then one is kept as an example.
         """
@@ -73,6 +85,8 @@ class Meter:
         if status == 200:
             cells[ROWS] += rows
             cells[FIRST_ROWS_BUCKET + bisect_left(BUCKETS_ROWS, rows)] += 1
+            if output is not None:
+                cells[FIRST_OUTPUT + bisect_right(OUTPUT_BOUNDS, output)] += 1
             if request and (now := time.time()) >= self._next_exemplar:
                 self._next_exemplar = now + EXEMPLAR_EVERY_S
                 cells[EXEMPLAR_SECONDS], cells[EXEMPLAR_TIME] = seconds, now

@@ -43,6 +43,21 @@ class Predictions:
     values: NDArray[Any]
     probabilities: NDArray[np.floating[Any]] | None = None
 
+    def pick(self, chance: float) -> float | None:
+        """Give one prediction as a number, for statistics: of two classes the second one's probability.
+
+        Parameters
+        ----------
+        chance : float
+            From 0 to 1: which of the rows.
+        """
+        if not len(self.values):
+            return None
+        row = int(chance * len(self.values))
+        if self.probabilities is not None and self.probabilities.shape[1] == 2:
+            return float(self.probabilities[row, 1])
+        return float(self.values[row])
+
 
 @dataclass(frozen=True)
 class ServedModel:

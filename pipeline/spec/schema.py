@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
+from pipeline.spec.schema_canary import Canary
 from pipeline.spec.schema_prices import Prices
 from pipeline.spec.schema_schedule import Schedule
 from pipeline.spec.schema_section import Section
@@ -317,6 +318,10 @@ class Deploy(Section):
     """Server processes."""
     push_tags: bool = False
     """Push the tags of releases to the remote `origin`; a release that cannot be pushed is then not made."""
+    strategy: Literal["rolling", "canary"] = "rolling"
+    """How a release takes the place of the live one: without more ado, or as a `canary` that must prove itself."""
+    canary: Canary | None = None
+    """For the strategy `canary`: `{steps, metrics, …}`."""
 
 
 class Environment(Section):

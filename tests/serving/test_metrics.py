@@ -34,3 +34,14 @@ def test_openmetrics_is_given_to_who_asks_for_it() -> None:
     text, content_type = exposition(Meters(None, 0, {}), "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert text.endswith(b"# EOF\n")
+
+
+def test_one_prediction_of_each_request_is_counted_by_its_size() -> None:
+    meters = Meters(None, 0, {})
+    for output in (0.3, 0.3, -5.1):
+        meters.of("m", "1").begin()
+        meters.of("m", "1").end(200, 0.1, output=output)
+    text = exposition(meters, "")[0].decode()
+    assert 'ml_inference_outputs_total{above="0.28125",model="m",track="live",version="1"} 2.0' in text
+    assert 'ml_inference_outputs_total{above="-5.5",model="m",track="live",version="1"} 1.0' in text
+    assert text.count("ml_inference_outputs_total{") == 2

@@ -1,0 +1,1 @@
+"""Decides how a candidate release replaces the stable one, from what both have answered. Pure: others act."""

@@ -1,0 +1,49 @@
+"""Checks of ``deploy.strategy`` and ``deploy.canary``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from pipeline.spec.checking.view import View
+from pipeline.spec.findings import Finding, examples, quote, suggest
+from pipeline.spec.schema_canary import CANARY_METRICS, Canary
+
+_LEAST = {"errors": 0.0, "latency": 1.0, "outputs": 0.0}
+"""The limit of a canary that may be no worse at all."""
+
+
+def check_rollout(view: View) -> Iterator[Finding]:
+    """Check how a release takes the place of another."""
+    deploy = view.spec.deploy
+    if deploy.canary is None:
+        if deploy.strategy == "canary":
+            yield Finding(("deploy",), "no 'canary' with the strategy canary", "it: {steps: [{weight: 20}]}", "key")
+        return
+    if deploy.strategy != "canary":
+        found = f"a canary with the strategy {deploy.strategy}"
+        yield Finding(("deploy", "canary"), found, "deploy.strategy: canary, or no canary", "key")
+    yield from _check_metrics(deploy.canary)
+    yield from _check_steps(deploy.canary)
+
+
+def _check_metrics(canary: Canary) -> Iterator[Finding]:
+    for name, limit in canary.metrics.items():
+        path = ("deploy", "canary", "metrics", name)
+        if name not in CANARY_METRICS:
+            expected = suggest(name, CANARY_METRICS, f"a metric of a canary ({examples(CANARY_METRICS)})")
+            yield Finding(path, f"the unknown metric {quote(name)}", expected, "key")
+        elif limit < _LEAST[name]:
+            yield Finding(path, f"{limit:g}", f"at least {_LEAST[name]:g}: {CANARY_METRICS[name]}")
+
+
+def _check_steps(canary: Canary) -> Iterator[Finding]:
+    path = ("deploy", "canary", "steps")
+    for number, (one, following) in enumerate(pairwise(canary.steps), 1):
+        if following.weight <= one.weight:
+            found = f"{following.weight} after {one.weight}"
+            yield Finding((*path, number, "weight"), found, "more than in the step before")
+    hold_s = sum(step.hold_s for step in canary.steps)
+    if hold_s >= canary.deadline_s:
+        found = f"{canary.deadline_s} s, with steps of {hold_s} s"
+        yield Finding(("deploy", "canary", "deadline_s"), found, "more time than the steps take")

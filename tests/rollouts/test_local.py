@@ -1,0 +1,164 @@
+"""Canaries on this machine: real servers, a client that never stops, candidates that are bad in their own ways."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+
+from pipeline.client import predict
+from pipeline.deployment import local
+from pipeline.deployment.local_canary import roll_out
+from pipeline.deployment.state import ROLLOUT, folder_of, read_json
+from pipeline.errors import AbortedError, DeploymentError, TransientError
+from pipeline.serving.workers import child_environment
+from pipeline.spec.schema_canary import Canary
+from tests.rollouts.candidates import SLOPE, asking, erring_graph, slow_graph
+from tests.serving.bundles import line_graph, write_bundle
+
+PLAN = Canary.model_validate(
+    {"steps": [{"weight": 20, "hold_s": 1}, {"weight": 50, "hold_s": 1}], "every_s": 1, "deadline_s": 60}
+)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "state"
+    local.stop_all(tmp_path / "state")
+
+
+@pytest.fixture
+def release(tmp_path: Path, state: Path) -> Callable[..., local.Deployment]:
+    """Give a function that writes a bundle and rolls it out."""
+
+    def deploy(version: str, graph: onnx.ModelProto, plan: Canary = PLAN) -> local.Deployment:
+        folder = tmp_path / version
+        bundle = folder if folder.exists() else write_bundle(folder, version=version, graph=graph)
+
+        def put(path: Path, beside: tuple[str, ...], was: local.Deployment | None) -> local.Deployment:
+            return local.deploy(path, model="line", port=0, state=state, beside=beside, instead_of=was)
+
+        return roll_out(bundle, version, plan, model="line", name="line", state=state, put=put)
+
+    return deploy
+
+
+def test_a_good_candidate_is_promoted_and_no_request_is_dropped(
+    release: Callable[..., local.Deployment], state: Path
+) -> None:
+    first = release("1.0.0", line_graph(SLOPE))
+    with asking(first.address) as client:
+        made = release("2.0.0", line_graph(SLOPE))
+    assert (made.version, made.replaced, made.address, made.beside) == ("2.0.0", "1.0.0", first.address, ())
+    assert client.dropped == []
+    assert set(client.statuses) == {200}
+    assert client.versions["1.0.0"] > client.versions["2.0.0"] > PLAN.min_requests
+    assert not (folder_of("line", state) / ROLLOUT).exists()
+
+
+@pytest.mark.parametrize(
+    ("graph", "metric"),
+    [(slow_graph(), "latency"), (erring_graph(), "errors"), (line_graph(1.2 * SLOPE), "outputs")],
+    ids=["slow", "erring", "lying"],
+)
+def test_a_bad_candidate_is_aborted_and_no_request_is_dropped(
+    release: Callable[..., local.Deployment], state: Path, graph: onnx.ModelProto, metric: str
+) -> None:
+    first = release("1.0.0", line_graph(SLOPE))
+    with (
+        asking(first.address) as client,
+        pytest.raises(AbortedError, match=rf"line@v2.0.0: aborted: {metric}: .*; v1.0.0 stays live"),
+    ):
+        release("2.0.0", graph)
+    assert client.dropped == []
+    live = local.live("line", state)
+    assert live is not None
+    assert (live.version, live.beside, live.pid) == ("1.0.0", (), first.pid)
+    assert {predict(live.address, [0.5]).version for _ in range(50)} == {"1.0.0"}
+
+
+def test_without_requests_it_is_aborted_at_the_deadline(release: Callable[..., local.Deployment], state: Path) -> None:
+    release("1.0.0", line_graph(SLOPE))
+    with pytest.raises(AbortedError, match=r"0 of 200 requests were answered in the step when the deadline of 3 s"):
+        release("2.0.0", line_graph(SLOPE), PLAN.model_copy(update={"deadline_s": 3}))
+    assert local.live("line", state).beside == ()
+
+
+def test_a_bundle_that_cannot_be_served_is_aborted_before_it_gets_a_request(
+    release: Callable[..., local.Deployment], tmp_path: Path
+) -> None:
+    first = release("1.0.0", line_graph(SLOPE))
+    broken = write_bundle(tmp_path / "2.0.0", version="2.0.0")
+    (broken / "model.onnx").write_bytes(b"broken")
+    with asking(first.address, threads=1) as client, pytest.raises(AbortedError, match=r"aborted: .*model.onnx"):
+        release("2.0.0", line_graph(SLOPE))
+    assert set(client.statuses) == {200}
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+from pipeline.deployment import local
+from pipeline.deployment.local_canary import roll_out
+from pipeline.spec.schema_canary import Canary
+bundle, state, plan = Path(sys.argv[1]), Path(sys.argv[2]), Canary.model_validate_json(sys.argv[3])
+put = lambda path, beside, was: local.deploy(path, model="line", port=0, state=state, beside=beside, instead_of=was)
+roll_out(bundle, "2.0.0", plan, model="line", name="line", state=state, put=put)
+"""
+
+
+def test_a_killed_deploy_is_taken_over_by_the_next_and_two_never_interleave(
+    release: Callable[..., local.Deployment], state: Path, tmp_path: Path
+) -> None:
+    first = release("1.0.0", line_graph(SLOPE))
+    bundle = write_bundle(tmp_path / "2.0.0", version="2.0.0", graph=line_graph(SLOPE))
+    record = folder_of("line", state) / ROLLOUT
+    command = [sys.executable, "-c", _KILLED, str(bundle), str(state), PLAN.model_dump_json()]
+    with subprocess.Popen(command, env=child_environment()) as process:
+        _until(lambda: (read_json(record) or {"rollout": {"step": -1}})["rollout"]["step"] == 0)
+        with pytest.raises(TransientError, match="found another canary at work"):
+            release("2.0.0", line_graph(SLOPE))
+        os.kill(process.pid, signal.SIGKILL)
+    left = read_json(record)
+    assert left is not None
+    with asking(first.address) as client:
+        made = release("2.0.0", line_graph(SLOPE))
+    assert made.version == "2.0.0"
+    assert client.dropped == []
+    assert not record.exists()
+
+
+def test_a_rollback_in_the_middle_ends_the_canary(
+    release: Callable[..., local.Deployment], state: Path, tmp_path: Path
+) -> None:
+    release("1.0.0", line_graph(SLOPE))
+    found: list[BaseException] = []
+
+    def candidate() -> None:
+        try:
+            release("2.0.0", line_graph(SLOPE))
+        except DeploymentError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=candidate)
+    thread.start()
+    _until(lambda: (local.live("line", state) or pytest.fail("down")).beside)
+    local.deploy(tmp_path / "1.0.0", model="line", port=0, state=state)
+    thread.join()
+    assert "found version 1.0.0 live, by somebody else's hand; expected version 1.0.0 as it was" in str(found[0])
+    assert local.live("line", state).beside == ()
+
+
+def _until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never became true"
+        threading.Event().wait(0.01)
