@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from typing import Any
 from pipeline.errors import InputError, redact
 from pipeline.examples.line import line_example
 from pipeline.home import home, prepare_home
-from pipeline.repository import File, Repository, folder_of, is_url, matching, mirror, open_repository
+from pipeline.large_files import LargeFile, find_partitions, list_folder, read_large
+from pipeline.large_files.finding import is_pointer, places_of
+from pipeline.repository import File, Repository, is_url, key_in, mirror, open_repository
 from pipeline.spec.findings import count
 from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
@@ -101,6 +103,8 @@ class Job:
         Key → file, sorted by key.
     left_out : int
         Partitions of the commit that the as-of date leaves out.
+    lent : callable
+        Gives a context in which git has the credentials of the data.
     """
 
     request: RunRequest
@@ -115,6 +119,7 @@ class Job:
     partitions: Mapping[str, File]
     left_out: int
     state: Path = field(compare=False)
+    lent: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, compare=False, repr=False)
 
     @property
     def model(self) -> str:
@@ -140,7 +145,10 @@ class Job:
         """Read the bytes of a partition."""
         if self.data_repository is None:
             return line_example()
-        return self.data_repository.read(self.partitions[partition])
+        file = self.partitions[partition]
+        if isinstance(file, LargeFile):
+            return read_large(file, self.data_repository, self.state, self.lent)
+        return self.data_repository.read(file)
 
 
 @contextmanager
@@ -185,14 +193,17 @@ def resolve(request: RunRequest, source: SpecSource) -> Job:
     state = home(repository.root)
     prepare_home(state)
     uncommitted = [*source.uncommitted]
+    lent = _credentials(spec)
     if spec.data.files is None:
         if request.data_commit not in (None, "", BUILT_IN):
             raise InputError(f"data commit: found '{request.data_commit}'; expected none: the built-in data have none")
         data, address, commit, files = None, BUILT_IN, BUILT_IN, _line_partition()
     else:
-        with _credentials(spec):
+        with lent():
             data, address = _data_repository(spec, repository, state)
-            commit, files, changed = _files(request, spec, data, own=data.root == repository.root)
+            commit, changed = _data_commit(request, spec, data, own=data.root == repository.root)
+        listed = partial(list_folder, repository=data, state=state, lent=lent)
+        files = find_partitions(data, "" if commit == WORK_TREE else commit, spec.data.files, listed)
         uncommitted += changed
     partitions = up_to(files, request.as_of)
     if not partitions:
@@ -210,6 +221,7 @@ def resolve(request: RunRequest, source: SpecSource) -> Job:
         partitions=partitions,
         left_out=len(files) - len(partitions),
         state=state,
+        lent=lent,
     )
 
 
@@ -243,9 +255,9 @@ def last_day(key: str) -> date | None:
         return None
 
 
-def _credentials(spec: Spec) -> AbstractContextManager[None]:
+def _credentials(spec: Spec) -> Callable[[], AbstractContextManager[None]]:
     lend, address, connection = _LEND.get(), spec.data.repository or "", spec.data.connection
-    return lend(connection, address) if lend and connection and is_url(address) else nullcontext()
+    return partial(lend, connection, address) if lend and connection and is_url(address) else nullcontext
 
 
 def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Repository, str]:
@@ -261,20 +273,24 @@ def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Reposito
     return open_repository(folder), address
 
 
-def _files(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> tuple[str, dict[str, File], list[str]]:
-    """Give the commit, the partitions and the uncommitted files; the work tree counts where nothing else is named."""
-    template = spec.data.files or ""
-    under = folder_of(template)
+def _data_commit(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> tuple[str, list[str]]:
+    """Give the commit and the uncommitted files; the work tree counts where nothing else is named."""
     named = request.data_commit or spec.data.branch
-    if own and not named:
-        here = matching(data.work_tree_files(under), template)
-        there = matching(data.files("HEAD", under), template) if data.has_commits() else {}
-        if changed := {file.path for file in {*here.values()} ^ {*there.values()}}:
-            return WORK_TREE, here, sorted(changed)
+    if own and not named and (changed := _changed(data, spec.data.files or "")):
+        return WORK_TREE, changed
     if data.mirrored and not (named and _FULL_ID.fullmatch(named) and data.holds(named)):
         data.update()
-    commit = data.commit(named or "HEAD").id
-    return commit, matching(data.files(commit, under), template), []
+    return data.commit(named or "HEAD").id, []
+
+
+def _changed(data: Repository, template: str) -> list[str]:
+    """List the partitions, or the pointers that stand for some, whose content differs from the newest commit's."""
+    places = places_of(template)
+    here = data.work_tree_files(*places)
+    there = data.files("HEAD", *places) if data.has_commits() else []
+    is_key = key_in(template)
+    differing = {file.path for file in {*here} ^ {*there}}
+    return sorted(path for path in differing if is_key(path) is not None or is_pointer(path, template))
 
 
 def _line_partition() -> dict[str, File]:

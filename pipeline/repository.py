@@ -112,24 +112,28 @@ class Repository:
         """Tell whether a commit, named by its full id, is here."""
         return _run(["cat-file", "-e", f"{commit}^{{commit}}"], self.root).returncode == 0
 
-    def files(self, commit: str, under: str = "") -> list[File]:
-        """List the files of a commit below a folder, sorted by path."""
-        place = ["--", under] if under else []
+    def files(self, commit: str, *places: str) -> list[File]:
+        """List the files of a commit at or below some places (an empty one is the root), sorted by path."""
+        place = ["--", *places] if places and all(places) else []
         listing = self._git("ls-tree", "-r", "-z", "--long", "--full-tree", commit, *place)
         entries = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
         parsed = ((facts.split(), path) for facts, path in entries)
         return sorted(File(path, facts[2], int(facts[3])) for facts, path in parsed if facts[1] == "blob")
 
-    def work_tree_files(self, under: str = "") -> list[File]:
-        """List the files of the work tree below a folder, tracked or not, but for the ignored ones."""
-        place = ["--", under] if under else []
-        listing = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", *place)
-        paths = sorted({path for path in listing.split("\0") if path and (self.root / path).is_file()})
-        if broken := next((path for path in paths if "\n" in path), None):
+    def work_tree_files(self, *places: str) -> list[File]:
+        """List the files of the work tree at or below some places, tracked or not, but for the ignored ones.
+
+        One that Git calls unchanged is the file of the newest commit, also where its content is elsewhere (Git LFS).
+        """
+        known = {file.path: file for file in self.files("HEAD", *places)} if self.has_commits() else {}
+        changed = self.changes([place or "." for place in places] or ["."])
+        here = sorted({path for path in changed if (self.root / path).is_file()})
+        if broken := next((path for path in here if "\n" in path), None):
             raise InputError(f"{self.root}: found a line break in the file name {broken!r}; expected none: rename it")
-        ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(paths)).split()
-        sizes = ((self.root / path).stat().st_size for path in paths)
-        return [File(*each) for each in zip(paths, ids, sizes, strict=True)]
+        ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(here)).split() if here else []
+        sizes = ((self.root / path).stat().st_size for path in here)
+        kept = (file for path, file in known.items() if path not in set(changed))
+        return sorted([*kept, *(File(*each) for each in zip(here, ids, sizes, strict=True))])
 
     def read(self, file: File) -> bytes:
         """Read a file's content: from the object database, or from the work tree if it was never added."""
@@ -140,6 +144,35 @@ class Repository:
         if not self.bare and source.is_file():
             return source.read_bytes()
         raise InputError(f"{self.root}: found no content for {file.path} ({file.id[:10]}); expected it in Git")
+
+    def read_all(self, files: Iterable[File]) -> dict[File, bytes]:
+        """Read many small files at once; places as for ``read``."""
+        wanted = list(files)
+        if not wanted:
+            return {}
+        stream = _run(["cat-file", "--batch"], self.root, stdin="".join(f"{each.id}\n" for each in wanted)).stdout
+        contents, position = dict[File, bytes](), 0
+        for file in wanted:
+            end = stream.index(b"\n", position)
+            facts, start = stream[position:end].split(), end + 1
+            if facts[-1] == b"missing":
+                contents[file], position = self.read(file), start
+            else:
+                position = start + int(facts[2]) + 1
+                contents[file] = stream[start : position - 1]
+        return contents
+
+    def read_path(self, commit: str, path: str) -> bytes | None:
+        """Read a file by its path at a commit, or in the work tree (an empty commit); None if there is none."""
+        if not commit:
+            source = self.root / path
+            return source.read_bytes() if source.is_file() else None
+        result = _run(["cat-file", "blob", f"{commit}:{path}"], self.root)
+        return result.stdout if result.returncode == 0 else None
+
+    def common_folder(self) -> Path:
+        """Give Git's own folder, which further work trees share."""
+        return self.root / self._git("rev-parse", "--git-common-dir").strip()
 
     def changes(self, paths: Sequence[str]) -> list[str]:
         """List those of the paths (files, folders, globs) that differ from the newest commit."""
@@ -196,6 +229,16 @@ class Repository:
         """Run a git command that may fail, as the user that `identity` names."""
         result = _run(arguments, self.root, stdin=stdin, environment=self.identity())
         return Attempt(result.returncode == 0, _text(result.stdout), _text(result.stderr))
+
+    def run_over_ssh(self, host: str, port: int | None, command: str) -> Attempt:
+        """Run a command on a host by the SSH that git would use for it, with its keys."""
+        environment = _environment()
+        configured = _text(_run(["config", "core.sshCommand"], self.root).stdout)
+        ssh = environment.get("GIT_SSH_COMMAND") or configured or "ssh"
+        options = ["-p", str(port)] if port else []
+        shell = ["sh", "-c", f'{ssh} "$@"', "ssh", *options, "--", host, command]
+        done = subprocess.run(shell, capture_output=True, env=environment, stdin=subprocess.DEVNULL, check=False)
+        return Attempt(done.returncode == 0, _text(done.stdout), _text(done.stderr))
 
     def _git(self, *arguments: str, stdin: str = "") -> str:
         result = _run(arguments, self.root, stdin=stdin)
@@ -329,8 +372,6 @@ def _explain_revision(revision: str) -> str:
 def _run(
     arguments: Sequence[str], folder: Path, stdin: str = "", environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    inherited = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
-    settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **_ACCESS.get(), **(environment or {})}
     data = stdin.encode("utf-8", "surrogateescape")
     try:
         return subprocess.run(
@@ -338,11 +379,16 @@ def _run(
             cwd=folder,
             input=data,
             capture_output=True,
-            env=inherited | settings,
+            env=_environment() | (environment or {}),
             check=False,
         )
     except FileNotFoundError as error:
         raise InputError("git: found no such command; expected Git 2.30 or newer on the PATH") from error
+
+
+def _environment() -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
+    return inherited | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **_ACCESS.get()}
 
 
 def _text(output: bytes) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreError
+from pipeline.errors import DataError, InputError, StoreError, TransientError
 from pipeline.store import ObjectStore, open_store
 
 pytestmark = [
@@ -56,3 +56,37 @@ def test_a_bucket_that_is_not_there_is_said(tmp_path: Path) -> None:
         (folder / "a").write_text("a")
         with pytest.raises(StoreError, match=r"store: .* failed: .*bucket"):
             store.publish("ef" * 32, folder, {})
+
+
+def test_a_large_file_of_dvc_comes_from_s3_with_the_remotes_own_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.large_files.conftest import Data, dvc_pointer, md5, month
+
+    data, folder = Data(tmp_path), f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    settings = {
+        "endpointurl": os.environ["AWS_ENDPOINT_URL"],
+        "access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
+        "secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
+    }
+    lines = "".join(f"    {name} = {value}\n" for name, value in settings.items())
+    config = f"[core]\n    remote = s\n['remote \"s\"']\n    url = {folder}\n"
+    data.commit({"flights/2013-01.csv.dvc": dvc_pointer(month(1), "2013-01.csv"), ".dvc/config": config})
+    (data.folder / ".dvc" / "config.local").write_text(f"['remote \"s\"']\n{lines}")
+    files = open_store(folder, tmp_path)
+    assert isinstance(files, ObjectStore)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(DataError, match=rf"at the DVC remote 's' \({folder}/files/md5/"):
+        data.open().read("2013-01")
+    digest = md5(month(1))
+    files.files.pipe_file(f"{files.root}/files/md5/{digest[:2]}/{digest[2:]}", month(1))
+    assert data.open().read("2013-01") == month(1)
+    (data.folder / ".dvc" / "config.local").write_text(
+        f"['remote \"s\"']\n{lines}".replace(settings["secret_access_key"], "wrong")
+    )
+    for kept in (data.project / ".modelrail" / "cache").rglob("*/*/*"):
+        kept.unlink() if kept.is_file() else None
+    with pytest.raises((InputError, TransientError), match=folder) as caught:
+        data.open().read("2013-01")
+    assert settings["secret_access_key"] not in str(caught.value)

@@ -14,10 +14,12 @@ from functools import cache
 from typing import Any, Literal, Protocol
 
 from pipeline.data_commits.deciding import Arrival, Contents, Decision, decide, run_id
+from pipeline.data_commits.following import View
 from pipeline.data_commits.history import Stretch, list_commits, read_commits, read_parent, read_stretch
 from pipeline.data_commits.replaying import Replay, plan_replay
 from pipeline.data_commits.sources import Watched, open_source
-from pipeline.repository import Repository, folder_of, key_in, matching
+from pipeline.home import home
+from pipeline.repository import Repository, key_in
 
 Started = Literal["started", "exists", "unknown"]
 Requested = Literal["created", "exists", "busy", "unreachable"]
@@ -143,6 +145,7 @@ class _Dispatch:
         self.model = self.watched.model
         self.source = str(self.watched.source)
         self.template = self.watched.spec.data.files or ""
+        self.view = View(self.repository, self.template, home(self.watched.path))
         self.report = Report(self.model)
 
     def run(self) -> Report:
@@ -159,7 +162,7 @@ class _Dispatch:
 
     def _begin(self) -> None:
         """Run the newest commit: there is no telling which of the older ones were run by other means."""
-        subject, present = self.repository.commit(self.tip).subject, self._partitions(self.tip)
+        subject, present = self.repository.commit(self.tip).subject, self.view.partitions(self.tip)
         self.report.say(f"first look at {self.source}: its newest commit is run, older ones are not")
         self._carry_out(Decision((Arrival(self.tip, subject, ()),) if present else ()), None)
 
@@ -177,7 +180,7 @@ class _Dispatch:
     def _follow(self, mark: Mark) -> None:
         stretch, known = self._stretch(mark)
         key_of, policy = key_in(self.template), self.watched.spec.schedule.on_data_commit
-        decision = decide(policy, key_of, self._partitions(stretch.base), stretch, known)
+        decision = decide(policy, key_of, self.view.partitions(stretch.base), self.view.follow(stretch), known)
         if stretch.forced:
             self._tell_forced(mark, stretch, decision)
         self._carry_out(decision, mark)
@@ -253,7 +256,7 @@ class _Dispatch:
         if not mark.replay_at:
             return
         schedule = self.watched.spec.schedule
-        present = self._partitions(mark.replay_at)
+        present = self.view.partitions(mark.replay_at)
         found = plan_replay(schedule.cron, mark.replay_keys, present, mark.replay_at, self.now(), schedule.replay_limit)
         outcome: Requested = self.runs.replay(self.model, found) if found else "exists"
         if found:
@@ -273,14 +276,8 @@ class _Dispatch:
                 f"--to {found.left_out[-1]:%Y-%m-%d} --commit {found.commit[:10]} runs them"
             )
 
-    def _partitions(self, commit: str | None) -> dict[str, str]:
-        if commit is None:
-            return {}
-        files = self.repository.files(commit, folder_of(self.template))
-        return {key: file.id for key, file in matching(files, self.template).items()}
-
     def _content(self, commit: str) -> str:
-        return Contents(self._partitions(commit)).digest
+        return Contents(self.view.partitions(commit)).digest
 
 
 _REPLAY_WORDS: Mapping[Requested, str] = {

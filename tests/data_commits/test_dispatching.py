@@ -220,3 +220,19 @@ def test_what_the_replay_limit_leaves_out_comes_with_a_command_for_the_top_of_th
     assert "REPLAY LIMIT: 3 later dates are left out" in said
     command = "modelrail backfill models/m.yaml --from 2013-03-01 --to 2013-05-01"
     assert f"{command} --commit {changed[:10]} runs them" in said
+
+
+def test_replays_that_wait_become_one_at_the_newest_commit(data: Data) -> None:
+    data.spec("{on_data_commit: every, cron: '0 3 1 * *', replay: true}")
+    for number in range(1, 6):
+        data.month(number)
+    data.dispatch()
+    data.runs.busy = True
+    for number in (4, 2):
+        data.month(number, f"{number},9\n")
+        assert "waits for another backfill" in data.lines()
+    newest = data.month(3, "3,9\n")
+    data.runs.busy = False
+    data.dispatch()
+    (replay,) = data.runs.replays
+    assert (replay.commit, [each.month for each in replay.dates]) == (newest, [3, 4, 5, 6])
