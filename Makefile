@@ -1,16 +1,18 @@
 # make run    set everything up and run the main job on real data (EXIT=1: end by itself afterwards)
 # make test   set everything up, check the code, run every test
 # make setup  set everything up
+# make extra-torch  install an extra: torch, tensorflow, images, boosting or text (make extras: all of them)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := run
-.PHONY: run setup test check lock clean
+.PHONY: run setup test check lock clean extras
 
 PYTHON ?= python3.11
 MODELRAIL := .venv/bin/modelrail
+EXTRAS := torch tensorflow images boosting text
 
 # Some environments forbid bytecode; without it every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -40,13 +42,22 @@ check: .venv/test.done
 	$(call install,requirements-dev.txt)
 	touch .venv/run.done
 
+# An extra goes on top of either of these: its lock has no other version of what they have. It is complete but for
+# requirements-excluded.in, which must not be missed.
+extras: $(EXTRAS:%=extra-%)
+
+$(EXTRAS:%=extra-%): extra-%: .venv/extra-%.done
+
+.venv/extra-%.done: requirements-%.txt | .venv/run.done
+	$(call install,$<,--no-deps)
+
 define install
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, not " + sys.version.split()[0]) if not (3, 11) <= sys.version_info < (3, 14) else None'
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	command -v uv >/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	uv="$$(command -v uv || echo .venv/bin/uv)"
 	echo "Installing $(1) (about a minute the first time) ..."
-	"$$uv" pip install --quiet --python .venv/bin/python --require-hashes -r $(1)
+	"$$uv" pip install --quiet --python .venv/bin/python --require-hashes $(2) -r $(1)
 	"$$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
 	touch $@
 endef
@@ -55,6 +66,13 @@ lock:
 	options="--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
 	uv pip compile $$options --extra airflow --extra examples --extra s3 -o requirements.txt pyproject.toml
 	uv pip compile $$options --extra airflow --extra examples --extra s3 --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	# Extras agree with what is above and with each other, and a lock has only what an extra adds.
+	folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT
+	wanted() { $(PYTHON) -c 'import sys, tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; print(*(each for name in sys.argv[1:] for each in extras[name]), sep="\n")' "$$@"; }
+	wanted $(EXTRAS) | uv pip compile $$options --excludes requirements-excluded.in -c requirements-dev.txt -o "$$folder/all.txt" -
+	for extra in $(EXTRAS); do
+	  wanted $$extra | uv pip compile $$options --excludes requirements-excluded.in -c "$$folder/all.txt" -o requirements-$$extra.txt -
+	done
 
 clean:
 	test ! -x $(MODELRAIL) || $(MODELRAIL) down

@@ -16,6 +16,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.extras import EXTRAS
+from pipeline.spec.catalogue import extras_of
 from pipeline.spec.schema import Spec
 
 Settings = dict[str, Any]
@@ -171,12 +173,24 @@ STEPS: Mapping[str, Step] = {
 }
 
 
+EXTRA_SECTIONS: Mapping[str, tuple[str, ...]] = {"train": ("model",)}
+"""Step → sections of the spec that may ask it for an extra."""
+
+
 def method_of(step: str, spec: Spec) -> Method:
     """Gather all that decides how a step works."""
     what = STEPS[step]
     modules = _modules(what.code)
     code = digest_of([[name, digest] for name, digest in modules.items()])[:16]
-    return Method(step, code, {name: _versions()[name] for name in what.libraries}, what.settings(spec), modules)
+    libraries = {name: _versions()[name] for name in what.libraries}
+    libraries |= {name: _versions().get(name, "") for name in _extra_libraries(step, spec)}
+    return Method(step, code, libraries, what.settings(spec), modules)
+
+
+def _extra_libraries(step: str, spec: Spec) -> list[str]:
+    """Name what a step uses of the extras: those that its own section of the spec asks for."""
+    sections = EXTRA_SECTIONS.get(step, ())
+    return [name for path, _, extra in extras_of(spec) if path[0] in sections for name in EXTRAS[extra].decisive]
 
 
 def method_digest(spec: Spec) -> str:

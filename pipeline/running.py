@@ -20,11 +20,14 @@ from typing import Any, Literal
 from pipeline.computing import accounted, compute, refuse_unknown
 from pipeline.deployment.platforms import platform_of
 from pipeline.errors import InputError, ModelrailError
+from pipeline.extras import require
 from pipeline.home import tracking_address
 from pipeline.job import BUILT_IN, WORK_TREE, Job, RunRequest, open_job
 from pipeline.planning import ORDER, PlannedStep
 from pipeline.recipes import STEPS, digest_of
 from pipeline.session import Session, StepResult
+from pipeline.spec.catalogue import extras_of
+from pipeline.spec.findings import quote
 from pipeline.store import FolderStore
 from pipeline.tracking import DirectRecorder, LookedBack, PipedRecorder, Recorder, RunClosed, RunOpened
 
@@ -137,6 +140,8 @@ def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]
     """
     session = Session(open_job(request))
     _refuse_platform(session.job)
+    for path, by, extra in extras_of(session.job.spec):  # in Airflow, only the step's own pod may have it
+        require(extra, ".".join(path), quote(by))
     session.refresh()
     if isinstance(session.store, FolderStore):
         session.store.sweep()

@@ -97,6 +97,10 @@ class Store(ABC):
         """Give every note below a folder: name → content, by name."""
 
     @abstractmethod
+    def remove_notes(self, folder: str) -> None:
+        """Remove every note below a folder."""
+
+    @abstractmethod
     def _drafts(self) -> Path:
         """Give the folder, on this machine, where drafts are written."""
 
@@ -173,6 +177,9 @@ class FolderStore(Store):
         root = self.root / NOTES
         names = (Path(place) / file for place, _, files in os.walk(root / folder) for file in files)
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(names)}
+
+    def remove_notes(self, folder: str) -> None:  # noqa: D102
+        shutil.rmtree(self.root / NOTES / folder, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove drafts that killed processes of this machine left behind."""
@@ -268,6 +275,11 @@ class ObjectStore(Store):
         found = self._call("find", f"{root}/{folder}")
         content = self._call("cat", found) if found else {}
         return {name.rpartition(f"{root}/")[2]: content[name] for name in sorted(content)}
+
+    def remove_notes(self, folder: str) -> None:  # noqa: D102
+        self._call("invalidate_cache")
+        if found := self._call("find", f"{self.root}/{NOTES}/{folder}"):
+            self._call("rm", found)
 
     def _call(self, name: str, *arguments: Any, may_be_missing: bool = False, **options: Any) -> Any:
         try:

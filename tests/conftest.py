@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.extras import install_command, is_installed
+
 Commit = Callable[..., str]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose extra is not installed, with the command that installs it."""
+    for extra in [name for mark in item.iter_markers("extra") for name in mark.args]:
+        if not is_installed(extra):
+            pytest.skip(f"needs the extra '{extra}': {install_command(extra)}")
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -7,7 +7,7 @@ to ``trainers.json`` by ``python -m pipeline.training.parameters``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -79,12 +79,19 @@ class TrainerInfo:
         Whether ``model.class_weight`` applies.
     handles_missing : bool
         Whether its features may be missing (``clean.missing: keep``).
+    extra : str or None
+        Key of `pipeline.extras.EXTRAS` that it needs.
     """
 
     tasks: frozenset[Task]
     early_stopping: bool = False
     class_weight: bool = False
     handles_missing: bool = False
+    extra: str | None = None
+
+
+def _network(extra: str) -> TrainerInfo:
+    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, extra=extra)
 
 
 TRAINERS: Mapping[str, TrainerInfo] = {
@@ -103,6 +110,8 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "svm": TrainerInfo(BOTH, class_weight=True),
     "linear_svm": TrainerInfo(BOTH, class_weight=True),
     "mlp": TrainerInfo(BOTH, early_stopping=True, class_weight=True),
+    "torch_mlp": _network("torch"),
+    "tensorflow_mlp": _network("tensorflow"),
 }
 
 # Other names that people know a trainer by, squeezed; the class names of scikit-learn say the task as well.
@@ -120,6 +129,10 @@ _ALIASES: dict[str, tuple[str, Task | None]] = {
     "linearsvr": ("linear_svm", "regression"),
     "multilayerperceptron": ("mlp", None),
     "neuralnetwork": ("mlp", None),
+    "torch": ("torch_mlp", None),
+    "pytorch": ("torch_mlp", None),
+    "tensorflow": ("tensorflow_mlp", None),
+    "keras": ("tensorflow_mlp", None),
     "histgradientboosting": ("hist_gradient_boosting", None),
 }
 
@@ -197,6 +210,14 @@ def task_of(spec: Spec) -> Task | None:
     if named and len(TRAINERS[named[0]].tasks) == 1:
         return next(iter(TRAINERS[named[0]].tasks))
     return _task_of_target(spec)
+
+
+def extras_of(spec: Spec) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Give what a spec needs beyond the package itself: place in the spec, what stands there, the extra."""
+    trainer = trainer_name(spec.model)
+    extra = TRAINERS[trainer].extra if trainer else None
+    if trainer and extra:
+        yield ("model", "trainer"), trainer, extra
 
 
 def _task_of_target(spec: Spec) -> Task | None:
@@ -344,10 +365,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], bool]] = {
     "none": lambda value, _: value is None,
     "boolean": lambda value, _: isinstance(value, bool),
     "list": lambda value, _: isinstance(value, list | tuple),
+    "sizes": lambda value, _: isinstance(value, list | tuple) and all(map(_is_size, value)),
     "option": lambda value, rule: isinstance(value, str) and value in rule["values"],
     "integer": lambda value, rule: _is_number(value) and isinstance(value, int) and _in_interval(value, rule),
     "number": lambda value, rule: _is_number(value) and _in_interval(value, rule),
@@ -356,6 +382,7 @@ _KINDS: Mapping[str, str] = {
     "none": "null",
     "boolean": "true or false",
     "list": "a list",
+    "sizes": "a list of whole numbers ≥ 1",
 }
 
 

@@ -127,6 +127,8 @@ def _form(rule: Mapping[str, Any]) -> Schema:
     kind = rule["kind"]
     if kind == "option":
         return {"enum": rule["values"]}
+    if kind == "sizes":
+        return {"type": "array", "items": {"type": "integer", "minimum": 1}}
     if kind in _SIMPLE:
         return {"type": _SIMPLE[kind]}
     closed = rule["closed"]

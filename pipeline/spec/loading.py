@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, Problem, SpecError
-from pipeline.spec.catalogue import task_of, trainer_name
+from pipeline.extras import is_installed, lacking
+from pipeline.spec.catalogue import extras_of, task_of, trainer_name
 from pipeline.spec.checking import check
 from pipeline.spec.documents import Document, Mark, dotted, read_document
 from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs
@@ -133,12 +134,21 @@ def find_spec_of(model: str, folder: Path) -> Path:
 
 def _problems_of(path: Path, environment: str | None, environments: str | Path | None) -> Sequence[Problem]:
     try:
-        load_spec(path, environment, environments)
+        loaded = load_spec(path, environment, environments)
     except SpecError as error:
         return error.problems
     except FileError as error:
         return [error.problem]
-    return []
+    return _lacking_here(loaded)
+
+
+def _lacking_here(loaded: Loaded) -> list[Problem]:
+    """Say which extras of a spec this machine lacks; a spec is valid all the same, since others may have them."""
+    wanted = [each for each in extras_of(loaded.spec) if not is_installed(each[2])]
+    if not wanted:
+        return []
+    merged = _merge_documents([read_document(each) for each in (loaded.path, loaded.overlay) if each is not None])
+    return [_place(Finding(path, *lacking(extra, quote(by))), merged) for path, by, extra in wanted]
 
 
 def _repeated_names(files: Iterable[Path]) -> Iterator[Problem]:

@@ -167,11 +167,12 @@ def _trainers() -> str:
             _yes(info.early_stopping),
             _yes(info.class_weight),
             _yes(info.handles_missing),
+            f"`{info.extra}`" if info.extra else "",
             ", ".join(f"`{each}`" for each in _parameters(name)),
         )
         for name, info in TRAINERS.items()
     ]
-    head = ("trainer", "tasks", "early stopping", "class weight", "reads missing values", "params")
+    head = ("trainer", "tasks", "early stopping", "class weight", "reads missing values", "extra", "params")
     note = "Case, `_`, `-` and spaces don't matter, and scikit-learn's class names are understood too."
     return "\n".join(["## Trainers", "", note, "", *_table(head, rows)])
 

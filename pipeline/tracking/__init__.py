@@ -5,12 +5,13 @@ Airflow, where MLflow is already imported) or in a second one (``modelrail run``
 waiting for its database would cost as much as training does).
 """
 
-from pipeline.tracking.events import Event, LookedBack, Released, RunClosed, RunOpened, StepDone
+from pipeline.tracking.events import Event, Learning, LookedBack, Released, RunClosed, RunOpened, StepDone
 from pipeline.tracking.recording import DirectRecorder, PipedRecorder, Recorder
 
 __all__ = [
     "DirectRecorder",
     "Event",
+    "Learning",
     "LookedBack",
     "PipedRecorder",
     "Recorder",

@@ -56,6 +56,23 @@ class StepDone:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """A step that takes long is at work: its child run is opened by the first of these, and its curves grow.
+
+    Attributes
+    ----------
+    curves : dict
+        Metric → new (step, value) pairs.
+    """
+
+    name: str
+    start_s: float
+    curves: Mapping[str, list[tuple[int, float]]]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    run: str | None = None
+
+
+@dataclass(frozen=True)
 class Released:
     """A model was released; it becomes a registered version with the alias ``champion``.
 
@@ -101,7 +118,7 @@ class RunClosed:
     run: str | None = None
 
 
-Event = RunOpened | StepDone | Released | LookedBack | RunClosed
+Event = RunOpened | Learning | StepDone | Released | LookedBack | RunClosed
 EVENTS: Mapping[str, type[Event]] = {
-    each.__name__: each for each in (RunOpened, StepDone, Released, LookedBack, RunClosed)
+    each.__name__: each for each in (RunOpened, Learning, StepDone, Released, LookedBack, RunClosed)
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.errors import ModelrailError, TransientError
-from pipeline.tracking.events import Event
+from pipeline.tracking.events import Event, Learning
 from pipeline.tracking.runs import Tracker
 
 
@@ -83,7 +83,8 @@ class PipedRecorder:
             if pipe is not None:
                 pipe.write(line.encode() + b"\n")
                 pipe.flush()
-        self._unanswered += 1
+        # there may be thousands of these before anybody listens, more than the pipe holds answers
+        self._unanswered += not isinstance(event, Learning)
         return ""
 
     def run_id(self) -> str | None:  # noqa: D102

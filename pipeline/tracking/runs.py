@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelrailError
-from pipeline.tracking.events import Event, LookedBack, Released, RunClosed, RunOpened, StepDone
+from pipeline.tracking.events import Event, Learning, LookedBack, Released, RunClosed, RunOpened, StepDone
 from pipeline.tracking.faults import explain
 
 if TYPE_CHECKING:
@@ -30,11 +30,14 @@ class Tracker:
         self._tracking = tracking
         self._artifacts = artifacts
         self._open_client: MlflowClient | None = None
+        self._at_work: dict[str, str] = {}
+        self._shown: dict[str, int] = {}
 
     def record(self, event: Event) -> str:
         """Record an event; give the id of the run that it went to."""
         handlers: Mapping[type, Any] = {
             RunOpened: self._open,
+            Learning: self._learn,
             StepDone: self._step,
             Released: self._register,
             LookedBack: self._look_back,
@@ -90,12 +93,30 @@ class Tracker:
         self._client.log_inputs(self.run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
         return self.run
 
+    def _learn(self, event: Learning) -> str:
+        """Let the curves of a step grow that is at work; its child run is there from the first point on."""
+        if event.name not in self._at_work:
+            parent = self._parent(event)
+            experiment = self._client.get_run(parent).info.experiment_id
+            self._at_work[event.name] = self._child(experiment, parent, event.name, event.start_s, event.tags)
+        self._log_curves(self._at_work[event.name], self._unseen(event.curves))
+        return self._at_work[event.name]
+
+    def _unseen(self, curves: Mapping[str, Iterable[tuple[int, float]]]) -> dict[str, list[tuple[int, float]]]:
+        """Leave out the points that were logged while the step was at work."""
+        left = {name: [each for each in curve if each[0] > self._shown.get(name, -1)] for name, curve in curves.items()}
+        self._shown |= {name: int(curve[-1][0]) for name, curve in left.items() if curve}
+        return left
+
     def _step(self, event: StepDone) -> str:
         parent = self._parent(event)
         experiment = self._client.get_run(parent).info.experiment_id
-        child = self._child(experiment, parent, event.name, event.start_s, event.tags)
+        child = self._at_work.pop(event.name, None)
+        if child is None:
+            child = self._child(experiment, parent, event.name, event.start_s, event.tags)
         self._log(child, event.metrics, event.params)
-        self._log_curves(child, event.curves)
+        self._log_curves(child, self._unseen(event.curves))
+        self._shown.clear()
         for path, folder in event.files.items():
             self._client.log_artifact(child, path, folder or None)
         for trial in event.children:
@@ -172,6 +193,8 @@ class Tracker:
 
     def _close(self, event: RunClosed) -> str:
         run = self._parent(event)
+        for child in self._at_work.values():  # it did not end by itself
+            self._client.set_terminated(child, status=event.status)
         for name, value in event.tags.items():
             self._client.set_tag(run, name, value)
         self._client.set_terminated(run, status=event.status)

@@ -176,6 +176,12 @@ def _convert_network(graph: Graph, model: Any, classes: int) -> str:
     return graph.add(output, value) if output else value
 
 
+def _convert_neural(graph: Graph, model: Any, classes: int) -> str:
+    from pipeline.training.neural.conversion import convert_network  # only where it is used
+
+    return convert_network(graph, model, classes)
+
+
 CONVERTERS: Mapping[str, _Converter] = {
     "linear_regression": _convert_line,
     "least_squares": _convert_linear,
@@ -192,6 +198,8 @@ CONVERTERS: Mapping[str, _Converter] = {
     "svm": _convert_margins,
     "linear_svm": _convert_margins,
     "mlp": _convert_network,
+    "torch_mlp": _convert_neural,
+    "tensorflow_mlp": _convert_neural,
 }
 
 __all__ = ["NotConvertibleError", "convert", "ensemble_trees"]

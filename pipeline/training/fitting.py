@@ -99,10 +99,18 @@ def _fit_descent(lesson: Lesson) -> Fitted:
     return descend(lesson.train, lesson.validation, **lesson.params, stop=lesson.stop)
 
 
+def _fit_neural(lesson: Lesson) -> Fitted:
+    from pipeline.training.neural.fitting import fit_network as fit_neural  # only where it is used
+
+    return fit_neural(lesson)
+
+
 _FITS: Mapping[str, Callable[[Lesson], Fitted]] = {
     "linear_regression": _fit_descent,
     "gradient_boosting": fit_boosting,
     "hist_gradient_boosting": fit_histogram,
     "k_neighbors": _fit_neighbors,
     "mlp": fit_network,
+    "torch_mlp": _fit_neural,
+    "tensorflow_mlp": _fit_neural,
 }

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.spec.catalogue import parameters_of
 from pipeline.spec.schema import EarlyStopping, Task
 from pipeline.training.estimators import estimator_class
-from pipeline.training.results import Array, Predict
+from pipeline.training.results import NO_SUPPORT, Array, Predict, Support
 from pipeline.training.targets import Rows
 
 # These read float32 as it is; the others compute in the precision that they are given.
@@ -30,6 +30,8 @@ class Lesson:
         Every parameter of the trainer (`effective_params`).
     stop : EarlyStopping or None
         Rule by which the validation rows end a training in rounds.
+    support : Support
+        For long trainings: checkpoints, and who is told of the losses meanwhile.
     """
 
     trainer: str
@@ -39,6 +41,7 @@ class Lesson:
     validation: Rows
     seed: int = 0
     stop: EarlyStopping | None = None
+    support: Support = NO_SUPPORT
 
 
 def effective_params(trainer: str, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.spec import catalogue
 from pipeline.spec.schema import Task
 from pipeline.training.estimators import ESTIMATORS, estimator_class
+from pipeline.training.neural.parameters import NETWORK_EXTRAS, network_parameters
 
 TARGET = Path(catalogue.__file__).with_name("trainers.json")
 
@@ -92,6 +93,10 @@ def collect_parameters() -> dict[str, Any]:
     trainers: dict[str, Any] = {"linear_regression": {"regression": GRADIENT_DESCENT}}
     for trainer, task in ESTIMATORS:
         trainers.setdefault(trainer, {})[task] = _parameters(trainer, task)
+    for trainer, info in catalogue.TRAINERS.items():
+        if info.extra in NETWORK_EXTRAS:
+            kind = trainer.partition("_")[2]
+            trainers[trainer] = {task: network_parameters(kind, task) for task in sorted(info.tasks)}
     return {"scikit_learn": ".".join(__version__.split(".")[:2]), "trainers": trainers}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -95,12 +95,38 @@ class Fitted:
         ``{"step", "loss", "validation_loss"}`` a round, for trainers that learn in rounds.
     notes : tuple of str
         What the user should know.
+    is_native : bool
+        Whether there is a safe native format (skops) for it, where no graph has parity.
     """
 
     estimator: Any
     predict: Predict
     history: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    is_native: bool = True
+
+
+@dataclass(frozen=True)
+class Support:
+    """What a long training is given from outside; by default nothing is kept and nobody is told.
+
+    Attributes
+    ----------
+    save, load : callable
+        Keep a checkpoint under a name; give it again, or None.
+    tell : callable
+        Is given new points of the history, about once a second.
+    say : callable
+        Is given a sentence for the log.
+    """
+
+    save: Callable[[str, bytes], None] = lambda _name, _content: None
+    load: Callable[[str], bytes | None] = lambda _name: None
+    tell: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _points: None
+    say: Callable[[str], None] = lambda _sentence: None
+
+
+NO_SUPPORT = Support()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,17 @@ from pipeline.training.conversion import NotConvertibleError, convert, ensemble_
 from pipeline.training.fitting import fit
 from pipeline.training.lessons import Lesson, effective_params
 from pipeline.training.parity import measure_parity, rows_to_compare, spread
-from pipeline.training.results import MAX_DIFFERENCE, Array, Fitted, Matrix, Parity, Scorer, Trained
+from pipeline.training.results import (
+    MAX_DIFFERENCE,
+    NO_SUPPORT,
+    Array,
+    Fitted,
+    Matrix,
+    Parity,
+    Scorer,
+    Support,
+    Trained,
+)
 from pipeline.training.search import Trial, look_for_best
 from pipeline.training.targets import Learnable, Rows, prepare
 from pipeline.training.trees import Tree, thresholds_by_column
@@ -25,7 +35,15 @@ _MAX_CELLS = 2_000_000_000
 MAX_HISTORY = 1000
 
 
-def train(matrix: Matrix, settings: Model, task: Task, *, flag: bool = False, scorer: Scorer | None = None) -> Trained:
+def train(
+    matrix: Matrix,
+    settings: Model,
+    task: Task,
+    *,
+    flag: bool = False,
+    scorer: Scorer | None = None,
+    support: Support | None = None,
+) -> Trained:
     """Train a model, search parameters if asked to, and write it as a graph that predicts the same.
 
     Parameters
@@ -36,6 +54,8 @@ def train(matrix: Matrix, settings: Model, task: Task, *, flag: bool = False, sc
         Whether the target is a yes or no: its classes are then False and True.
     scorer : Scorer, optional
         Needed for ``model.search``.
+    support : Support, optional
+        For long trainings: checkpoints, and who is told of the losses meanwhile.
 
     Raises
     ------
@@ -52,7 +72,7 @@ def train(matrix: Matrix, settings: Model, task: Task, *, flag: bool = False, sc
         class_weight=settings.class_weight,
         handles_missing=TRAINERS[trainer].handles_missing,
     )
-    fitted, params, trials = _fit(trainer, task, settings, data, scorer)
+    fitted, params, trials = _fit(trainer, task, settings, data, scorer, support or NO_SUPPORT)
     classes = len(data.classes or ())
     graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes)
     return Trained(
@@ -82,11 +102,13 @@ def _trainer(settings: Model, task: Task) -> str:
 
 
 def _fit(
-    trainer: str, task: Task, settings: Model, data: Learnable, scorer: Scorer | None
+    trainer: str, task: Task, settings: Model, data: Learnable, scorer: Scorer | None, support: Support
 ) -> tuple[Fitted, dict[str, Any], tuple[Trial, ...]]:
     def fit_drawn(drawn: Mapping[str, Any], rows: Rows) -> Fitted:
         params = effective_params(trainer, task, {**settings.params, **drawn})
-        return fit(Lesson(trainer, task, params, rows, data.validation, settings.seed, settings.early_stopping))
+        return fit(
+            Lesson(trainer, task, params, rows, data.validation, settings.seed, settings.early_stopping, support)
+        )
 
     if settings.search is None:
         return fit_drawn({}, data.train), effective_params(trainer, task, settings.params), ()
@@ -119,12 +141,13 @@ def _write_graph(
     parity = measure_parity(graph, fitted.predict, _affordable(trainer, rows, matrix))
     if parity.holds:
         return graph, parity, ()
-    note = (
+    differs = (
         f"{trainer}: the graph differs from the model by up to {parity.max_difference:.1e} (at most {MAX_DIFFERENCE:g} "
-        f"allowed) and in {parity.labels_differing} labels of {parity.rows:,} rows; released in its native format "
-        "(skops) instead"
+        f"allowed) and in {parity.labels_differing} labels of {parity.rows:,} rows"
     )
-    return None, parity, (note,)
+    if not fitted.is_native:
+        raise TrainingError(f"train: {differs}; expected a smaller or smoother network (model.params)")
+    return None, parity, (f"{differs}; released in its native format (skops) instead",)
 
 
 def _affordable(trainer: str, rows: Array, matrix: Matrix) -> Array:

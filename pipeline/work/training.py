@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from pipeline.signature import Input, Signature
 from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS
 from pipeline.spec.expressions import parse
 from pipeline.spec.schema import Spec, Task
-from pipeline.training.results import Matrix, Scorer, Trained
+from pipeline.tracking import Learning
+from pipeline.training.results import Matrix, Scorer, Support, Trained
 from pipeline.training.training import train
 from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features
 from pipeline.work.files import read_frame, read_matrix, write_json
@@ -33,17 +35,19 @@ from pipeline.work.scoring import record_of
 
 def train_model(session: Session, node: Node, folder: Path) -> Made:
     """Write ``model.onnx`` (or the native model), ``signature.json`` and ``training.json``."""
-    del node
     spec, normalized = session.job.spec, session.artifact("normalize")
+    checkpoints, said = f"checkpoints/{node.recipe.key if node.recipe else 'none'}", list[str]()
     task = _task(spec)
     rows = read_frame(normalized.file("rows.parquet"))
     matrix = _matrix(normalized.file("matrix.parquet"), rows)
-    trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task))
+    support = _support(session, node, checkpoints, said)
+    trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task), support=support)
     signature = _signature(session, task, trained, rows)
     _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
     write_json(signature.to_json(), folder / "signature.json")
     write_json(_report(trained), folder / "training.json")
-    say = "; ".join([f"{spec.model.trainer}: {len(matrix.columns)} features", *trained.notes])
+    session.store.remove_notes(checkpoints)
+    say = "; ".join([f"{spec.model.trainer}: {len(matrix.columns)} features", *said, *trained.notes])
     return Made(
         say,
         len(matrix.train),
@@ -51,7 +55,7 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
         files=("training.json", "signature.json"),
         metrics={} if trained.native else {"parity_max_difference": trained.parity.max_difference},
         params={"trainer": spec.model.trainer, **trained.params},
-        curves=_curves(trained),
+        curves=_curves(trained.history),
         children=tuple(_trial(each) for each in trained.trials),
     )
 
@@ -158,10 +162,27 @@ def _report(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _curves(trained: Trained) -> dict[str, list[tuple[int, float]]]:
+def _support(session: Session, node: Node, checkpoints: str, said: list[str]) -> Support:
+    """Keep checkpoints in the store, and let MLflow's curves grow while the training goes on."""
+    start_s, tags = time.time(), {"modelrail.step": node.step}
+
+    def tell(points: Sequence[Mapping[str, Any]]) -> None:
+        if session.recorder is not None:
+            session.recorder.tell(Learning(node.step, start_s, _curves(points), tags))
+
+    def load(name: str) -> bytes | None:
+        return session.store.notes(checkpoints).get(f"{checkpoints}/{name}")
+
+    def save(name: str, content: bytes) -> None:
+        session.store.write_note(f"{checkpoints}/{name}", content)
+
+    return Support(save=save, load=load, tell=tell, say=said.append)
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
     names = ("loss", "validation_loss")
     curves = {
-        name: [(int(each["step"]), float(each[name])) for each in trained.history if each.get(name) is not None]
+        name: [(int(each["step"]), float(each[name])) for each in history if each.get(name) is not None]
         for name in names
     }
     return {name: curve for name, curve in curves.items() if curve}

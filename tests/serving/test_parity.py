@@ -34,6 +34,7 @@ from pipeline.training.results import MAX_DIFFERENCE, Matrix
 from pipeline.training.targets import prepare
 from pipeline.training.training import train
 from pipeline.transformation import compile_target, compile_transform, transform
+from tests.extras import NETWORKS, with_extras
 from tests.serving.bundles import write_bundle
 
 EDGES = [-2.5, 0.0, 0.1, 10.0]
@@ -84,6 +85,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "gradient_boosting": {"n_estimators": 10},
     "hist_gradient_boosting": {"max_iter": 10},
     "mlp": {"hidden_layer_sizes": [8], "max_iter": 30},
+    **NETWORKS,
 }
 TARGETS: dict[str, Task] = {"amount": "regression", "yes": "classification", "group": "classification"}
 CASES = [
@@ -218,7 +220,7 @@ def test_each_kind_of_transformer_and_type_of_column_is_there() -> None:
     assert {kind for kind, _ in RULES.values()} == set(BOUNDARIES)
 
 
-@pytest.mark.parametrize(("trainer", "target"), CASES)
+@pytest.mark.parametrize(("trainer", "target"), with_extras(CASES))
 def test_every_trainer_is_served_as_it_was_trained(tmp_path: Path, trainer: str, target: str) -> None:
     assert_same(Both(trainer, target, list(RULES), tmp_path, {"fill": "median", "indicator": True}))
 
@@ -228,6 +230,6 @@ def test_every_transformer_is_served_as_it_was_trained(tmp_path: Path, column: s
     assert_same(Both("decision_tree", "amount", [column], tmp_path, {"fill": "median"}))
 
 
-@pytest.mark.parametrize("trainer", [name for name, info in TRAINERS.items() if info.handles_missing])
+@pytest.mark.parametrize("trainer", with_extras(name for name, info in TRAINERS.items() if info.handles_missing))
 def test_values_that_stay_missing_are_served_as_they_were_trained(tmp_path: Path, trainer: str) -> None:
     assert_same(Both(trainer, "group", list(RULES), tmp_path, {"fill": "keep"}))

@@ -18,6 +18,7 @@ from pipeline.spec.catalogue import (
 )
 from pipeline.spec.schema import Column, Data, Model, Spec
 from pipeline.training.estimators import ESTIMATORS
+from pipeline.training.neural.parameters import NETWORK_EXTRAS
 from pipeline.training.parameters import TARGET, render_parameters
 
 NAMES = [
@@ -117,6 +118,9 @@ PROBLEMS = [
         ],
     ),
     ("linear_svm", "regression", {"epsilon": -0.5}, []),
+    ("torch_mlp", "regression", {"layers": [], "activation": "tanh", "clip_norm": None}, []),
+    ("torch_mlp", "regression", {"layers": [0]}, [("layers", "[0]", "a list of whole numbers ≥ 1")]),
+    ("tensorflow_mlp", "classification", {"loss": "mse"}, [("loss", '"mse"', "cross_entropy")]),
     ("svm", "classification", {"C": float("inf")}, []),
     ("svm", "classification", {"C": float("nan")}, [("C", "NaN", "a number > 0")]),
 ]
@@ -140,7 +144,8 @@ def test_the_parameters_are_those_of_the_installed_scikit_learn() -> None:
 
 def test_every_trainer_has_an_estimator_for_each_of_its_tasks() -> None:
     ours = {("linear_regression", "regression")}
-    assert {(name, task) for name, info in TRAINERS.items() for task in info.tasks} == set(ESTIMATORS) | ours
+    plain = {name: info for name, info in TRAINERS.items() if info.extra not in NETWORK_EXTRAS}
+    assert {(name, task) for name, info in plain.items() for task in info.tasks} == set(ESTIMATORS) | ours
 
 
 def test_default_metrics_suit_their_task() -> None:

@@ -12,11 +12,13 @@ import onnx
 import pytest
 
 from pipeline.errors import DataError, TrainingError
+from pipeline.extras import is_installed
 from pipeline.graphs import Graph, compose, run
 from pipeline.spec.catalogue import TRAINERS, TrainerInfo
 from pipeline.spec.schema import Model
 from pipeline.training.results import Matrix, Scorer, Trained
 from pipeline.training.training import thin, train
+from tests.extras import NETWORKS, with_extras
 
 CASES = [
     (trainer, task, kind)
@@ -32,6 +34,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "hist_gradient_boosting": {"max_iter": 10},
     "mlp": {"hidden_layer_sizes": [8], "max_iter": 60, "learning_rate_init": 0.03},
     "decision_tree": {"max_depth": 4},
+    **NETWORKS,
 }
 MISSING_CASES = [case for case in CASES if TRAINERS[case[0]].handles_missing]
 
@@ -47,7 +50,7 @@ def output_of(trained: Trained, matrix: Matrix) -> dict[str, Any]:
     return run(trained.estimator_graph, {"matrix": matrix.validation})
 
 
-@pytest.mark.parametrize(("trainer", "task", "kind"), CASES)
+@pytest.mark.parametrize(("trainer", "task", "kind"), with_extras(CASES))
 def test_every_trainer_becomes_a_graph_that_predicts_the_same(matrix, trainer, task, kind) -> None:
     rows = matrix(kind)
     trained = train(rows, model(trainer), task, flag=kind == "flag")
@@ -71,7 +74,7 @@ def test_every_trainer_becomes_a_graph_that_predicts_the_same(matrix, trainer, t
         assert (predicted == truth).mean() > 0.5
 
 
-@pytest.mark.parametrize(("trainer", "task", "kind"), MISSING_CASES)
+@pytest.mark.parametrize(("trainer", "task", "kind"), with_extras(MISSING_CASES))
 def test_trees_take_missing_values(matrix, trainer, task, kind) -> None:
     rows = matrix(kind, missing=True)
     trained = train(rows, model(trainer), task, flag=kind == "flag")
@@ -167,6 +170,9 @@ for trainer, params in {quick!r}.items():
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process_with_other_threads(matrix, request) -> None:
     quick = QUICK | {"logistic_regression": {}, "svm": {}}
+    quick = {
+        name: params for name, params in quick.items() if not (extra := TRAINERS[name].extra) or is_installed(extra)
+    }
     script = SCRIPT.format(tests=str(request.path.parent), quick=quick)
     runs = [
         subprocess.run(
@@ -212,7 +218,7 @@ def test_early_stopping_works_for_classes(matrix, trainer) -> None:
     assert train(matrix("texts"), settings, "classification").parity.holds
 
 
-@pytest.mark.parametrize("trainer", [name for name, info in TRAINERS.items() if info.class_weight])
+@pytest.mark.parametrize("trainer", with_extras(name for name, info in TRAINERS.items() if info.class_weight))
 def test_a_heavier_class_is_predicted_more_often(matrix, trainer) -> None:
     rows = matrix("flag")
     counts = []

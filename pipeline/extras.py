@@ -1,0 +1,71 @@
+"""What not everybody needs: the extras of the package, whether they are installed, and what installs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+
+@dataclass(frozen=True)
+class Extra:
+    """One of ``[project.optional-dependencies]``.
+
+    Attributes
+    ----------
+    modules : tuple of str
+        What can be imported once it is installed.
+    decisive : tuple of str
+        Distributions whose version decides a result.
+    """
+
+    modules: tuple[str, ...]
+    decisive: tuple[str, ...]
+
+
+EXTRAS: Mapping[str, Extra] = {
+    "torch": Extra(("torch", "safetensors"), ("torch",)),
+    "tensorflow": Extra(("tensorflow", "keras", "safetensors"), ("keras", "tensorflow-cpu")),
+    "images": Extra(("cv2",), ("opencv-python-headless",)),
+    "boosting": Extra(("lightgbm", "xgboost"), ("lightgbm", "xgboost")),
+    "text": Extra(("gensim", "tokenizers"), ("gensim", "tokenizers")),
+}
+
+
+def is_installed(extra: str) -> bool:
+    """Tell whether everything of an extra is there; nothing is imported."""
+    return all(find_spec(each) is not None for each in EXTRAS[extra].modules)
+
+
+def install_command(extra: str) -> str:
+    """Give the command that installs an extra: of the locked versions in a clone, else of those that fit."""
+    in_clone = (Path(__file__).parents[1] / f"requirements-{extra}.txt").exists()
+    return f"make extra-{extra}" if in_clone else f"pip install 'modelrail[{extra}]'"
+
+
+def lacking(extra: str, wanted_by: str) -> tuple[str, str]:
+    """Give the found and the expected of an error about an extra that is not installed."""
+    return f"{wanted_by}, whose extra '{extra}' is not installed", f"it installed: {install_command(extra)}"
+
+
+def require(extra: str, where: str, wanted_by: str) -> None:
+    """Refuse to go on without an extra.
+
+    Parameters
+    ----------
+    where : str
+        Key of the spec that asks for it.
+    wanted_by : str
+        What stands there.
+
+    Raises
+    ------
+    InputError
+        It is not installed.
+    """
+    if not is_installed(extra):
+        found, expected = lacking(extra, wanted_by)
+        raise InputError(f"{where}: found {found}; expected {expected}")

@@ -1,0 +1,123 @@
+"""Fitting a network for a trainer such as ``torch_mlp``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.extras import require
+from pipeline.spec.catalogue import TRAINERS
+from pipeline.training.lessons import Lesson
+from pipeline.training.neural.layers import Layer, Weights, dense_layers, initial_weights
+from pipeline.training.neural.learning import learn
+from pipeline.training.neural.network import Batch, Network, Params, Scale, scale_of
+from pipeline.training.results import Array, Fitted, Floats
+from pipeline.training.targets import Rows
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A fitted network, for the conversion.
+
+    Attributes
+    ----------
+    weights : dict
+        As `initial_weights` names them.
+    scale : Scale
+        What turns the last layer's output into values.
+    """
+
+    layers: tuple[Layer, ...]
+    weights: Weights
+    scale: Scale
+
+
+def fit_network(lesson: Lesson) -> Fitted:
+    """Fit a network.
+
+    Raises
+    ------
+    InputError
+        The framework is not installed.
+    TrainingError
+        The loss is no number any more.
+    """
+    framework, _, kind = lesson.trainer.partition("_")
+    require(str(TRAINERS[lesson.trainer].extra), "model.trainer", f"'{lesson.trainer}'")
+    layers = _LAYERS[kind](lesson)
+    network = _NETWORKS[framework](layers, initial_weights(layers, lesson.seed), lesson.params)
+    return fit_with(lesson, network, lambda scale: Layered(layers, network.weights(), scale))
+
+
+def fit_with(lesson: Lesson, network: Network, finish: Callable[[Scale], Any]) -> Fitted:
+    """Train a network that is built, and give it with its predictions."""
+    scale = scale_of(lesson.train.target) if lesson.params.get("scale_target") else Scale()
+    history = learn(
+        network,
+        _batch(lesson.train, scale),
+        _batch(lesson.validation, scale),
+        lesson.params,
+        seed=lesson.seed,
+        stop=lesson.stop,
+        support=lesson.support,
+        name=_name(lesson),
+    )
+    outputs = network.predictor()
+
+    def predict(features: Array) -> Floats:
+        found = outputs(features)
+        return scale.undo(found[:, 0]) if lesson.task == "regression" else _softmax(found)
+
+    asked = lesson.params["epochs"]
+    stopped = (f"stopped after {len(history):,} of {asked:,} epochs",) if len(history) < asked else ()
+    return Fitted(finish(scale), predict, history, (*network.notes, *stopped), is_native=False)
+
+
+def _batch(rows: Rows, scale: Scale) -> Batch:
+    target = rows.target if rows.target.dtype == np.int64 else scale.apply(rows.target)
+    weights = None if rows.weights is None else rows.weights.astype(np.float32)
+    return Batch(rows.features, target, weights)
+
+
+def _name(lesson: Lesson) -> str:
+    """Name the checkpoint of a lesson, so that each trial of a search has its own."""
+    facts = json.dumps([lesson.trainer, dict(lesson.params), len(lesson.train)], sort_keys=True, default=list)
+    return f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.safetensors"
+
+
+def _softmax(scores: Floats) -> Floats:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _outputs(lesson: Lesson) -> int:
+    return 1 if lesson.task == "regression" else int(lesson.train.target.max()) + 1
+
+
+def _perceptron(lesson: Lesson) -> tuple[Layer, ...]:
+    columns = lesson.train.features.shape[1]
+    return dense_layers(columns, lesson.params["layers"], _outputs(lesson), lesson.params)
+
+
+def _torch(layers: Sequence[Layer], weights: Weights, params: Params) -> Network:
+    from pipeline.training.neural.torch_network import TorchNetwork, build_module
+
+    return TorchNetwork(build_module(layers, weights), params)
+
+
+def _tensorflow(layers: Sequence[Layer], weights: Weights, params: Params) -> Network:
+    from pipeline.training.neural.keras_network import KerasNetwork, build_model
+
+    return KerasNetwork(lambda dtype: build_model(layers, weights, dtype), params)
+
+
+_LAYERS: Mapping[str, Callable[[Lesson], tuple[Layer, ...]]] = {"mlp": _perceptron}
+_NETWORKS: Mapping[str, Callable[[Sequence[Layer], Weights, Params], Network]] = {
+    "torch": _torch,
+    "tensorflow": _tensorflow,
+}

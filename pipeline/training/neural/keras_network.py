@@ -1,0 +1,161 @@
+"""A network in Keras, on TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it says when it is loaded is no news
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import tensorflow as tf
+
+from pipeline.training.neural.layers import Layer, Weights
+from pipeline.training.neural.network import Batch, Params
+from pipeline.training.results import Array, Floats, Predict
+
+_LAYERS: Mapping[str, Callable[[Layer, str], Any]] = {
+    "dense": lambda layer, dtype: keras.layers.Dense(layer.size[1], dtype=dtype),
+    "activation": lambda layer, dtype: keras.layers.Activation(_ACTIVATIONS[layer.how], dtype=dtype),
+    "dropout": lambda layer, dtype: keras.layers.Dropout(layer.rate, seed=0, dtype=dtype),
+}
+_ACTIVATIONS: Mapping[str, Any] = {
+    "gelu": lambda value: keras.activations.gelu(value, approximate=False),
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+}
+_LOSSES: Mapping[str, Callable[[Params], Callable[[Any, Any], Any]]] = {
+    "mse": lambda _: lambda outputs, target: tf.square(outputs[:, 0] - target),
+    "huber": lambda params: lambda outputs, target: _huber(outputs[:, 0] - target, params["huber_delta"]),
+    "cross_entropy": lambda _: lambda outputs, target: tf.nn.sparse_softmax_cross_entropy_with_logits(target, outputs),
+}
+_OPTIMIZERS: Mapping[str, Callable[[Params], Any]] = {
+    "adam": lambda params: keras.optimizers.Adam(params["learning_rate"], epsilon=1e-8),
+    "rmsprop": lambda params: keras.optimizers.RMSprop(
+        params["learning_rate"], rho=0.9, momentum=params["momentum"], epsilon=1e-8
+    ),
+    "sgd": lambda params: keras.optimizers.SGD(params["learning_rate"], momentum=params["momentum"]),
+}
+_PREDICTED = 4096
+
+
+def _huber(error: Any, delta: float) -> Any:
+    size = tf.abs(error)
+    return tf.where(size <= delta, tf.square(error) / 2, delta * (size - delta / 2))
+
+
+def build_model(layers: Sequence[Layer], weights: Weights, dtype: str) -> Any:
+    """Build the model of some layers; the place of a layer is its place in the model."""
+    inputs = value = keras.Input((layers[0].size[0],), dtype=dtype)
+    made = [_LAYERS[layer.kind](layer, dtype) for layer in layers]
+    for each in made:
+        value = each(value)
+    model = keras.Model(inputs, value)
+    for place, (layer, each) in enumerate(zip(layers, made, strict=True)):
+        if layer.shapes:
+            each.set_weights([_transposed(weights[f"{place}.{name}"]) for name in layer.shapes])
+    return model
+
+
+def _transposed(weight: Array) -> Array:
+    return weight.T
+
+
+class KerasNetwork:
+    """A model, its loss and its optimizer, on the GPU if there is one."""
+
+    def __init__(self, build: Callable[[str], Any], params: Params) -> None:
+        tf.config.experimental.enable_op_determinism()
+        self._build, self._params = build, params
+        self._gpu = bool(tf.config.list_physical_devices("GPU"))
+        self._mixed = params["precision"] == "mixed" and self._gpu
+        self._model = build("mixed_bfloat16" if self._mixed else "float32")
+        self._loss = _LOSSES[params["loss"]](params)
+        self._optimizer = _OPTIMIZERS[params["optimizer"]](params)
+        self._optimizer.build(self._model.trainable_variables)
+        self._epoch = tf.function(self._learn_all, reduce_retracing=True)
+        self.notes = tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        if not self._gpu:
+            yield "TensorFlow found no GPU: trained on the CPU"
+        if self._params["precision"] == "mixed" and not self._mixed:
+            yield "precision mixed needs a GPU: trained in single precision"
+
+    def learn(self, rows: Batch, rate: float, seed: int) -> float:  # noqa: D102
+        self._optimizer.learning_rate.assign(rate)
+        for place, layer in enumerate(self._dropouts()):
+            layer.seed_generator.state.assign([seed, place])
+        weights = np.ones(len(rows.target), np.float32) if rows.weights is None else rows.weights
+        tensors = [tf.constant(each) for each in (rows.features, rows.target, weights)]
+        return float(self._epoch(*tensors))
+
+    def _dropouts(self) -> list[Any]:
+        return [each for each in self._model.layers if isinstance(each, keras.layers.Dropout)]
+
+    def _learn_all(self, features: Any, target: Any, weights: Any) -> Any:
+        size, rows = self._params["batch_size"], tf.shape(target)[0]
+        total = tf.constant(0.0, tf.float64)
+        for start in tf.range(0, rows, size):
+            end = tf.minimum(start + size, rows)
+            loss = self._learn_batch(features[start:end], target[start:end], weights[start:end])
+            total += tf.cast(loss, tf.float64) * tf.cast(end - start, tf.float64)
+        return total / tf.cast(rows, tf.float64)
+
+    def _learn_batch(self, features: Any, target: Any, weights: Any) -> Any:
+        variables = self._model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = self._mean_loss(self._model(features, training=True), target, weights)
+        gradients = tape.gradient(loss, variables)
+        if self._params["clip_norm"] is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._params["clip_norm"])
+        if decay := self._params["weight_decay"]:
+            for each in variables:
+                each.assign(each * (1 - self._optimizer.learning_rate * decay))
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    def _mean_loss(self, outputs: Any, target: Any, weights: Any) -> Any:
+        losses = self._loss(tf.cast(outputs, tf.float32), target)
+        return tf.reduce_sum(losses * weights) / tf.reduce_sum(weights)
+
+    def judge(self, rows: Batch) -> float:  # noqa: D102
+        weights = np.ones(len(rows.target), np.float32) if rows.weights is None else rows.weights
+        outputs = self._model(rows.features, training=False)
+        return float(self._mean_loss(outputs, rows.target, weights))
+
+    def _kept(self) -> dict[str, Any]:
+        """Give everything that changes in training, by a name that is the same in another process."""
+        variables = {"model": self._model.weights, "optimizer": self._optimizer.variables}
+        return {f"{kind}.{place}": each for kind, listed in variables.items() for place, each in enumerate(listed)}
+
+    def state(self) -> Weights:  # noqa: D102
+        return {name: np.array(each) for name, each in self._kept().items()}
+
+    def restore(self, state: Mapping[str, Array]) -> None:  # noqa: D102
+        for name, each in self._kept().items():
+            each.assign(state[name])
+
+    def predictor(self) -> Predict:  # noqa: D102
+        exact = self._build("float64")
+        exact.set_weights([each.astype(np.float64) for each in self._model.get_weights()])
+
+        def predict(features: Array) -> Floats:
+            starts = range(0, max(len(features), 1), _PREDICTED)
+            parts = (features[start : start + _PREDICTED].astype(np.float64) for start in starts)
+            return np.concatenate([np.asarray(exact(part, training=False)) for part in parts])
+
+        return predict
+
+    def weights(self) -> Weights:  # noqa: D102
+        found: Weights = {}
+        for place, layer in enumerate(self._model.layers[1:]):  # the first one is the input
+            for name, value in zip(("weight", "bias"), layer.get_weights(), strict=False):
+                if not isinstance(layer, keras.layers.Dropout):
+                    found[f"{place}.{name}"] = _transposed(value)
+        return found

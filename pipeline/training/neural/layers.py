@@ -1,0 +1,75 @@
+"""The description of a network: its layers, in order, and the weights that they begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.training.results import Array
+
+Kind = Literal["dense", "activation", "dropout"]
+Weights = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer; its place in the network is its name.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Dense: inputs and outputs.
+    how : str
+        Activation: its name.
+    rate : float
+        Dropout: the share that is left out.
+    """
+
+    kind: Kind
+    size: tuple[int, ...] = ()
+    how: str = ""
+    rate: float = 0.0
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each weight; a dense one's is (outputs, inputs)."""
+        if self.kind == "dense":
+            return {"weight": self.size[::-1], "bias": self.size[1:]}
+        return {}
+
+
+def dense_layers(inputs: int, sizes: Sequence[int], outputs: int, params: Mapping[str, Any]) -> tuple[Layer, ...]:
+    """Describe hidden layers, each followed by its activation and dropout, and the output layer, which has neither."""
+    layers: list[Layer] = []
+    for before, size in zip([inputs, *sizes], sizes, strict=False):
+        layers += [Layer("dense", (before, size)), *between(params)]
+    return (*layers, Layer("dense", (sizes[-1] if sizes else inputs, outputs)))
+
+
+def between(params: Mapping[str, Any]) -> list[Layer]:
+    """Give what follows a hidden layer."""
+    name, rate = params["activation"], params["dropout"]
+    activation = [] if name == "identity" else [Layer("activation", how=name)]
+    return [*activation, *([Layer("dropout", rate=rate)] if rate else [])]
+
+
+def initial_weights(layers: Sequence[Layer], seed: int) -> Weights:
+    """Draw the weights to begin with, so that both frameworks begin with the same.
+
+    Uniform within ±sqrt(6 / (inputs + outputs)) (Glorot and Bengio, 2010); biases are 0.
+    """
+    generator = np.random.default_rng(seed)
+    weights: Weights = {}
+    for place, layer in enumerate(layers):
+        for name, shape in layer.shapes.items():
+            bound = np.sqrt(6 / _fans(shape)) if name == "weight" else 0.0
+            weights[f"{place}.{name}"] = generator.uniform(-bound, bound, shape).astype(np.float32)
+    return weights
+
+
+def _fans(shape: tuple[int, ...]) -> float:
+    """Give how many inputs and outputs one weight has."""
+    return float((shape[0] + shape[1]) * np.prod(shape[2:]))

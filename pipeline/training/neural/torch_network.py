@@ -1,0 +1,150 @@
+"""A network in PyTorch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.training.neural.layers import Layer, Weights
+from pipeline.training.neural.network import Batch, Params
+from pipeline.training.results import Array, Floats, Predict
+
+_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
+_MODULES: Mapping[str, Callable[[Layer], nn.Module]] = {
+    "dense": lambda layer: nn.Linear(*layer.size),
+    "activation": lambda layer: _ACTIVATIONS[layer.how](),
+    "dropout": lambda layer: nn.Dropout(layer.rate),
+}
+_LOSSES: Mapping[str, Callable[[Params], nn.Module]] = {
+    "mse": lambda _: nn.MSELoss(reduction="none"),
+    "huber": lambda params: nn.HuberLoss(reduction="none", delta=params["huber_delta"]),
+    "cross_entropy": lambda _: nn.CrossEntropyLoss(reduction="none"),
+}
+_OPTIMIZERS: Mapping[str, Callable[[list[nn.Parameter], Params], torch.optim.Optimizer]] = {
+    "adam": lambda weights, params: torch.optim.Adam(weights, lr=params["learning_rate"]),
+    "rmsprop": lambda weights, params: torch.optim.RMSprop(
+        weights, lr=params["learning_rate"], alpha=0.9, momentum=params["momentum"]
+    ),
+    "sgd": lambda weights, params: torch.optim.SGD(weights, lr=params["learning_rate"], momentum=params["momentum"]),
+}
+_PREDICTED = 4096
+
+
+def build_module(layers: Sequence[Layer], weights: Weights) -> nn.Module:
+    """Build the module of some layers; the place of a layer is the place of its module."""
+    module = nn.Sequential(*(_MODULES[layer.kind](layer) for layer in layers))
+    module.load_state_dict({name: torch.from_numpy(each) for name, each in weights.items()})
+    return module
+
+
+class TorchNetwork:
+    """A module, its loss and its optimizer, on the GPU if there is one."""
+
+    def __init__(self, module: nn.Module, params: Params) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._module = module.to(self._device)
+        self._learnt = [each for each in module.parameters() if each.requires_grad]
+        self._loss = _LOSSES[params["loss"]](params)
+        self._optimizer = _OPTIMIZERS[params["optimizer"]](self._learnt, params)
+        self._params = params
+        self._mixed = params["precision"] == "mixed" and self._device.type == "cuda" and torch.cuda.is_bf16_supported()
+        self.notes = tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        if self._device.type == "cpu":
+            yield "PyTorch found no GPU: trained on the CPU"
+        if self._params["precision"] == "mixed" and not self._mixed:
+            yield "precision mixed needs a GPU with bfloat16: trained in single precision"
+
+    def learn(self, rows: Batch, rate: float, seed: int) -> float:  # noqa: D102
+        features, target, weights = self._tensors(rows)
+        self._module.train()
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        size = self._params["batch_size"]
+        with self._random(seed):
+            for start in range(0, len(rows.target), size):
+                part = slice(start, start + size)
+                loss = self._mean_loss(features[part], target[part], None if weights is None else weights[part])
+                self._optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                self._step(rate)
+                total += loss.detach() * len(features[part])
+        return float(total) / len(rows.target)
+
+    def _step(self, rate: float) -> None:
+        if self._params["clip_norm"] is not None:
+            nn.utils.clip_grad_norm_(self._learnt, self._params["clip_norm"])
+        if decay := self._params["weight_decay"]:
+            with torch.no_grad():
+                for each in self._learnt:
+                    each.mul_(1 - rate * decay)
+        self._optimizer.step()
+
+    @contextmanager
+    def _random(self, seed: int) -> Iterator[None]:
+        """Draw what is dropped by the epoch's seed, and leave everybody else's random numbers alone."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+
+    def _mean_loss(self, features: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
+            outputs = self._module(features)
+        outputs = outputs.float() if outputs.dtype != torch.float64 else outputs
+        losses: Tensor = self._loss(outputs if target.dtype == torch.int64 else outputs[:, 0], target)
+        return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+    def _tensors(self, rows: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        features, target = (torch.from_numpy(each).to(self._device) for each in (rows.features, rows.target))
+        return features, target, None if rows.weights is None else torch.from_numpy(rows.weights).to(self._device)
+
+    def judge(self, rows: Batch) -> float:  # noqa: D102
+        self._module.eval()
+        features, target, weights = self._tensors(rows)
+        with torch.no_grad():
+            return float(self._mean_loss(features, target, weights))
+
+    def state(self) -> Weights:  # noqa: D102
+        kept = {f"module.{name}": each for name, each in self._module.state_dict().items()}
+        for place, values in self._optimizer.state_dict()["state"].items():
+            kept |= {f"optimizer.{place}.{name}": each for name, each in values.items() if each is not None}
+        return {name: np.array(torch.as_tensor(each).cpu()) for name, each in kept.items()}
+
+    def restore(self, state: Mapping[str, Array]) -> None:  # noqa: D102
+        module, optimizer = {}, self._optimizer.state_dict()
+        optimizer["state"] = {}
+        for name, value in state.items():
+            kind, _, rest = name.partition(".")
+            if kind == "module":
+                module[rest] = torch.from_numpy(value.copy())
+            elif kind == "optimizer":
+                place, _, key = rest.partition(".")
+                optimizer["state"].setdefault(int(place), {})[key] = torch.from_numpy(value.copy())
+        self._module.load_state_dict(module)
+        self._optimizer.load_state_dict(optimizer)
+
+    def predictor(self) -> Predict:  # noqa: D102
+        exact = copy.deepcopy(self._module).to("cpu", torch.float64).eval()
+
+        def predict(features: Array) -> Floats:
+            rows = torch.from_numpy(features.astype(np.float64))
+            with torch.no_grad():
+                return np.concatenate([exact(part).numpy() for part in rows.split(_PREDICTED)])
+
+        return predict
+
+    def weights(self) -> Weights:  # noqa: D102
+        return {name: np.array(each.cpu()) for name, each in self._module.state_dict().items()}

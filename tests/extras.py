@@ -1,0 +1,25 @@
+"""Tests over tables of trainers, some of which need an extra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from pipeline.spec.catalogue import TRAINERS
+
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    name: {"layers": [8], "epochs": 60, "learning_rate": 0.02} for name in ("torch_mlp", "tensorflow_mlp")
+}
+"""Parameters with which a network is trained in about a second."""
+
+
+def with_extras(cases: Iterable[Any]) -> list[Any]:
+    """Mark the cases, tuples that begin with a trainer or its name alone, whose trainer needs an extra."""
+    return [_marked(case if isinstance(case, tuple) else (case,)) for case in cases]
+
+
+def _marked(case: tuple[Any, ...]) -> Any:
+    extra = TRAINERS[case[0]].extra
+    return pytest.param(*case, marks=pytest.mark.extra(extra)) if extra else pytest.param(*case)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.extras import EXTRAS, Extra, install_command
+from pipeline.job import RunRequest
+from pipeline.running import run
+from pipeline.spec.loading import check_specs
+
+ROOT = Path(__file__).parents[1]
+
+
+def locked(lock: str) -> dict[str, set[str]]:
+    """Give the versions of each distribution in a lock file."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==([^ \\]+)", (ROOT / lock).read_text(), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_lock_of_an_extra_goes_on_top_of_the_main_one_and_of_every_other(extra: str) -> None:
+    own = locked(f"requirements-{extra}.txt")
+    for other in ("requirements.txt", "requirements-dev.txt", *(f"requirements-{each}.txt" for each in EXTRAS)):
+        there = locked(other)
+        assert {name: there[name] for name in own if name in there} == {
+            name: own[name] for name in own if name in there
+        }
+    assert set(EXTRAS[extra].decisive) <= set(own)
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_lock_names_no_host_and_holds_a_digest_of_everything(extra: str) -> None:
+    text = (ROOT / f"requirements-{extra}.txt").read_text()
+    assert "://" not in text
+    assert all(f"{name}==" in text and "--hash=sha256:" in text.split(f"{name}==")[1][:300] for name in locked(
+        f"requirements-{extra}.txt"))  # fmt: skip
+
+
+def test_every_extra_is_declared_and_can_be_made() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    made = re.search(r"^EXTRAS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert made is not None
+    assert made[1].split() == list(EXTRAS)
+    assert set(EXTRAS) <= set(declared)
+
+
+@pytest.fixture
+def spec(commit, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a spec whose trainer needs an extra that is nowhere installed."""
+    monkeypatch.setitem(EXTRAS, "torch", Extra(("no_module_of_this_name",), ()))  # type: ignore[arg-type]
+    commit({"models/m.yaml": "model:\n  name: m\n  trainer: torch_mlp\n"})
+    return project / "models" / "m.yaml"
+
+
+def test_check_says_at_the_line_which_extra_is_missing_and_what_installs_it(spec: Path) -> None:
+    (problem,) = check_specs([spec])
+    assert str(problem) == (
+        f"{spec}:3:12: model.trainer: found 'torch_mlp', whose extra 'torch' is not installed; expected it installed: "
+        "make extra-torch"
+    )
+
+
+def test_run_says_it_before_anything_is_computed(spec: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"model\.trainer: found 'torch_mlp'.* expected it installed: make extra-torch"
+    ):
+        run(RunRequest(str(spec)), lambda _: None)
+
+
+def test_outside_of_a_clone_the_command_is_that_of_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("pipeline.extras.__file__", str(tmp_path / "pipeline" / "extras.py"))
+    assert install_command("images") == "pip install 'modelrail[images]'"

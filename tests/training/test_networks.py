@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import TrainingError
+from pipeline.graphs import run
+from pipeline.spec.schema import Model
+from pipeline.training.neural.schedules import SCHEDULES, rate_at
+from pipeline.training.results import Matrix, Support, Trained
+from pipeline.training.training import train
+
+BOTH = [pytest.param(name, marks=pytest.mark.extra(name)) for name in ("torch", "tensorflow")]
+QUICK: dict[str, Any] = {"layers": [8], "epochs": 20, "learning_rate": 0.02}
+
+
+def teach(framework: str, matrix: Matrix, task: Any, support: Support | None = None, **params: Any) -> Trained:
+    settings = Model(name="m", trainer=f"{framework}_mlp", params=QUICK | params, seed=3)
+    return train(matrix, settings, task, support=support)
+
+
+def line(rows: int = 100) -> Matrix:
+    generator = np.random.default_rng(0)
+    x = generator.uniform(0, 1, (rows, 1)).astype(np.float32)
+    y = (2 * x[:, 0] + 1 + generator.normal(0, 0.1, rows)).astype(np.float64)
+    cut = rows * 9 // 10
+    return Matrix(x[:cut], y[:cut], x[cut:], y[cut:], ("x",))
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_the_line_of_the_tutorial_is_learnt(framework: str) -> None:
+    trained = teach(framework, line(), "regression", layers=[], loss="mse", optimizer="adam", epochs=200)
+    assert trained.estimator_graph is not None
+    answer = run(trained.estimator_graph, {"matrix": np.array([[0.5]], np.float32)})["prediction"][0]
+    assert abs(answer - 2) < 0.15
+    assert trained.parity.holds
+
+
+PARAMS = [
+    ("values", {"activation": "sigmoid", "optimizer": "sgd", "momentum": 0.9, "schedule": "cosine"}),
+    ("values", {"activation": "tanh", "loss": "huber", "huber_delta": 0.5, "optimizer": "rmsprop"}),
+    ("values", {"activation": "gelu", "layers": [16, 8], "schedule": "linear", "warmup_epochs": 3}),
+    ("values", {"activation": "identity", "scale_target": False, "clip_norm": 1.0, "schedule": "step"}),
+    ("texts", {"activation": "relu", "dropout": 0.3, "weight_decay": 0.01, "schedule": "exponential"}),
+    ("texts", {"activation": "gelu", "batch_size": 1000, "precision": "mixed"}),
+]
+
+
+@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize(("kind", "params"), PARAMS)
+def test_every_option_learns_and_keeps_parity(matrix, framework: str, kind: str, params: dict[str, Any]) -> None:
+    trained = teach(framework, matrix(kind), "regression" if kind == "values" else "classification", **params)
+    assert trained.parity.holds
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
+    assert trained.history[-1]["validation_loss"] < trained.history[0]["validation_loss"]
+    assert any("trained on the CPU" in note for note in trained.notes)
+    assert any("mixed needs a GPU" in note for note in trained.notes) == (params.get("precision") == "mixed")
+
+
+@pytest.mark.extra("torch", "tensorflow")
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_both_frameworks_learn_the_same(matrix, optimizer: str) -> None:
+    rows = matrix("values")
+    params = {"optimizer": optimizer, "activation": "tanh", "weight_decay": 0.01, "clip_norm": 5.0, "epochs": 5}
+    graphs = [teach(each, rows, "regression", **params).estimator_graph for each in ("torch", "tensorflow")]
+    found = [run(graph, {"matrix": rows.validation})["prediction"] for graph in graphs if graph is not None]
+    np.testing.assert_allclose(found[0], found[1], atol=2e-3)
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_early_stopping_goes_back_to_the_best_epoch(matrix, framework: str) -> None:
+    rows = matrix("values")
+    settings = Model(name="m", trainer=f"{framework}_mlp", params=QUICK | {"epochs": 500, "learning_rate": 0.1},
+                     early_stopping={"patience": 4})  # fmt: skip
+    trained = train(rows, settings, "regression")
+    losses = [each["validation_loss"] for each in trained.history]
+    assert len(losses) < 500
+    assert any(note.startswith("stopped after") for note in trained.notes)
+    assert int(np.argmin(losses)) >= len(losses) - 6
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_a_loss_that_is_no_number_is_told_with_a_remedy(matrix, framework: str) -> None:
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) after epoch \d+ with a learning rate of 1e\+12"):
+        teach(framework, matrix("values"), "regression", optimizer="sgd", learning_rate=1e12, activation="identity")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from conftest import make_matrix
+from pipeline.spec.schema import Model
+from pipeline.training.neural import learning
+from pipeline.training.results import Support
+from pipeline.training.training import train
+learning.EVERY_S = 0.0
+place = Path({place!r})
+def save(name, content):
+    (place / "part").write_bytes(content)
+    (place / "part").rename(place / name)
+    (place / "saved").touch()
+settings = Model(name="m", trainer={trainer!r}, seed=3, params={params!r}, early_stopping=dict(patience=100000))
+train(make_matrix("values"), settings, "regression", support=Support(save=save))
+"""
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_a_training_killed_by_kill_9_goes_on_and_ends_with_the_same_bytes(
+    matrix, framework: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    params = QUICK | {"dropout": 0.2, "schedule": "cosine", "epochs": 2000}
+    script = KILLED.format(
+        tests=str(request.path.parent), place=str(tmp_path), trainer=f"{framework}_mlp", params=params
+    )
+    killed = subprocess.Popen([sys.executable, "-c", script], cwd=request.config.rootpath)
+    try:
+        deadline = time.monotonic() + 90
+        while not (tmp_path / "saved").exists() and killed.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = [path for path in tmp_path.iterdir() if path.suffix == ".safetensors"]
+    said: list[str] = []
+    support = Support(load=lambda name: left.read_bytes() if name == left.name else None, say=said.append)
+    settings = Model(name="m", trainer=f"{framework}_mlp", seed=3, params=params,
+                     early_stopping={"patience": 100000})  # fmt: skip
+    rows = matrix("values")
+    resumed = train(rows, settings, "regression", support=support)
+    assert len(said) == 1
+    assert said[0].startswith("goes on after epoch ")
+    whole = train(rows, settings, "regression")
+    assert resumed.history == whole.history
+    for graph in (resumed.estimator_graph, whole.estimator_graph):
+        assert graph is not None
+    assert resumed.estimator_graph.SerializeToString(deterministic=True) == whole.estimator_graph.SerializeToString(
+        deterministic=True
+    )
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.parametrize("damage", [b"", b"\x08\0\0\0\0\0\0\0{}", b"\xff" * 100])
+def test_a_damaged_checkpoint_is_not_used(matrix, damage: bytes) -> None:
+    said: list[str] = []
+    teach("torch", matrix("values"), "regression", Support(load=lambda _: damage, say=said.append))
+    assert said == []
+
+
+@pytest.mark.extra("torch")
+def test_the_losses_are_told_while_the_training_goes_on(matrix) -> None:
+    told: list[Any] = []
+    trained = teach("torch", matrix("values"), "regression", Support(tell=told.extend), epochs=400)
+    assert told
+    assert told == list(trained.history[: len(told)])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_schedule_begins_at_the_learning_rate_and_never_grows(schedule: str) -> None:
+    rates = [rate_at(epoch, 12, 0.5, schedule, 0) for epoch in range(1, 13)]
+    assert rates[0] == 0.5
+    assert rates == sorted(rates, reverse=True)
+    assert min(rates) >= 0
+
+
+def test_a_warm_up_grows_to_the_learning_rate() -> None:
+    assert [rate_at(epoch, 10, 0.4, "constant", 3) for epoch in range(1, 6)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
