@@ -19,9 +19,15 @@ Login = tuple[str, str, str]
 """Address of Airflow's REST API, user, password."""
 
 
-def find_login() -> Login | None:
-    """Give the login of the Airflow that was started on this machine, if it runs."""
-    services = running(home())
+def find_login(state: Path | None = None) -> Login | None:
+    """Give the login of the Airflow that was started on this machine, if it runs.
+
+    Parameters
+    ----------
+    state : Path, optional
+        Folder of all local state of the project; by default that of the current folder.
+    """
+    services = running(state or home())
     return (services.airflow_url, services.login.user, services.login.password) if services else None
 
 
@@ -99,8 +105,10 @@ def backfill(spec: Path, first: str, last: str, commit: str | None, *, dry_run: 
     if job.data_commit in (WORK_TREE, BUILT_IN):
         raise InputError(f"{spec}: found data that are not committed; expected a data commit (--commit HEAD)")
     span = _moment("--from", first, time.min), _moment("--to", last, time.max)
-    if (login := find_login()) is None:
-        raise InputError("backfill: found no Airflow running here; expected one: modelrail up --detach")
+    if (login := find_login(job.state)) is None:
+        raise InputError(
+            f"backfill: found no Airflow running for {job.repository.root}; expected one: modelrail up --detach, there"
+        )
     with Airflow(*login) as airflow:
         dates = sorted(airflow.preview_backfill(job.model, *span))
         if not dates:

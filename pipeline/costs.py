@@ -11,12 +11,15 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from pipeline.errors import StoreError
 from pipeline.release import Release
 from pipeline.store import Store
 
 GIB = 2**30
+MERGED = "merged"
+"""Key of a note that holds many others: name → what it says."""
 _HOUR_S = 3600.0
 
 
@@ -140,18 +143,39 @@ def read_costs(store: Store, model: str | None = None, since: datetime | None = 
         Only what began then or later; without a zone, in UTC.
     """
     notes = store.notes(f"costs/{model}" if model else "costs")
-    found = sorted((_parse(name, content) for name, content in notes.items()), key=lambda each: each.started)
+    parts = {part: each for name, content in notes.items() for part, each in parts_of(name, content).items()}
+    found = sorted((_parse(name, each) for name, each in parts.items()), key=lambda each: each.started)
     if since is None:
         return found
     limit = (since if since.tzinfo else since.replace(tzinfo=UTC)).astimezone(UTC)
     return [each for each in found if datetime.fromisoformat(each.started) >= limit]
 
 
-def _parse(name: str, content: bytes) -> Spent:
+def parts_of(name: str, content: bytes) -> Mapping[str, Mapping[str, Any]]:
+    """Give what a note says, by name: itself, or those that it holds. One that is in several counts once.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
     try:
-        return Spent(**json.loads(content))
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"store: notes/{name}: found {error}; expected what a step cost: remove that note") from error
+        facts = json.loads(content)
+        found: Mapping[str, Mapping[str, Any]] = facts.get(MERGED, {name: facts})
+    except (ValueError, AttributeError) as error:
+        raise _explain(name, error) from error
+    return found
+
+
+def _parse(name: str, facts: Mapping[str, Any]) -> Spent:
+    try:
+        return Spent(**facts)
+    except TypeError as error:
+        raise _explain(name, error) from error
+
+
+def _explain(name: str, error: Exception) -> StoreError:
+    return StoreError(f"store: notes/{name}: found {error}; expected what a step cost: remove that note")
 
 
 Group = Callable[[Spent], str]

@@ -15,7 +15,7 @@ from pipeline.errors import AbortedError
 from pipeline.evaluation.results import Evaluation
 from pipeline.job import WORK_TREE, Job
 from pipeline.judging import Verdict, judge
-from pipeline.promotion import ask, record_abort
+from pipeline.promotion import Place, ask, make_live, record_abort
 from pipeline.recipes import installed, method_digest
 from pipeline.release import Evidence, Release, same_model
 from pipeline.session import Session, StepResult
@@ -99,11 +99,14 @@ def deploy(session: Session, chosen: Release) -> StepResult:
     stage = session.assign(chosen)
     target, platform = target_of(session.job), platform_of(session.job.spec)
     before = platform.live(target)
+    place = Place(session.job.repository, session.job.environment, target)
     try:
-        now = platform.deploy(target, chosen, _bundle(session, chosen))
+        now, answering = make_live(place, chosen, _bundle(session, chosen), session.store)
     except AbortedError as error:
         record_abort(session.job.repository, stage, error, push=session.job.spec.deploy.push_tags)
         raise
+    if answering != chosen:
+        return _overtaken(chosen, answering, began)
     same = before is not None and (before.version, before.address) == (now.version, now.address)
     say = f"{chosen.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
     facts = {
@@ -114,6 +117,11 @@ def deploy(session: Session, chosen: Release) -> StepResult:
         "released": True,
     }
     return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)
+
+
+def _overtaken(chosen: Release, answering: Release, began: float) -> StepResult:
+    say = f"{chosen.tag} was live for a moment: somebody has made {answering.tag} live meanwhile"
+    return StepResult("deploy", "skipped", say, time.time() - began, facts={"released": False})
 
 
 def target_of(job: Job) -> Target:
@@ -146,7 +154,6 @@ def _with_release(step: str, act: Callable[[Session, Release], StepResult]) -> C
     """Let a step act on the release that the run makes live; where there is none, it is skipped and says why."""
 
     def run(session: Session) -> StepResult:
-        session.refresh()
         chosen, refusal = choose(session)
         if chosen is None:
             return StepResult(step, "skipped", refusal, facts={"released": False})

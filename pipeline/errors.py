@@ -12,6 +12,7 @@
     ├── DeploymentError                         the release could not be made live
     │   └── AbortedError                        … since it did worse than what is live, on real requests
     └── TransientError            exit code 75  trying again, unchanged, can help
+        └── OvertakenError                      somebody else has changed what the decision was based on
 
 A message says where, what was found, what was expected, and which key or command mends it.
 """
@@ -85,6 +86,10 @@ class TransientError(ModelrailError):
     """Nothing is wrong with the input; the same call may succeed later."""
 
     exit_code = 75
+
+
+class OvertakenError(TransientError):
+    """Somebody has changed, meanwhile, what a decision was based on: it must be made anew."""
 
 
 def explain_os_error(error: OSError) -> ModelrailError:

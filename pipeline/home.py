@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from pipeline.errors import TransientError
+
+WORK_LOCK = "work.lock"
 
 
 def home(beside: Path | None = None) -> Path:
@@ -26,6 +33,34 @@ def prepare_home(state: Path) -> None:
     if not ignore.exists():
         state.mkdir(parents=True, exist_ok=True)
         ignore.write_text("*\n")
+
+
+@contextmanager
+def working(state: Path) -> Iterator[None]:
+    """Say that a run works with the state, for as long as it lasts; the kernel forgets it when the process ends.
+
+    Raises
+    ------
+    TransientError
+        If the state is being replaced.
+    """
+    prepare_home(state)
+    descriptor = os.open(state / WORK_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lock_work(descriptor, state, fcntl.LOCK_SH, "a restore")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock_work(descriptor: int, state: Path, kind: int, other: str) -> None:
+    """Take the lock of a state that runs share, and that a restore has alone; refuse where the other has it."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise TransientError(
+            f"{state}: found {other} at work; expected none: wait for its end, and try again"
+        ) from error
 
 
 def store_address(state: Path) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.bundles import bundle_of
 from pipeline.client import Answer, predict
 from pipeline.deployment.platforms import Live, Platform, Target, platform_of
-from pipeline.errors import AbortedError, DeploymentError, InputError
+from pipeline.errors import AbortedError, DeploymentError, InputError, OvertakenError
 from pipeline.home import home, store_address
 from pipeline.release import Release, Version, find_release
 from pipeline.repository import Repository, open_repository
@@ -160,9 +160,9 @@ def go_live(
     stage = assign(place.repository, release, place.environment, action=action, why=why, who=who, push=push)
     platform = platform_of(place.spec)
     try:
-        live = platform.deploy(replace(place.target, at_once=action == "rollback"), release, bundle)
-        if sample := sample_of(release, store):
-            ask(platform, place.target, release, sample)
+        live, answering = make_live(place, release, bundle, store, at_once=action == "rollback")
+        if sample := sample_of(answering, store):
+            ask(platform, place.target, answering, sample)
     except AbortedError as error:
         record_abort(place.repository, stage, error, push=push)
         raise
@@ -171,6 +171,11 @@ def go_live(
             f"{error}; {stage.tag} says in Git that {release.tag} should be live: mend it and promote it again, or"
             f" 'modelrail rollback {place.model} --environment {place.environment} --why …'"
         ) from error
+    if answering != release:
+        raise OvertakenError(
+            f"{stage.tag}: found that somebody has made {answering.tag} live in {place.environment} at the same time;"
+            f" expected {release.tag}: look at 'modelrail releases {place.model}', and say it again if it still holds"
+        )
     return Change(stage, live, time.monotonic() - began)
 
 
@@ -183,6 +188,32 @@ def record_abort(repository: Repository, stage: Stage, error: AbortedError, *, p
     if now and now.number == stage.number:
         kept = find_release(repository, error.stable)
         assign(repository, kept, stage.environment, action="abort", why=str(error), push=push)
+
+
+def make_live(
+    place: Place, release: Release, bundle: Path, store: Store, *, at_once: bool = False
+) -> tuple[Live, Release]:
+    """Make a release live; where Git says another one by then, that one, so that the last word in Git is what answers.
+
+    Parameters
+    ----------
+    at_once : bool
+        Without a canary.
+
+    Returns
+    -------
+    Live
+        What answers now.
+    Release
+        What is live now.
+    """
+    platform = platform_of(place.spec)
+    live = platform.deploy(replace(place.target, at_once=at_once), release, bundle)
+    while (stage := current(place.repository, place.model, place.environment)) and stage.version != release.version:
+        release = find_release(place.repository, stage.release)
+        target = replace(place.target, at_once=stage.action == "rollback")
+        live = platform.deploy(target, release, bundle_of(release, store, place.target.state))
+    return live, release
 
 
 def sample_of(release: Release, store: Store) -> Mapping[str, Any] | None:

@@ -112,6 +112,12 @@ class Repository:
         """Tell whether a commit, named by its full id, is here."""
         return _run(["cat-file", "-e", f"{commit}^{{commit}}"], self.root).returncode == 0
 
+    def holding(self, commits: Iterable[str]) -> set[str]:
+        """Give those of the commits, named by their full ids, that are here; git is asked once."""
+        wanted = sorted(each for each in commits if _ID.fullmatch(each))
+        lines = self._git("cat-file", "--batch-check", stdin="".join(f"{each}\n" for each in wanted)).splitlines()
+        return {each for each, line in zip(wanted, lines, strict=True) if line.split()[1] == "commit"}
+
     def files(self, commit: str, *places: str) -> list[File]:
         """List the files of a commit at or below some places (an empty one is the root), sorted by path."""
         place = ["--", *places] if places and all(places) else []

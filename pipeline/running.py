@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.computing import accounted, compute, refuse_unknown
 from pipeline.deployment.platforms import platform_of
-from pipeline.errors import InputError, ModelrailError
+from pipeline.errors import InputError, ModelrailError, OvertakenError, TransientError
 from pipeline.extras import require
-from pipeline.home import tracking_address
+from pipeline.home import home, tracking_address, working
 from pipeline.job import BUILT_IN, WORK_TREE, Job, RunRequest, open_job
 from pipeline.planning import ORDER, PlannedStep
 from pipeline.recipes import STEPS, digest_of
@@ -36,6 +37,7 @@ Opened = dict[str, Any]
 Report = Callable[[StepResult], None]
 
 _BATCHES = 4
+_TRIES = 10
 
 
 def open_run(request: RunRequest) -> Opened:
@@ -47,7 +49,12 @@ def open_run(request: RunRequest) -> Opened:
         JSON-able; what ``run_step`` and ``close_run`` need to know. ``batches`` are the partitions to clean and
         transform, in at most four groups.
     """
-    session = Session(open_job(request))
+    with working(home(Path(request.spec).resolve())):
+        return _open_run(request)
+
+
+def _open_run(request: RunRequest) -> Opened:
+    session = Session(open_job(request), holds=True)
     _refuse_platform(session.job)
     session.refresh()
     steps = session.plan()
@@ -70,9 +77,14 @@ def run_step(step: str, opened: Opened, partitions: Sequence[str] | None = None)
     dict
         JSON-able: a ``StepResult``, flat.
     """
-    job = open_job(_pinned(opened))
+    request = _pinned(opened)
+    with working(home(Path(request.spec).resolve())):
+        return _run_opened(step, opened, open_job(request), partitions)
+
+
+def _run_opened(step: str, opened: Opened, job: Job, partitions: Sequence[str] | None) -> dict[str, Any]:
     _refuse_other_spec(job, opened)
-    session = Session(job, run=opened["run"])
+    session = Session(job, run=opened["run"], holds=True)
     if opened["mlflow_run"]:
         session.recorder = _direct(job, opened["mlflow_run"])
     return _run_step(step, session, partitions, threads=1 if partitions else os.cpu_count() or 1).to_json()
@@ -138,7 +150,12 @@ def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]
     list of StepResult
         One for each step, in order.
     """
-    session = Session(open_job(request))
+    with working(home(Path(request.spec).resolve())):
+        return _run(request, report)
+
+
+def _run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]:
+    session = Session(open_job(request), holds=True)
     _refuse_platform(session.job)
     for path, by, extra in extras_of(session.job.spec):  # in Airflow, only the step's own pod may have it
         require(extra, ".".join(path), quote(by))
@@ -187,9 +204,21 @@ def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, 
     if step not in DELIVERY:
         raise InputError(f"found the step '{step}'; expected one of {', '.join(ORDER)}")
     if session.recorder is None:  # nothing was computed: the release that is there is confirmed
-        return DELIVERY[step](session)
+        return _deliver(DELIVERY[step], step, session, threads)
     with accounted(session, step):
-        return DELIVERY[step](session)
+        return _deliver(DELIVERY[step], step, session, threads)
+
+
+def _deliver(act: Callable[[Session], StepResult], step: str, session: Session, threads: int) -> StepResult:
+    """Release, deploy or verify by what is so now: whoever promotes or rolls back meanwhile has the last word."""
+    for _ in range(_TRIES):
+        session.refresh()
+        (evaluation,) = session.nodes()["evaluate"]
+        if evaluation.recipe is not None and evaluation.artifact is None:  # another release is live than it was held to
+            compute("evaluate", session, None, threads)
+        with suppress(OvertakenError):
+            return act(session)
+    raise TransientError(f"{step}: what should be live has changed {_TRIES} times while this run decided; run again")
 
 
 def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -18,8 +19,9 @@ from pipeline.release import Evidence, Release, record, releases_of
 from pipeline.spec.schema import ColumnType
 from pipeline.stages import Stage, Standing, assign, stages_of, standing_of
 from pipeline.store import Artifact, Store, open_store
-from pipeline.tags import fetch_tags, list_tags, settle
+from pipeline.tags import fetch_tags, fingerprint, list_tags, settle
 from pipeline.tracking import Recorder
+from pipeline.uses import Holding, hold_release
 
 T = TypeVar("T")
 
@@ -34,13 +36,17 @@ class Session:
         None where nothing is recorded, since nothing is computed.
     run : str
         Id of the run; the tasks of one run of Airflow share it.
+    holds : bool
+        Whether what is looked up is needed by a run, and so must not be removed from the store.
     """
 
     job: Job
     recorder: Recorder | None = None
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    holds: bool = False
     _chain: dict[str, list[Node]] | None = field(default=None, init=False, repr=False)
     _recorded: tuple[list[Release], list[Stage]] | None = field(default=None, init=False, repr=False)
+    _known: str = field(default="", init=False, repr=False)
 
     @cached_property
     def store(self) -> Store:
@@ -60,6 +66,11 @@ class Session:
         return {}
 
     @cached_property
+    def _holding(self) -> Holding:
+        tasks = self.job.spec.tasks
+        return Holding(self.store, self.job.model, timedelta(seconds=tasks.timeout_s * (tasks.retries + 1)))
+
+    @cached_property
     def history(self) -> History:
         """What this machine knows of earlier runs."""
         return read_history(self.job.state, self.job.model)
@@ -72,6 +83,8 @@ class Session:
         """Look artifacts up by their keys; those that there are."""
         wanted = list(keys)
         if unseen := [key for key in wanted if key not in self._seen]:
+            if self.holds:
+                self._holding.hold(unseen, datetime.now(UTC))
             self._seen.update(self.store.find_all(unseen))
         return {key: self._seen[key] for key in wanted if key in self._seen}
 
@@ -103,11 +116,15 @@ class Session:
         return self._tags()[0]
 
     def refresh(self) -> None:
-        """Learn what others have released and assigned, where tags are shared; finish a push that was cut off."""
+        """Learn what others have released and assigned; where tags are shared, finish a push that was cut off.
+
+        Another release may be live now than before: then what the candidate is judged against is another one too.
+        """
         if self._push:
             settle(self.job.repository)
             fetch_tags(self.job.repository, *self._patterns)
-            self._recorded = None
+        if (found := fingerprint(self.job.repository, *self._patterns)) != self._known:
+            self._known, self._recorded, self._chain = found, None, None
 
     def standing(self) -> Standing:
         """Say what should be live in the job's environment, and what was withdrawn from it."""
@@ -119,14 +136,29 @@ class Session:
 
     def record(self, evidence: Evidence) -> Release:
         """Record a release; if this very model was released before, that release stands."""
+        hold_release(self.store, self.job.model, evidence.artifacts.values())
         release, _ = record(self.job.repository, self.job.model, evidence, push=self._push)
         self._recorded = None
         return release
 
     def assign(self, release: Release) -> Stage:
-        """Record that the job's environment should have a release."""
-        why = self.job.request.reason
-        stage = assign(self.job.repository, release, self.job.environment, action="deploy", why=why, push=self._push)
+        """Record that the job's environment should have a release.
+
+        Raises
+        ------
+        OvertakenError
+            If somebody has promoted or rolled back since this session looked.
+        """
+        why, seen = self.job.request.reason, self._tags()[1]
+        stage = assign(
+            self.job.repository,
+            release,
+            self.job.environment,
+            action="deploy",
+            why=why,
+            push=self._push,
+            after=seen[-1].number if seen else 0,
+        )
         self._recorded = None
         return stage
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from pipeline.errors import InputError, ReleaseError
+from pipeline.errors import InputError, OvertakenError, ReleaseError
 from pipeline.release import Release, Version, facts_of, with_facts
 from pipeline.repository import Repository
 from pipeline.tags import Tag, fetch_tags, list_names, list_tags, write_tag
@@ -157,6 +157,7 @@ def assign(
     why: str,
     push: bool,
     who: str | None = None,
+    after: int | None = None,
 ) -> Stage:
     """Record that an environment should have a release, unless that is what was recorded last.
 
@@ -168,11 +169,18 @@ def assign(
         Push the tag, and the release's, to the remote ``origin``.
     who : str, optional
         The person who asked for it; by default the one that Git knows.
+    after : int, optional
+        Number of the stage that the decision was based on (0 for none): if another stands by now, nothing is recorded.
 
     Returns
     -------
     Stage
         The stage that now stands: the new one, or the one that said so before.
+
+    Raises
+    ------
+    OvertakenError
+        If another stage stands than `after`.
     """
     check_environment(environment)
     pattern = f"{release.model}#{environment}#*"
@@ -182,6 +190,11 @@ def assign(
         last = current(repository, release.model, environment)
         if last and last.version == release.version and last.commit == release.commit:
             return last
+        if after is not None and after != (last.number if last else 0):
+            raise OvertakenError(
+                f"{release.tag}: found that {last.tag if last else 'no stage'} says what {environment} should have by"
+                " now; expected what was so when the run decided: run again"
+            )
         number = last.number + 1 if last else 1
         stage = Stage(
             model=release.model,

@@ -55,6 +55,12 @@ def list_names(repository: Repository, *patterns: str) -> list[str]:
     return [name for kind, _, name in (row.partition(" ") for row in rows) if kind == "tag"]
 
 
+def fingerprint(repository: Repository, *patterns: str) -> str:
+    """Give what changes when one of the tags that match does, without reading what they say."""
+    places = [f"refs/tags/{pattern}" for pattern in patterns]
+    return repository.ask("for-each-ref", "--format=%(objectname) %(refname)", *places)
+
+
 def write_tag(
     repository: Repository, name: str, commit: str, message: str, *, push: bool = False, beside: Sequence[str] = ()
 ) -> bool:

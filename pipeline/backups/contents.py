@@ -14,7 +14,7 @@ from pipeline.errors import redact
 from pipeline.home import store_address, tracking_address
 
 LEFT_OUT = (
-    *(".gitignore", "cache", "repositories", "logs", "services.*", "store/drafts", "history/*.lock"),
+    *(".gitignore", "work.lock", "cache", "repositories", "logs", "services.*", "store/drafts", "history/*.lock"),
     *("airflow/logs", "airflow/*.pid", "airflow/config/__pycache__"),
     *("deployments/*/metrics", "deployments/*/*.log", "deployments/*/*.log.[0-9]", "deployments/*/*.lock"),
     *("mlflow.db-*", "airflow/airflow.db-*"),

@@ -18,7 +18,7 @@ from pipeline.backups.aside import aside
 from pipeline.backups.contents import find_files, is_repository
 from pipeline.deployment.local import Deployment, deploy, deployments
 from pipeline.errors import InputError, ModelrailError, TransientError
-from pipeline.home import prepare_home
+from pipeline.home import WORK_LOCK, lock_work, prepare_home
 from pipeline.standalone import running
 
 _CARRIED = ("cache", "repositories")
@@ -75,7 +75,7 @@ def restore(file: Path, state: Path, *, replace: bool = False) -> Restored:
     """
     state = state.resolve()
     state.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(state.parent):
+    with _alone(state.parent), _without_runs(state):
         _check_home(state, replace=replace)
         with aside(state.parent, f".{state.name.lstrip('.')}.restoring-") as folder:
             prepare_home(folder)  # else Git would take it for part of the project
@@ -173,6 +173,20 @@ def _make_live(state: Path, wanted: Any) -> tuple[tuple[Deployment, ...], tuple[
         except ModelrailError as error:
             failed.append(f"{each['name']}: {error}")
     return tuple(live), tuple(failed)
+
+
+@contextmanager
+def _without_runs(state: Path) -> Iterator[None]:
+    """Refuse while a run works with the state, and let none begin."""
+    if not state.is_dir():
+        yield
+        return
+    descriptor = os.open(state / WORK_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lock_work(descriptor, state, fcntl.LOCK_EX, "a run ('modelrail run', or a task of Airflow)")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipeline.commands.options import Json, print_json, read_date
+from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from pipeline.costs import Spent, Total
     from pipeline.store import Store
 
 app = typer.Typer()
 
+_UNITS = {"d": "days", "w": "weeks"}
 By = Literal["model", "commit", "step", "release", "run"]
 
 
@@ -40,6 +45,32 @@ def cost(
         print_json({"by": by, "totals": [asdict(each) for each in totals]})
     else:
         show_costs(totals, by)
+
+
+@app.command(epilog="Example: modelrail gc --keep 14d")
+def gc(
+    keep: Annotated[
+        str, typer.Option("--keep", help="What was made or needed within this time stays: 2w, 30d.")
+    ] = "30d",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove artifacts that no release, no lately run and no plan of today's specs needs; first say what would go."""
+    from datetime import UTC, datetime
+
+    from pipeline.garbage.surveying import survey
+    from pipeline.garbage.sweeping import sweep
+    from pipeline.showing.garbage import describe_survey, show_survey, show_swept
+
+    found = survey(Path.cwd(), _read_time(keep), datetime.now(UTC))
+    if not as_json:
+        show_survey(found)
+    agreed = yes or (not as_json and found.has_work and sys.stdin.isatty() and typer.confirm("Remove it?"))
+    done = sweep(found, datetime.now(UTC)) if agreed and found.has_work else None
+    if as_json:
+        print_json(describe_survey(found, done))
+    elif found.has_work:
+        show_swept(done)
 
 
 @app.command(epilog="Example: modelrail backup ~/backups/2026-11-23.tar")
@@ -101,3 +132,12 @@ def _add_up(spent: Sequence[Spent], by: By) -> list[Total]:
         return add_up(spent, by_release([each for model in models for each in releases(repository, model)], spent))
     totals = add_up(spent, GROUPS[by])
     return sorted(totals, key=lambda each: ORDER.index(each.name)) if by == "step" else totals
+
+
+def _read_time(text: str) -> timedelta:
+    from datetime import timedelta
+
+    match = re.fullmatch(r"(\d{1,5})([dw])", text)
+    if match is None or match[1].strip("0") == "":
+        raise InputError(f"--keep: found '{text}'; expected days or weeks, at least 1d: a run may go on for as long")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -50,7 +50,15 @@ def test_data_that_are_not_committed_are_no_data_commit(spec: Path, project: Pat
 
 
 def test_without_an_airflow_the_command_that_starts_one_is_named(spec: Path) -> None:
-    assert refusal(spec) == "backfill: found no Airflow running here; expected one: modelrail up --detach"
+    said = f"backfill: found no Airflow running for {spec.parents[1]}; expected one: modelrail up --detach, there"
+    assert refusal(spec) == said
+
+
+def test_the_airflow_of_the_specs_project_is_asked_for_wherever_the_command_is_given(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"found no Airflow running for {spec.parents[1]}; expected one" in refusal(spec)
 
 
 def test_a_replay_waits_while_airflow_cannot_be_reached(spec: Path) -> None:
