@@ -28,6 +28,7 @@ from pipeline.tags import fetch_tags, settle
 
 # Largest difference between the served and the expected answer, as for the parity of a conversion.
 _TOLERANCE = 1e-5
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,8 @@ def go_live(
     bundle = bundle_of(release, store, place.target.state, twin)
     push = place.spec.deploy.push_tags
     stage = assign(place.repository, release, place.environment, action=action, why=why, who=who, push=push)
-    platform = platform_of(place.spec)
     try:
-        live, answering = make_live(place, release, bundle, store, at_once=action == "rollback")
-        if sample := sample_of(answering, store):
-            ask(platform, place.target, answering, sample)
+        live, answering = _make_live_and_ask(place, release, bundle, store, at_once=action == "rollback")
     except AbortedError as error:
         record_abort(place.repository, stage, error, push=push)
         raise
@@ -188,6 +186,26 @@ def record_abort(repository: Repository, stage: Stage, error: AbortedError, *, p
     if now and now.number == stage.number:
         kept = find_release(repository, error.stable)
         assign(repository, kept, stage.environment, action="abort", why=str(error), push=push)
+
+
+def _make_live_and_ask(
+    place: Place, release: Release, bundle: Path, store: Store, *, at_once: bool
+) -> tuple[Live, Release]:
+    """Make live and ask; once more where another answers, since somebody who was overtaken has not noticed yet."""
+    platform = platform_of(place.spec)
+    for _ in range(_TRIES):
+        live, answering = make_live(place, release, bundle, store, at_once=at_once)
+        sample = sample_of(answering, store)
+        try:
+            if sample:
+                ask(platform, place.target, answering, sample)
+        except DeploymentError:
+            now = platform.live(place.target)
+            if now is None or now.version.removeprefix("v") == str(answering.version):
+                raise
+        else:
+            return live, answering
+    raise OvertakenError(f"{release.tag}: found others that deploy to {place.environment}; expected none: try again")
 
 
 def make_live(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from pipeline.backups.restoring import restore
 from pipeline.backups.saving import back_up
 from pipeline.deployment.local import live, stop_all
 from pipeline.errors import InputError, ModelrailError, TransientError
-from pipeline.home import prepare_home
+from pipeline.home import lock_work, prepare_home, working
 from tests.test_cli import make_project, modelrail, told
 
 MODEL = "LinearRegression"
@@ -278,8 +279,6 @@ def test_two_backups_and_a_writer_at_once_give_whole_backups(project: Path, tmp_
 
 
 def test_two_restores_at_once_do_not_meet(saved: Path, tmp_path: Path) -> None:
-    import fcntl
-
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -287,6 +286,23 @@ def test_two_restores_at_once_do_not_meet(saved: Path, tmp_path: Path) -> None:
             restore(saved, tmp_path / "state")
     finally:
         os.close(descriptor)
+
+
+def test_a_restore_and_a_run_do_not_meet(saved: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with working(state):
+        with pytest.raises(TransientError, match=r"found a run \('modelrail run', or a task of Airflow\) at work"):
+            restore(saved, state, replace=True)
+        with working(state):
+            pass  # runs do not exclude each other
+    descriptor = os.open(state / "work.lock", os.O_RDWR)
+    try:
+        lock_work(descriptor, state, fcntl.LOCK_EX, "a run")
+        with pytest.raises(TransientError, match="found a restore at work; expected none"), working(state):
+            pass
+    finally:
+        os.close(descriptor)
+    assert restore(saved, state).home == str(state)
 
 
 def test_a_full_disk_leaves_no_backup(project: Path, tmp_path: Path) -> None:

@@ -89,11 +89,11 @@ def test_what_a_release_or_a_plan_or_a_late_run_needs_stays(spec: Path, project:
 
     found = look(project)
     assert fates(found) == {
-        "clean": ["plan", "plan", None],
+        "clean": [None, "plan", "plan"],
         "evaluate": ["release", "release"],
         "normalize": ["release", "release"],
         "train": ["release", "release"],
-        "transform": ["plan", "plan", None],
+        "transform": [None, "plan", "plan"],
     }
     done = clear(found)
     assert (done.removed, done.spared) == (2, 0)
