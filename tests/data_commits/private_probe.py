@@ -1,4 +1,4 @@
-"""Run by the tests in a process of its own: open a job inside one of Airflow's tasks, and print what it found."""
+"""Run by the tests in a process of its own: open a job in one of Airflow's tasks, print what it found and read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from pipeline.job import RunRequest, open_job
 
 
 class Open(Task):
-    """Open the job twice: the mirror is made, and brought up to date."""
+    """Open the job twice: the mirror is made, and brought up to date; read what is asked for."""
 
-    def work(self, context: Any) -> list[str]:
+    def work(self, context: Any) -> dict[str, list[str]]:
         open_job(RunRequest(context["spec"]))
-        return list(open_job(RunRequest(context["spec"])).partitions)
+        job = open_job(RunRequest(context["spec"]))
+        found = {"partitions": list(job.partitions)}
+        return found | ({"read": [job.read(each).decode() for each in context["read"]]} if context["read"] else {})
 
 
 before = set(os.environ)
-found = Open(task_id="open").execute({"spec": sys.argv[1]})
-print("\n" + json.dumps({"partitions": found, "left": sorted(set(os.environ) - before)}))
+found = Open(task_id="open").execute({"spec": sys.argv[1], "read": sys.argv[2:]})
+print("\n" + json.dumps(found | {"left": sorted(set(os.environ) - before)}))
