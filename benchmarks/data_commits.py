@@ -143,9 +143,7 @@ class Scene:
         found, offset = 0, 0
         while True:
             params = {"limit": 100, "offset": offset}
-            page = self.airflow._request(  # noqa: SLF001
-                "GET", "/api/v2/dags/data_commits/dagRuns/~/taskInstances", params=params
-            )
+            page = self.airflow.request("GET", "/api/v2/dags/data_commits/dagRuns/~/taskInstances", params=params)
             found += sum(max(0, each["try_number"] - 1) for each in page["task_instances"])
             offset += 100
             if offset >= page["total_entries"]:
