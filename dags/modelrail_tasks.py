@@ -19,6 +19,7 @@ from pipeline.errors import InputError, explain_os_error
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import TaskInstanceKey
+    from modelrail_pods import StepPod
 
 BY_ITSELF = frozenset({"scheduled", "backfill"})
 """Types of run whose logical date is the as-of date."""
@@ -91,13 +92,14 @@ class Plan(Task):
 
 
 class Step(Task):
-    """Run one step, of the whole or of one batch of partitions."""
+    """Run one step, of the whole or of one batch of partitions: in this process, or in a pod where the spec says so."""
 
     template_fields = ("partitions",)
 
     def __init__(self, *, partitions: Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.partitions = partitions
+        self._pod: StepPod | None = None
 
     def work(self, context: Context) -> dict[str, Any]:
         """Run it; return its keys and numbers."""
@@ -108,14 +110,59 @@ class Step(Task):
             self.log.info("%s: every partition is reused", self.task_id)
             return {"step": self.task_id, "action": "reused", "rows": None, "seconds": 0.0, "ran": 0, "reused": 0,
                     "reason": "every partition is reused"}  # fmt: skip
-        batch = None if self.partitions is None else list(self.partitions)
-        result = running.run_step(self.task_id, opened, batch)
+        if self.task_id in opened["pods"] and not self._is_done(context, opened):
+            self._pod = self._make_pod(opened)
+            self._pod.start(context)  # usually does not come back: the task is deferred
+        return self._finish(opened, self._read_result(opened) or running.run_step(self.task_id, opened, self._batch))
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the pod has ended."""
+        opened = self._opened(context)
+        self._pod = self._make_pod(opened)
+        self._pod.go_on(context, event)
+        result = self._read_result(opened)
+        if result is None:
+            raise InputError(f"{self.task_id}: found no result of its pod in the store; expected one (MODELRAIL_STORE)")
+        return self._finish(opened, result)
+
+    def on_kill(self) -> None:
+        """End the pod, if it was being started or read."""
+        if self._pod is not None:
+            self._pod.on_kill()
+
+    @property
+    def _batch(self) -> list[str] | None:
+        return None if self.partitions is None else list(self.partitions)
+
+    def _finish(self, opened: Mapping[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         self._link(result["mlflow_run"] or opened["mlflow_run"])
         for line in describe_step(result):
             self.log.info(line)
         if result["action"] == "skipped":
             raise AirflowSkipException(f"{self.task_id}: {result['reason'] or 'not released'}")
         return result
+
+    def _is_done(self, context: Context, opened: dict[str, Any]) -> bool:
+        """Tell whether no pod is needed: the step before had this one done in its own, or the store has it all."""
+        from pipeline import errands
+
+        led = self.task_id in opened["led"] and context["ti"].try_number == 1
+        if led and self._read_result(opened) is not None:
+            return True
+        return errands.is_there(opened, self.task_id, self._batch)
+
+    def _read_result(self, opened: dict[str, Any]) -> dict[str, Any] | None:
+        from pipeline import errands
+
+        return errands.result_of(opened, self.task_id, self._batch) if self.task_id in opened["pods"] else None
+
+    def _make_pod(self, opened: dict[str, Any]) -> StepPod:
+        from modelrail_pods import StepPod
+
+        from pipeline import errands
+
+        spec, manifest = errands.pod_of(opened, self.task_id, self._batch)
+        return StepPod(task_id=self.task_id, manifest=manifest, run=spec.run, timeout_s=spec.tasks.timeout_s)
 
 
 class NotReleased(Task):

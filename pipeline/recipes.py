@@ -205,6 +205,11 @@ def installed() -> dict[str, str]:
     return {"python": platform.python_version(), "platform": f"{sys.platform} {platform.machine()}", **known}
 
 
+def methods_of(spec: Spec) -> dict[str, str]:
+    """Give, for each step, what tells whether two machines work by the same code, libraries and settings."""
+    return {step: method_of(step, spec).digest[:16] for step in STEPS}
+
+
 def digest_of(value: Any) -> str:
     """Hash a JSON-able value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

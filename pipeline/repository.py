@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import InputError, TransientError
+from pipeline.errors import InputError, TransientError, redact
 
 _IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
 _ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -204,6 +204,10 @@ class Repository:
         """Give a file's path as Git names it, relative to the root."""
         return file.resolve().relative_to(self.root).as_posix()
 
+    def origin(self) -> str | None:
+        """Give the URL of the remote ``origin``, if there is one."""
+        return _text(_run(["remote", "get-url", "origin"], self.root).stdout) or None
+
     def who(self) -> str:
         """Name the person that Git knows as the user: ``Name <address>``."""
         result = _run(["var", "GIT_COMMITTER_IDENT"], self.root, environment=self.identity())
@@ -293,6 +297,19 @@ def mirror(address: str, state: Path) -> Repository:
         if not folder.exists():
             draft.rename(folder)
     return Repository(folder, bare=True, mirrored=True)
+
+
+def check_out(address: str, commit: str, state: Path) -> Path:
+    """Give a work tree of a commit of a repository that is named by its URL."""
+    repository = mirror(address, state)
+    if not repository.holds(commit):
+        repository.update()
+    if not repository.holds(commit):
+        raise InputError(f"{redact(address)}: found no commit {commit[:12]}; expected it pushed there: 'git push'")
+    folder = repository.root.with_name(f"{repository.root.name}-{commit[:12]}")
+    if not folder.exists():
+        repository.ask("worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
+    return folder
 
 
 def mirror_folder(address: str, state: Path) -> Path:

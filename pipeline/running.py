@@ -25,10 +25,12 @@ from pipeline.extras import require
 from pipeline.home import home, tracking_address, working
 from pipeline.job import BUILT_IN, WORK_TREE, Job, RunRequest, open_job
 from pipeline.planning import ORDER, PlannedStep
-from pipeline.recipes import STEPS, digest_of
+from pipeline.pods import addresses, refuse_unclonable
+from pipeline.recipes import STEPS, digest_of, methods_of
 from pipeline.session import Session, StepResult
 from pipeline.spec.catalogue import extras_of
 from pipeline.spec.findings import quote
+from pipeline.spec.placing import is_led, most_batches, pod_steps
 from pipeline.store import FolderStore
 from pipeline.tracking import DirectRecorder, LookedBack, PipedRecorder, Recorder, RunClosed, RunOpened
 
@@ -36,7 +38,6 @@ Outcome = Literal["released", "not released", "unchanged", "failed"]
 Opened = dict[str, Any]
 Report = Callable[[StepResult], None]
 
-_BATCHES = 4
 _TRIES = 10
 
 
@@ -47,7 +48,7 @@ def open_run(request: RunRequest) -> Opened:
     -------
     dict
         JSON-able; what ``run_step`` and ``close_run`` need to know. ``batches`` are the partitions to clean and
-        transform, in at most four groups.
+        transform, in at most ``run.batches`` groups; ``pods`` the steps that run in pods.
     """
     with working(home(Path(request.spec).resolve())):
         return _open_run(request)
@@ -64,35 +65,41 @@ def _open_run(request: RunRequest) -> Opened:
     return _opened(session, steps)
 
 
-def run_step(step: str, opened: Opened, partitions: Sequence[str] | None = None) -> dict[str, Any]:
+def run_step(
+    step: str, opened: Opened, partitions: Sequence[str] | None = None, threads: int | None = None
+) -> dict[str, Any]:
     """Run one step of an opened run, or reuse what is there.
 
     Parameters
     ----------
     partitions : sequence of str, optional
         For clean and transform: only these.
+    threads : int, optional
+        Partitions worked on at once; by default one where others work beside this process, else one for each CPU.
 
     Returns
     -------
     dict
         JSON-able: a ``StepResult``, flat.
     """
-    request = _pinned(opened)
+    request = pinned(opened)
     with working(home(Path(request.spec).resolve())):
-        return _run_opened(step, opened, open_job(request), partitions)
+        return _run_opened(
+            step, opened, open_job(request), partitions, threads or (1 if partitions else os.cpu_count() or 1)
+        )
 
 
-def _run_opened(step: str, opened: Opened, job: Job, partitions: Sequence[str] | None) -> dict[str, Any]:
+def _run_opened(step: str, opened: Opened, job: Job, partitions: Sequence[str] | None, threads: int) -> dict[str, Any]:
     _refuse_other_spec(job, opened)
     session = Session(job, run=opened["run"], holds=True)
     if opened["mlflow_run"]:
         session.recorder = _direct(job, opened["mlflow_run"])
-    return _run_step(step, session, partitions, threads=1 if partitions else os.cpu_count() or 1).to_json()
+    return _run_step(step, session, partitions, threads=threads).to_json()
 
 
 def close_run(opened: Opened, outcome: Outcome) -> None:
     """End the MLflow run of an opened run."""
-    request = _pinned(opened)
+    request = pinned(opened)
     replayed = request.replay and request.as_of and outcome != "failed"
     if not (opened["mlflow_run"] or replayed):
         return
@@ -104,7 +111,7 @@ def close_run(opened: Opened, outcome: Outcome) -> None:
         recorder.tell(_closing(outcome))
 
 
-def _pinned(opened: Opened) -> RunRequest:
+def pinned(opened: Opened) -> RunRequest:
     """Give the request with the commit that was found when the run began: it is held here, and not fetched again."""
     request, commit = RunRequest.from_json(opened["request"]), opened["data_commit"]
     return request if commit in (WORK_TREE, BUILT_IN) else replace(request, data_commit=commit)
@@ -121,7 +128,13 @@ def _point(session: Session) -> LookedBack:
     return LookedBack(job.model, job.data_commit, str(job.request.as_of)[:10], metrics)
 
 
-def run_one(step: str, request: RunRequest, partitions: Sequence[str] | None, mlflow_run: str | None) -> dict[str, Any]:
+def run_one(
+    step: str,
+    request: RunRequest,
+    partitions: Sequence[str] | None,
+    mlflow_run: str | None,
+    threads: int | None = None,
+) -> dict[str, Any]:
     """Run one step by itself, without having opened a run."""
     job = open_job(request)
     opened = {
@@ -131,7 +144,7 @@ def run_one(step: str, request: RunRequest, partitions: Sequence[str] | None, ml
         "mlflow_run": mlflow_run,
         "run": uuid.uuid4().hex[:12],
     }
-    return run_step(step, opened, partitions)
+    return run_step(step, opened, partitions, threads)
 
 
 def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]:
@@ -231,11 +244,12 @@ def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:
 def _opened(session: Session, steps: Sequence[PlannedStep]) -> Opened:
     job = session.job
     todo = list(dict.fromkeys(each.partition for each in steps if each.partition and each.action != "reuse"))
-    size = max(1, -(-len(todo) // _BATCHES))
+    size = max(1, -(-len(todo) // most_batches(job.spec.run)))
     return {
         "request": job.request.to_json(),
         "model": job.model,
         "data_commit": job.data_commit,
+        "spec_path": job.spec_path,
         "spec_commit": job.spec_commit,
         "spec_digest": spec_digest(job),
         "dirty": bool(job.uncommitted),
@@ -244,7 +258,20 @@ def _opened(session: Session, steps: Sequence[PlannedStep]) -> Opened:
         "partitions": len(job.partitions),
         "batches": [todo[start : start + size] for start in range(0, len(todo), size)],
         "steps": summarize(steps),
+        **_pods(job),
     }
+
+
+def _pods(job: Job) -> dict[str, Any]:
+    spec = job.spec
+    if not pod_steps(spec.run):
+        return {"pods": []}
+    require("pods", f"{job.spec_path}: run", f"pods for {', '.join(pod_steps(spec.run))}")
+    repository = spec.run.repository or job.repository.origin() or ""
+    refuse_unclonable(job.spec_path, job.uncommitted, job.spec_commit, repository)
+    addresses(os.environ)
+    led = [step for step in pod_steps(spec.run) if is_led(spec.run, step)]
+    return {"pods": pod_steps(spec.run), "led": led, "repository": repository, "methods": methods_of(spec)}
 
 
 def summarize(steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:

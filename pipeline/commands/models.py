@@ -160,9 +160,41 @@ def step(
     force: Force = False,
     partition: Annotated[list[str] | None, typer.Option(help="For clean and transform: only this one.")] = None,
     mlflow_run: Annotated[str | None, typer.Option(help="MLflow run to record the step in.")] = None,
+    then: Annotated[list[str] | None, typer.Option(help="With --opened: a step to do after it, if it goes.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Partitions worked on at once.")] = None,
+    repository: Annotated[str | None, typer.Option(help="URL to clone the spec from; SPEC is its path there.")] = None,
+    commit: Annotated[str | None, typer.Option(help="With --repository: the commit of the spec.")] = None,
+    opened: Annotated[str | None, typer.Option(help="What the plan of a run in Airflow gave, as JSON.")] = None,
 ) -> None:
-    """Run one step (or reuse what is there) and print its result as JSON; what Airflow and pods call."""
+    """Run one step (or reuse what is there) and print its result as JSON; what pods call."""
     from pipeline import running
 
+    if opened is not None:
+        _do_errand((repository, commit, str(spec)), [name, *(then or ())], partition or None, threads or 1, opened)
+        return
+    if repository is not None:
+        spec = _cloned(repository, commit, spec)
     wanted = request(spec, environment, data_commit, as_of, force=force)
-    print_json(running.run_one(name, wanted, partition or None, mlflow_run))
+    print_json(running.run_one(name, wanted, partition or None, mlflow_run, threads))
+
+
+def _cloned(repository: str, commit: str | None, spec: Path) -> Path:
+    from pipeline.home import home
+    from pipeline.repository import check_out
+
+    if commit is None:
+        raise InputError("step: found --repository without a commit; expected --commit as well")
+    return check_out(repository, commit, home()) / spec
+
+
+def _do_errand(
+    place: tuple[str | None, str | None, str], steps: list[str], partitions: list[str] | None, threads: int, opened: str
+) -> None:
+    import json
+
+    from pipeline import errands
+
+    repository, commit, spec = place
+    if repository is None or commit is None:
+        raise InputError("step: found --opened by itself; expected --repository and --commit, as a pod is told them")
+    errands.do(json.loads(opened), (repository, commit, spec), steps, partitions, threads, typer.echo)

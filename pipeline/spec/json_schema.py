@@ -62,6 +62,9 @@ def _allow_shorthands(parts: Schema) -> None:
     for key in ("validation_from", "test_from"):
         moment = {"anyOf": [{"type": "string", "pattern": r"^\d{4}-?\d{2}-?\d{2}"}, {"type": "null"}]}
         split[key] = _described(split[key], moment)
+    for placed in parts["Run"]["properties"].values():
+        if placed.get("$ref", "").endswith("/Placement"):
+            placed["anyOf"] = [{"enum": ["process", "pod"]}, {"$ref": placed.pop("$ref")}]
 
 
 def _described(old: Schema, new: Schema) -> Schema:

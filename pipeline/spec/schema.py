@@ -13,18 +13,14 @@ from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, Positive
 
 from pipeline.spec.schema_canary import Canary
 from pipeline.spec.schema_prices import Prices
+from pipeline.spec.schema_run import Run
 from pipeline.spec.schema_schedule import Schedule
-from pipeline.spec.schema_section import Section
+from pipeline.spec.schema_section import Section, shorthand
 
 Scalar: TypeAlias = bool | int | float | str
 Share = Annotated[float, Field(ge=0, le=1)]
 ColumnType = Literal["float", "int", "str", "bool", "datetime"]
 Task = Literal["classification", "regression"]
-
-
-def _shorthand(key: str) -> BeforeValidator:
-    """Let ``x: value`` stand for ``x: {key: value}``."""
-    return BeforeValidator(lambda value: value if isinstance(value, dict | BaseModel) else {key: value})
 
 
 def _lower_case(value: Any) -> Any:
@@ -125,7 +121,7 @@ class Column(Section):
     """How a `datetime` is written, in strptime's codes; by default ISO 8601."""
 
 
-ColumnRule = Annotated[Column, _shorthand("type")]
+ColumnRule = Annotated[Column, shorthand("type")]
 
 
 class Data(Section):
@@ -361,7 +357,7 @@ class Spec(Section):
     data: Data = Data()
     clean: Clean = Clean()
     features: Features = Features()
-    transform: dict[str, Annotated[Transformer, _shorthand("kind")]] = {}
+    transform: dict[str, Annotated[Transformer, shorthand("kind")]] = {}
     """Column → how it becomes features: a kind, or `{kind, …}`."""
     normalize: dict[str, Literal["standard", "min_max", "robust", "none"]] = {"*": "standard"}
     """Feature's column or `"*"` → `standard`, `min_max`, `robust` or `none`."""
@@ -372,3 +368,4 @@ class Spec(Section):
     monitoring: Monitoring = Monitoring()
     schedule: Schedule = Schedule()
     tasks: Tasks = Tasks()
+    run: Run = Run()

@@ -10,11 +10,10 @@ from pathlib import Path
 import psutil
 
 import pipeline
-from pipeline.data_commits.sources import find_watched
 from pipeline.errors import InputError
 from pipeline.standalone import processes, settings
 from pipeline.standalone.started import Record, Service, Services, locked, read_record, record_file
-from pipeline.standalone.starting import TRIGGERER, is_healthy, start, wait_for_airflow
+from pipeline.standalone.starting import TRIGGERER, is_healthy, needs_triggerer, start, wait_for_airflow
 
 AIRFLOW_PORT, MLFLOW_PORT = 8081, 5000
 """Usual ports. Airflow's own default, 8080, is left to the model server, whose default it is as well."""
@@ -127,7 +126,7 @@ def _is_usable(record: Record, project: Path, models: Path) -> bool:
     watches = any(service.name == TRIGGERER for service in record.services)
     return (
         same
-        and (watches or not find_watched(models))
+        and (watches or not needs_triggerer(models))
         and all(service.is_alive() for service in record.services)
         and is_healthy(record)
     )

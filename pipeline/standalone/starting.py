@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.data_commits.sources import find_watched
 from pipeline.errors import ModelrailError
 from pipeline.home import tracking_address
+from pipeline.spec.placing import may_use_pods
 from pipeline.standalone import processes, settings
 from pipeline.standalone.ports import LOOPBACK, choose_port
 from pipeline.standalone.started import Record, Service, Services, write_record
@@ -55,10 +56,15 @@ def _make_commands(places: settings.Places, *, with_mlflow: bool) -> Mapping[str
         "airflow-scheduler": [*python, "airflow", "scheduler", "--skip-serve-logs"],
         "airflow-dag-processor": [*python, "airflow", "dag-processor"],
     }
-    if find_watched(places.models):  # nothing else needs it
+    if needs_triggerer(places.models):
         commands[TRIGGERER] = [*python, "airflow", "triggerer", "--skip-serve-logs"]
     mlflow = [*python, "mlflow", "server", "--host", LOOPBACK, "--port", str(places.mlflow_port), "--workers", "1"]
     return commands | ({"mlflow": mlflow} if with_mlflow else {})
+
+
+def needs_triggerer(models: Path) -> bool:
+    """Tell whether a spec watches its data or has steps in pods; nothing else needs a triggerer."""
+    return bool(find_watched(models)) or may_use_pods(models)
 
 
 def _migrate(places: settings.Places, environment: Mapping[str, str], say: Callable[[str], None]) -> None:

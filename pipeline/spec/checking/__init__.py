@@ -12,6 +12,7 @@ from pipeline.spec.checking.data import check_columns, check_derived, check_file
 from pipeline.spec.checking.features import check_features, check_normalize, check_transform
 from pipeline.spec.checking.judging import check_gate, check_metrics, check_monitoring, check_slices
 from pipeline.spec.checking.learning import check_search, check_target, check_trainer, check_weights
+from pipeline.spec.checking.placing import check_run
 from pipeline.spec.checking.rollouts import check_rollout
 from pipeline.spec.checking.scheduling import check_schedule
 from pipeline.spec.checking.splitting import check_split, check_validation_rows
@@ -43,6 +44,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     check_monitoring,
     check_schedule,
     check_rollout,
+    check_run,
 )
 
 

@@ -1,0 +1,82 @@
+"""A step in a pod: Airflow's own operator for pods, with errors that say what to do.
+
+Imported only by a task that starts a pod or goes on with one: no DAG costs the time to import Airflow's provider. The
+task waits in the triggerer, which needs no worker. A worker or scheduler that was killed finds the pod again, and the
+task's own end ends the pod: a kill, a time-out, or, when nothing of Airflow is left, the pod's own deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk.exceptions import AirflowException
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
+from pipeline.pods import CONTAINER, explain_end, explain_refusal
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from pipeline.spec.schema_run import Run
+
+_LOGGED_EACH_S = 15
+
+
+class StepPod(KubernetesPodOperator):
+    """The pod of one step's task; not a task itself, but what a task works with."""
+
+    def __init__(self, *, task_id: str, manifest: Mapping[str, Any], run: Run, timeout_s: int) -> None:
+        super().__init__(
+            task_id=task_id,
+            kubernetes_conn_id=run.connection,
+            namespace=run.namespace,
+            pod_template_dict=dict(manifest),
+            base_container_name=CONTAINER,
+            deferrable=True,
+            poll_interval=1,
+            startup_check_interval_seconds=1,
+            startup_timeout_seconds=run.start_timeout_s,
+            schedule_timeout_seconds=run.start_timeout_s,
+            logging_interval=_LOGGED_EACH_S,
+            on_finish_action="delete_pod",
+            termination_message_policy="FallbackToLogsOnError",
+            log_pod_spec_on_failure=False,
+            execution_timeout=timedelta(seconds=timeout_s),
+            do_xcom_push=False,
+        )
+        self.last_seen: Mapping[str, Any] | None = None
+
+    def start(self, context: Context) -> None:
+        """Start the pod, or find the one that an earlier try has started; then wait in the triggerer."""
+        self._act(lambda: self.execute_async(context))
+
+    def go_on(self, context: Context, event: Mapping[str, Any]) -> None:
+        """Go on after the triggerer: the pod has ended, or cannot start."""
+        self._act(lambda: self.trigger_reentry(context, dict(event)))
+
+    def _act(self, action: Any) -> None:
+        try:
+            action()
+        except ApiException as error:
+            raise self._refusal(error.status or 0, error.body or error.reason) from error
+        except HTTPError as error:
+            raise self._refusal(0, str(error)) from error
+        except AirflowException as error:
+            seconds = int(self.execution_timeout.total_seconds())
+            raise explain_end(self.last_seen, self.task_id, seconds) from error
+
+    def _refusal(self, status: int, said: Any) -> Exception:
+        return explain_refusal(status, str(said), self.task_id, str(self.namespace))
+
+    def post_complete_action(self, *, pod: Any, remote_pod: Any, context: Context, result: Any, **kwargs: Any) -> None:
+        """Look at the pod before it is removed."""
+        self.last_seen = self.client.api_client.sanitize_for_serialization(remote_pod)
+        super().post_complete_action(pod=pod, remote_pod=remote_pod, context=context, result=result, **kwargs)
+
+    def convert_config_file_to_dict(self) -> None:
+        """Keep the kubeconfig, and the keys in it, out of Airflow's database: the triggerer reads its own."""
+        self._config_dict = None

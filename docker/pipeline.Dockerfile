@@ -1,0 +1,36 @@
+# The pipeline: what runs a step in a pod. Its code and its libraries are part of every key, so it is built from the very
+# commit that Airflow runs. Build: modelrail images build pipeline --tag NAME (-- --build-arg EXTRAS="boosting text")
+ARG BASE_IMAGE=python:3.11-slim
+
+FROM ${BASE_IMAGE} AS base
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends git ca-certificates >/dev/null \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log
+
+FROM ${BASE_IMAGE} AS build
+ARG EXTRAS=""
+COPY requirements-[^d]*.txt /build/
+# A package index of your own is a secret of the build: -- --secret id=pip,src=pip.conf
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
+    for each in pipeline ${EXTRAS}; do \
+      python -m pip install --quiet --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes \
+          --upgrade --target /app/site -r "/build/requirements-$each.txt" || exit 1; \
+    done \
+ && rm -rf /app/site/bin \
+ && find /app/site -mindepth 2 -type d -name tests -prune -exec rm -rf {} +
+# The root file system is read-only at run time, so bytecode is made now: in one process, in one order and with one hash
+# seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one.
+RUN PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /app/site \
+ && find /app -exec touch -h -d @0 {} +
+COPY pipeline/ /own/pipeline/
+RUN find /own -type d -name __pycache__ -prune -exec rm -rf {} + \
+ && PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /own \
+ && find /own -exec touch -h -d @0 {} +
+
+FROM base
+COPY --from=build /app/site /app/site
+COPY --from=build /own/pipeline /app/pipeline
+ENV PYTHONPATH=/app/site:/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 65532:65532
+WORKDIR /work
+ENTRYPOINT ["python", "-P", "-m", "pipeline"]

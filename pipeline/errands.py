@@ -1,0 +1,138 @@
+"""Errands: steps of a run that another machine does, in a pod or as a task of Dask.
+
+All that the other machine is told are the words of one command, ``modelrail step``. It clones the specs' repository at
+the commit of the run, does the steps, and leaves each one's result as a note in the store, where whoever sent it reads
+it. Artifacts and MLflow runs are where they always are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.descriptions import describe_step
+from pipeline.errors import InputError, ModelrailError
+from pipeline.home import home, store_address
+from pipeline.job import Job, RunRequest, open_job
+from pipeline.planning import PARTITIONED
+from pipeline.pods import addresses, manifest, threads_of
+from pipeline.recipes import STEPS, methods_of
+from pipeline.repository import check_out
+from pipeline.running import Opened, pinned, run_step
+from pipeline.session import Session
+from pipeline.spec.loading import load_spec
+from pipeline.spec.placing import companions, placement
+from pipeline.spec.schema import Spec
+from pipeline.spec.schema_run import StepName
+from pipeline.store import open_store
+
+Result = dict[str, Any]
+_TOLD = ("request", "data_commit", "spec_digest", "mlflow_run", "run", "methods")
+"""What of an opened run its steps need to know."""
+
+
+def pod_of(opened: Opened, step: StepName, partitions: Sequence[str] | None) -> tuple[Spec, dict[str, Any]]:
+    """Give the spec of an opened run, and the pod that does a step of it and those that share its pod."""
+    spec = load_spec(opened["request"]["spec"], opened["request"]["environment"]).spec
+    steps = [step, *companions(spec.run, step)]
+    words = words_of(opened, steps, partitions, threads_of(placement(spec.run, step)))
+    return spec, manifest(spec, step, words, addresses(os.environ))
+
+
+def words_of(opened: Opened, steps: Sequence[str], partitions: Sequence[str] | None, threads: int) -> list[str]:
+    """Give the arguments of ``modelrail`` that do steps of an opened run elsewhere.
+
+    Parameters
+    ----------
+    steps : sequence of str
+        Done in this order; only the first one must succeed.
+    """
+    first, *others = steps
+    told = json.dumps({name: opened[name] for name in _TOLD}, separators=(",", ":"))
+    words = [
+        "step",
+        first,
+        opened["spec_path"],
+        "--repository",
+        opened["repository"],
+        "--commit",
+        opened["spec_commit"],
+    ]
+    words += [word for step in others for word in ("--then", step)]
+    words += [word for partition in partitions or () for word in ("--partition", partition)]
+    return [*words, "--threads", str(threads), "--opened", told]
+
+
+def do(
+    opened: Opened,
+    place: tuple[str, str, str],
+    steps: Sequence[str],
+    partitions: Sequence[str] | None,
+    threads: int,
+    say: Callable[[str], None],
+) -> None:
+    """Do an errand; the first step's error is raised, a later one is left to that step's own task.
+
+    Parameters
+    ----------
+    place : tuple of str
+        URL and commit of the specs' repository, and the path of the spec in it.
+    say : callable
+        Is told, in a line each, what was done.
+    """
+    repository, commit, spec = place
+    path = check_out(repository, commit, home()) / spec
+    mine = {**opened, "request": replace(RunRequest.from_json(opened["request"]), spec=str(path)).to_json()}
+    _refuse_other_code(open_job(pinned(mine)), opened)
+    store = open_store(store_address(home()), home())
+    for step in steps:
+        batch = partitions if step in PARTITIONED else None
+        try:
+            result = run_step(step, mine, batch, threads)
+        except ModelrailError as error:
+            if step == steps[0]:
+                raise
+            say(f"{step}: left to its own task: {error}")
+            return
+        store.write_note(_note(opened, step, batch), json.dumps(result).encode())
+        for line in describe_step(result):
+            say(line)
+
+
+def result_of(opened: Opened, step: str, partitions: Sequence[str] | None) -> Result | None:
+    """Read what an errand has left about a step; None if it has not done it."""
+    state = home(Path(opened["request"]["spec"]))
+    name = _note(opened, step, partitions if step in PARTITIONED else None)
+    content = open_store(store_address(state), state).notes(_folder(opened)).get(name)
+    return None if content is None else dict(json.loads(content))
+
+
+def is_there(opened: Opened, step: str, partitions: Sequence[str] | None) -> bool:
+    """Tell whether the store has all that a step would make, so that nobody needs to be sent."""
+    if step not in STEPS or opened["request"]["force"]:
+        return False
+    nodes = Session(open_job(pinned(opened))).nodes()[step]
+    return all(node.artifact for node in nodes if partitions is None or node.partition in partitions)
+
+
+def _refuse_other_code(job: Job, opened: Opened) -> None:
+    here, there = methods_of(job.spec), opened["methods"]
+    if other := [step for step in there if here.get(step) != there[step]]:
+        raise InputError(
+            f"{other[0]}: found other code or libraries ({job.code}) than where the run was planned; expected the same:"
+            " build the image of this commit anew ('modelrail images build pipeline') and name it in run.image"
+        )
+
+
+def _note(opened: Opened, step: str, partitions: Sequence[str] | None) -> str:
+    batch = "" if partitions is None else "-" + hashlib.sha256(json.dumps([*partitions]).encode()).hexdigest()[:12]
+    return f"{_folder(opened)}/{step}{batch}.json"
+
+
+def _folder(opened: Opened) -> str:
+    return f"runs/{opened['run']}"
