@@ -34,6 +34,7 @@ RUN_ELSEWHERE = {
     "modelrail example flights ../flights": "tests/test_examples.py",
     "modelrail doctor": "tests/test_doctor.py",
     "modelrail diff --environment dev prod": "tests/provenance",
+    "modelrail rebuild diabetes v1.0.1": "tests/provenance, where the code is committed",
     "modelrail backfill flight-delay --from 2013-06-01 --to 2013-12-01": "needs a running Airflow",
 }
 

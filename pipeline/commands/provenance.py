@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.commands.options import Json, find_model, print_json
+from pipeline.commands.options import Json, Model, find_model, print_json, read_date
 from pipeline.errors import InputError, ModelrailError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from pipeline.provenance.environments import EnvironmentDifference
     from pipeline.repository import Repository
@@ -97,3 +98,94 @@ def _tell(title: str, sections: Sequence[Section], *, markdown: bool) -> None:
         typer.echo(markdown_sections(title, sections))
     else:
         print_sections(title, sections)
+
+
+@app.command(epilog="Example: modelrail trace flight-delay@v1.0.0")
+def trace(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A release, a stage, a commit of specs, data or code, an MLflow run, an artifact's key or a"
+            " prediction's id; digits may be cut off.",
+            metavar="X",
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Follow a release, a commit, a run, an artifact or a prediction along the whole chain, both ways."""
+    from pipeline.provenance.sources import open_sources
+    from pipeline.provenance.tracing import trace as follow
+    from pipeline.showing.traces import show_trace
+
+    found = follow(name, open_sources(Path.cwd()))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        show_trace(found)
+
+
+@app.command(epilog="Example: modelrail rebuild flight-delay v1.0.0")
+def rebuild(
+    model: Model,
+    version: Annotated[str, typer.Argument(help="A release's version, such as v1.2.0.")],
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="New folder to rebuild in, and leave there; else a temporary one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compute a release again from Git alone, and prove it: the same keys, the same model byte by byte."""
+    from dataclasses import asdict
+    from tempfile import TemporaryDirectory
+
+    from pipeline.provenance.rebuilding import rebuild as compute_again
+    from pipeline.release import find_release
+    from pipeline.repository import open_repository
+    from pipeline.showing.rebuilds import show_rebuild
+
+    if keep is not None and keep.exists():
+        raise InputError(f"--keep: found {keep}; expected a folder that is not there yet")
+    repository = open_repository(Path.cwd())
+    release = find_release(repository, f"{model}@{version}")
+    with TemporaryDirectory(prefix="modelrail-") as place:
+        folder = keep.resolve() if keep else Path(place).resolve()
+        done = compute_again(repository, release, folder, lambda said: typer.echo(f"… {said}", err=True))
+    if as_json:
+        proofs = [asdict(each) | {"same_key": each.same_key} for each in done.proofs]
+        print_json(asdict(done) | {"proofs": proofs, "proven": done.proven})
+    else:
+        show_rebuild(done)
+    raise typer.Exit(0 if done.proven else 1)
+
+
+@app.command(epilog="Example: modelrail audit --since 2026-11-01 --json")
+def audit(
+    since: Annotated[str | None, typer.Option("--since", help="Date; only what happened then or later.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say who changed, approved, released, promoted and rolled back what; what is unsigned or unreviewed is flagged."""
+    from pipeline.provenance.auditing import audit as list_events
+    from pipeline.repository import open_repository
+    from pipeline.showing.audits import show_audit
+
+    limit = read_date(since)
+    told, notes = _ask_airflow(limit)
+    events = list_events(open_repository(Path.cwd()), limit, told)
+    if as_json:
+        print_json({"events": [each.to_json() for each in events], "notes": notes})
+    else:
+        show_audit(events, notes)
+
+
+def _ask_airflow(since: datetime | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read Airflow's log, where one runs here; else say that it is not part of the audit."""
+    from pipeline.backfilling import find_login
+    from pipeline.standalone.client import Airflow
+
+    login = find_login()
+    if login is None:
+        return [], ["Airflow does not run here, so its log is not part of this ('modelrail up')"]
+    with Airflow(*login) as airflow:
+        try:
+            return airflow.list_events(since), []
+        except ModelrailError as error:
+            return [], [f"Airflow's log could not be read: {error}"]

@@ -131,6 +131,18 @@ class Airflow:
         answer = self.request("POST", "/api/v2/backfills/dry_run", json=_backfill(dag_id, first, last, {}, 1))
         return [datetime.fromisoformat(each["logical_date"]) for each in answer["backfills"]]
 
+    def list_events(self, since: datetime | None = None) -> list[dict[str, Any]]:
+        """Give Airflow's log of what its users did, oldest first: ``when``, ``owner``, ``event`` and what about."""
+        params: dict[str, Any] = {"order_by": "when", "limit": _PAGE}
+        if since is not None:
+            params["after"] = since.isoformat()
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.request("GET", "/api/v2/eventLogs", params={**params, "offset": len(found)})
+            found += page["event_logs"]
+            if len(found) >= page["total_entries"] or not page["event_logs"]:
+                return found
+
     def read_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Give a run: its ``state``, ``conf``, ``start_date`` and more."""
         return self.request("GET", _run(dag_id, run_id))

@@ -53,17 +53,7 @@ class Tracker:
     @property
     def _client(self) -> MlflowClient:
         if self._open_client is None:
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-            # By default a server that is not there is asked for four minutes, and a silent one for longer.
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-            from mlflow import MlflowClient
-
-            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # that it makes its tables is no news
-            if self._tracking.startswith("sqlite:///"):
-                Path(self._tracking.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            self._open_client = MlflowClient(self._tracking, registry_uri=self._tracking)
+            self._open_client = open_client(self._tracking)
         return self._open_client
 
     def _experiment(self, name: str) -> str:
@@ -205,6 +195,21 @@ class Tracker:
         if run is None:
             raise ModelrailError("tracking: no MLflow run is open; the event before this one failed")
         return run
+
+
+def open_client(tracking: str) -> MlflowClient:
+    """Open a client, which imports MLflow; a SQLite file that is not there is made."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    # By default a server that is not there is asked for four minutes, and a silent one for longer.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # that it makes its tables is no news
+    if tracking.startswith("sqlite:///"):
+        Path(tracking.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking, registry_uri=tracking)
 
 
 def _version(distribution: str) -> str:

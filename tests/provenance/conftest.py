@@ -95,6 +95,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         told.commit("A line", told.project, files)
         told.run(reason="the first")
         told.run(environment="prod")
+        told.commit("Notes", told.data, {"README.md": "Two months\n"}, BOB)
         told.commit("February", told.data, {"parts/2024-02.csv": table(2.02)}, BOB)
         told.run(reason="a new month")
         told.commit("Scale z", told.project, {"models/line.yaml": NEWER})

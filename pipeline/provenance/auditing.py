@@ -1,0 +1,236 @@
+"""Who changed, approved, released, promoted and rolled back what: from Git, and from what Airflow tells.
+
+An event is flagged where something is missing that a reviewer would want: a signature that holds, a second person, a
+tag that must have been there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pipeline.release import Release, Version, releases_of
+from pipeline.repository import Repository
+from pipeline.stages import Stage, stages_of
+from pipeline.tags import Tag, list_tags
+
+Signature = Literal["good", "none", "bad", "unknown key", "not checked"]
+WATCHED = ("models", "environments")
+
+_GRADES: Mapping[str, Signature] = {"G": "good", "N": "none", "B": "bad", "R": "bad", "X": "bad", "Y": "bad",
+                                    "U": "unknown key", "E": "unknown key"}  # fmt: skip
+_REVIEWS = re.compile(r"^(?:Reviewed|Approved|Acked)-by: *(.+)$", re.IGNORECASE | re.MULTILINE)
+_FORM = "%x1e%H%x1f%P%x1f%cI%x1f%an <%ae>%x1f%cn <%ce>%x1f%G?%x1f%s%x1f%b%x1f"
+_ADDRESS = re.compile(r"<([^>]*)>")
+_VERBS = {"deploy": "deployed", "promote": "promoted", "rollback": "rolled back"}
+_FLAGS: Mapping[Signature, str] = {
+    "none": "unsigned",
+    "bad": "the signature is bad",
+    "unknown key": "signed by a key that is not trusted here",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Somebody did something.
+
+    Attributes
+    ----------
+    action : str
+        ``changed``, ``approved``, ``released``, ``deployed``, ``promoted``, ``rolled back``, ``missing``, or what
+        Airflow calls it.
+    what : str
+        Files, a release, a stage, a DAG.
+    id : str
+        Commit or tag; empty for Airflow's.
+    by : str
+        Who made the commit or tag, if that is another than `who`.
+    reviewers : tuple of str
+        Of a change: who else has looked at it.
+    flags : tuple of str
+        What is missing.
+    """
+
+    when: datetime | None
+    who: str
+    action: str
+    what: str
+    id: str = ""
+    why: str = ""
+    source: Literal["git", "airflow"] = "git"
+    by: str = ""
+    signature: Signature | None = None
+    reviewers: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give a document for programs."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Commit:
+    id: str
+    parents: tuple[str, ...]
+    when: datetime
+    author: str
+    committer: str
+    signature: Signature
+    subject: str
+    body: str
+    paths: tuple[str, ...]
+
+
+def audit(repository: Repository, since: datetime | None, airflow: Iterable[Mapping[str, Any]] = ()) -> list[Event]:
+    """List what happened, oldest first.
+
+    Parameters
+    ----------
+    since : datetime or None
+        Only what happened then or later.
+    airflow : iterable of dict
+        Entries of Airflow's log, as its REST API gives them.
+    """
+    found = [*_changes(repository, since), *_tagged(repository, since), *map(_told_by_airflow, airflow)]
+    kept = [each for each in found if since is None or each.when is None or each.when >= since]
+    return sorted(kept, key=lambda each: (each.when is not None, each.when or datetime.now(UTC)))
+
+
+def _changes(repository: Repository, since: datetime | None) -> Iterator[Event]:
+    """Tell of every commit that changed a spec or an environment, and of who approved it."""
+    if not repository.has_commits():
+        return
+    merges = _merges(repository)
+    # Of a merge, --cc names what is as in none of its parents: a change that came in by the merge itself.
+    listed = _log(repository, since, "--cc", "--name-only", "--", *WATCHED)
+    for commit in (each for each in listed if each.paths):
+        trailers = [(name.strip(), commit.when) for name in _REVIEWS.findall(commit.body)]
+        merge = merges.get(commit.id)
+        merged = [(merge.author, merge.when)] if merge else []
+        approved = {name: when for name, when in [*trailers, *merged] if not _same_person(name, commit.author)}
+        flags = (*_doubts(commit.signature), *(() if approved else ("not reviewed",)))
+        files = ", ".join(commit.paths)
+        by = commit.committer if not _same_person(commit.committer, commit.author) else ""
+        yield Event(commit.when, commit.author, "changed", files, commit.id, commit.subject, by=by,
+                    signature=commit.signature, reviewers=tuple(approved), flags=flags)  # fmt: skip
+        for name, when in approved.items():
+            how = f"merged by {merge.id[:10]}" if merge and (name, when) in merged else "named as reviewer"
+            yield Event(when, name, "approved", files, commit.id, how)
+
+
+def _merges(repository: Repository) -> dict[str, _Commit]:
+    """Give commit → the merge that brought it into the branch, for all that came by one."""
+    found: dict[str, _Commit] = {}
+    for merge in reversed(list(_log(repository, None, "--merges", "--first-parent"))):  # the oldest first
+        brought = repository.ask("rev-list", *merge.parents[1:], f"^{merge.parents[0]}").split()
+        for commit in brought:
+            found.setdefault(commit, merge)
+    return found
+
+
+def _log(repository: Repository, since: datetime | None, *options: str) -> Iterator[_Commit]:
+    limit = [f"--since={since.isoformat()}"] if since else []
+    listing = repository.ask("log", f"--format={_FORM}", *limit, *options)
+    for entry in listing.split("\x1e")[1:]:
+        name, parents, when, author, committer, grade, subject, body, paths = entry.split("\x1f")
+        moment = datetime.fromisoformat(when).astimezone(UTC)
+        listed = tuple(paths.split("\n"))
+        yield _Commit(name, tuple(parents.split()), moment, author, committer, _GRADES.get(grade, "unknown key"),
+                      subject, body, tuple(filter(None, listed)))  # fmt: skip
+
+
+def _tagged(repository: Repository, since: datetime | None) -> Iterator[Event]:
+    """Tell of every release and stage, and of those that are missing."""
+    tags = {each.name: each for each in list_tags(repository, "*@v*", "*#*#*")}
+    released, assigned = releases_of(tags.values()), stages_of(tags.values())
+    signatures = _verify(repository, [each for each in tags.values() if since is None or each.date >= since])
+    names = {each.tag for each in released}
+    yield from (_release(each, tags[each.tag], signatures) for each in released if each.tag in signatures)
+    yield from (_stage(each, tags[each.tag], signatures, names) for each in assigned if each.tag in signatures)
+    yield from _missing(released, assigned)
+
+
+def _release(release: Release, tag: Tag, signatures: Mapping[str, Signature]) -> Event:
+    signature, evidence = signatures[release.tag], release.evidence
+    return Event(release.date, evidence.who, "released", release.tag, release.tag, evidence.why or "by its gate",
+                 by=_other(tag.tagger, evidence.who), signature=signature, flags=_doubts(signature))  # fmt: skip
+
+
+def _stage(stage: Stage, tag: Tag, signatures: Mapping[str, Signature], released: set[str]) -> Event:
+    signature = signatures[stage.tag]
+    gone = () if stage.release in released else (f"the tag {stage.release} is gone",)
+    return Event(stage.date, stage.who, _VERBS[stage.action], f"{stage.release} in {stage.environment}", stage.tag,
+                 stage.why or "by its gate", by=_other(tag.tagger, stage.who), signature=signature,
+                 flags=(*_doubts(signature), *gone))  # fmt: skip
+
+
+def _missing(released: Sequence[Release], assigned: Sequence[Stage]) -> Iterator[Event]:
+    """Notice tags that must have been there: numbers are given out one by one, and a tag is never taken back later."""
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for stage in assigned:
+        numbers.setdefault((stage.model, stage.environment), set()).add(stage.number)
+    for (model, environment), found in numbers.items():
+        for number in sorted(set(range(1, max(found))) - found):
+            yield _gone(f"{model}#{environment}#{number}", "a stage")
+    versions: dict[str, set[Version]] = {}
+    for release in released:
+        versions.setdefault(release.model, set()).add(release.version)
+    for model, known in versions.items():
+        for version in sorted(_expected(known) - known):
+            yield _gone(f"{model}@v{version}", "a release")
+
+
+def _expected(known: Iterable[Version]) -> set[Version]:
+    """Give the versions that must have come before those that are known."""
+    found: set[Version] = set()
+    for version in known:
+        found |= {Version(version.major, version.minor, patch) for patch in range(version.patch)}
+        found |= {Version(version.major, minor, 0) for minor in range(version.minor)}
+        found |= {Version(major, 0, 0) for major in range(1, version.major)}
+    return found
+
+
+def _gone(tag: str, what: str) -> Event:
+    return Event(None, "", "missing", tag, tag, f"later ones are there, so {what} of that name was deleted or not"
+                 " fetched ('git fetch --tags')", flags=("deleted or not fetched",))  # fmt: skip
+
+
+def _verify(repository: Repository, tags: Sequence[Tag]) -> dict[str, Signature]:
+    """Check the signatures of tags; git is asked only about those that have one."""
+    signed = [each.name for each in tags if each.signed]
+    with ThreadPoolExecutor(4) as pool:
+        found = dict(zip(signed, pool.map(lambda name: _verify_one(repository, name), signed), strict=True))
+    return {each.name: found.get(each.name, "none") for each in tags}
+
+
+def _verify_one(repository: Repository, name: str) -> Signature:
+    done = repository.attempt("verify-tag", "--raw", name)
+    if done.succeeded:
+        return "good"
+    return "bad" if re.search(r"BADSIG|incorrect signature|Could not verify signature", done.message) else "unknown key"
+
+
+def _told_by_airflow(entry: Mapping[str, Any]) -> Event:
+    run = f" {entry['run_id']}" if entry.get("run_id") else ""
+    task = f" {entry['task_id']}" if entry.get("task_id") else ""
+    what = f"{entry.get('dag_id') or ''}{run}{task}".strip()
+    when = datetime.fromisoformat(entry["when"]).astimezone(UTC)
+    return Event(when, entry.get("owner") or "", entry["event"], what, why=entry.get("extra") or "", source="airflow")
+
+
+def _doubts(signature: Signature) -> tuple[str, ...]:
+    return (_FLAGS[signature],) if signature in _FLAGS else ()
+
+
+def _other(tagger: str, who: str) -> str:
+    return "" if _same_person(tagger, who) else tagger
+
+
+def _same_person(one: str, other: str) -> bool:
+    """Tell whether two names stand for one person: by the address, where both have one."""
+    addresses = [match[1].casefold() for text in (one, other) if (match := _ADDRESS.search(text))]
+    return addresses[0] == addresses[1] if len(addresses) == 2 else one.casefold() == other.casefold()

@@ -1,0 +1,231 @@
+"""The audit, on a repository with real keys, merges and tags."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.provenance.auditing import Event, audit
+from pipeline.release import record
+from pipeline.repository import Repository, open_repository
+from pipeline.stages import assign
+from tests.test_release import evidence
+
+from .conftest import ANN, BOB, as_person, own_settings
+
+EVE = "Eve <eve@example.org>"
+
+
+@dataclass
+class Place:
+    """A project, the keys of its people, and its commits by their subjects."""
+
+    root: Path
+    keys: Path
+    commits: dict[str, str]
+
+    @property
+    def repository(self) -> Repository:
+        return open_repository(self.root)
+
+    def commit(self, subject: str, path: str, who: str, *options: str, body: str = "") -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(subject)
+        as_person(self.root, who, "add", "-A")
+        message = ["-m", subject, *(["-m", body] if body else [])]
+        as_person(self.root, who, "commit", "-q", *options, *message)
+        self.commits[subject] = as_person(self.root, who, "rev-parse", "HEAD").strip()
+
+    def signed_by(self, who: str) -> list[str]:
+        return ["-c", f"user.signingkey={self.keys / who}", "-c", "gpg.format=ssh"]
+
+    def event(self, action: str, what: str) -> Event:
+        found = [each for each in audit(self.repository, None) if (each.action, each.id) == (action, self.id(what))]
+        assert len(found) == 1, found
+        return found[0]
+
+    def id(self, what: str) -> str:
+        return self.commits.get(what, what)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Change specs in every way that is looked at, release, assign, and lose two tags."""
+    folder = tmp_path_factory.mktemp("audit")
+    found = Place(folder / "project", folder / "keys", {})
+    with own_settings(folder):
+        subprocess.run(["git", "init", "-q", "-b", "main", str(found.root)], check=True)
+        make_keys(found)
+        found.commit("Start", "models/m.yaml", ANN)
+        found.commit("Elsewhere", "README.md", ANN)
+        found.commit("Reviewed", "models/m.yaml", ANN, body=f"Reviewed-by: {BOB}\nReviewed-by: {ANN}")
+        found.commit("By herself", "environments/prod.yaml", ANN, body=f"Reviewed-by: {ANN}")
+        branch(found, "By a merge", merger=BOB)
+        branch(found, "Merged by its author", merger=ANN)
+        smuggle(found, "In a merge")
+        sign(found, "ann", "Signed", ANN)
+        sign(found, "eve", "Signed by a stranger", EVE)
+        release_all(found)
+        yield found
+
+
+def make_keys(found: Place) -> None:
+    found.keys.mkdir()
+    for name in ("ann", "eve"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(found.keys / name)], check=True)
+    allowed = found.keys / "allowed"
+    allowed.write_text(f"ann@example.org {(found.keys / 'ann.pub').read_text()}")
+    settings = {"gpg.format": "ssh", "gpg.ssh.allowedSignersFile": str(allowed), "user.name": "Ann",
+                "user.email": "ann@example.org"}  # fmt: skip
+    for name, value in settings.items():
+        as_person(found.root, ANN, "config", name, value)
+
+
+def branch(found: Place, subject: str, merger: str) -> None:
+    as_person(found.root, ANN, "switch", "-q", "-c", "side")
+    found.commit(subject, "models/m.yaml", ANN)
+    as_person(found.root, ANN, "switch", "-q", "main")
+    as_person(found.root, merger, "merge", "-q", "--no-ff", "-m", f"Merge: {subject}", "side")
+    as_person(found.root, ANN, "branch", "-q", "-D", "side")
+
+
+def smuggle(found: Place, subject: str) -> None:
+    """Change a spec in a merge commit alone, so that neither side has it."""
+    as_person(found.root, EVE, "switch", "-q", "-c", "side")
+    found.commit("Beside", "notes.md", ANN)
+    as_person(found.root, EVE, "switch", "-q", "main")
+    as_person(found.root, EVE, "merge", "-q", "--no-ff", "--no-commit", "side")
+    found.commit(subject, "models/m.yaml", EVE)
+    as_person(found.root, EVE, "branch", "-q", "-D", "side")
+
+
+def sign(found: Place, key: str, subject: str, who: str) -> None:
+    as_person(found.root, who, "config", "user.signingkey", str(found.keys / key))
+    found.commit(subject, "models/m.yaml", who, "-S")
+
+
+def release_all(found: Place) -> None:
+    """Make signed and unsigned releases and stages, and delete one of each."""
+    repository = found.repository
+    made = []
+    for name, key in (("a", "ann"), ("b", ""), ("c", "eve")):
+        as_person(found.root, ANN, "config", "tag.gpgSign", "true" if key else "false")
+        as_person(found.root, ANN, "config", "user.signingkey", str(found.keys / (key or "ann")))
+        facts = evidence(spec_commit="HEAD", model_digest=name, who=ANN, why=f"release {name}")
+        made.append(record(repository, "m", facts)[0])
+    as_person(found.root, ANN, "config", "tag.gpgSign", "false")
+    assign(repository, made[0], "prod", action="deploy", why="", push=False)
+    assign(repository, made[1], "prod", action="promote", why="better", push=False, who=BOB)
+    assign(repository, made[0], "prod", action="rollback", why="not better", push=False)
+    assign(repository, made[1], "dev", action="deploy", why="", push=False)
+    as_person(found.root, ANN, "tag", "-d", "m#prod#1", "m@v1.0.1")
+
+
+CHANGES = [
+    ("Start", (), ("unsigned", "not reviewed")),
+    ("Reviewed", (BOB,), ("unsigned",)),
+    ("By herself", (), ("unsigned", "not reviewed")),
+    ("By a merge", (BOB,), ("unsigned",)),
+    ("Merged by its author", (), ("unsigned", "not reviewed")),
+    ("In a merge", (), ("unsigned", "not reviewed")),
+    ("Signed", (), ("not reviewed",)),
+    ("Signed by a stranger", (), ("signed by a key that is not trusted here", "not reviewed")),
+]
+
+
+@pytest.mark.parametrize(("subject", "reviewers", "flags"), CHANGES, ids=[each[0] for each in CHANGES])
+def test_a_change_has_its_author_reviewers_and_what_is_missing(
+    place: Place, subject: str, reviewers: tuple[str, ...], flags: tuple[str, ...]
+) -> None:
+    event = place.event("changed", subject)
+    assert event.who == (EVE if subject in ("In a merge", "Signed by a stranger") else ANN)
+    assert (event.reviewers, event.flags) == (reviewers, flags)
+    assert event.what in ("models/m.yaml", "environments/prod.yaml")
+    assert event.why == subject
+
+
+def test_an_approval_is_an_event_of_its_own(place: Place) -> None:
+    assert (place.event("approved", "Reviewed").who, place.event("approved", "Reviewed").why) == (
+        BOB, "named as reviewer")  # fmt: skip
+    assert place.event("approved", "By a merge").why.startswith("merged by ")
+
+
+def test_what_touches_no_spec_is_left_out(place: Place) -> None:
+    assert place.commits["Elsewhere"] not in {each.id for each in audit(place.repository, None)}
+
+
+def test_the_signatures_of_tags_are_verified(place: Place) -> None:
+    assert place.event("released", "m@v1.0.0").signature == "good"
+    assert place.event("released", "m@v1.0.0").flags == ()
+    assert place.event("released", "m@v1.0.2").flags == ("signed by a key that is not trusted here",)
+    assert place.event("rolled back", "m#prod#3").flags == ("unsigned",)
+
+
+def test_who_asked_and_who_made_the_tag_are_both_told(place: Place) -> None:
+    promoted = place.event("promoted", "m#prod#2")
+    assert (promoted.who, promoted.by, promoted.why) == (BOB, ANN, "better")
+    assert place.event("rolled back", "m#prod#3").by == ""
+
+
+def test_tags_that_must_have_been_there_are_missed(place: Place) -> None:
+    assert place.event("missing", "m#prod#1").flags == ("deleted or not fetched",)
+    assert place.event("missing", "m@v1.0.1").flags == ("deleted or not fetched",)
+    assert "the tag m@v1.0.1 is gone" in place.event("deployed", "m#dev#1").flags
+
+
+def test_a_changed_tag_has_a_bad_signature(place: Place, tmp_path: Path, monkeypatch: Any) -> None:
+    copy = tmp_path / "copy"
+    subprocess.run(["git", "clone", "-q", str(place.root), str(copy)], check=True)
+    for name, value in (("gpg.format", "ssh"), ("gpg.ssh.allowedSignersFile", str(place.keys / "allowed"))):
+        as_person(copy, EVE, "config", name, value)
+    tag = as_person(copy, EVE, "cat-file", "tag", "m@v1.0.0")
+    forged = subprocess.run(["git", "-C", str(copy), "mktag"], input=tag.replace("release a", "release A"),
+                            check=True, capture_output=True, text=True).stdout.strip()  # fmt: skip
+    as_person(copy, EVE, "update-ref", "refs/tags/m@v1.0.0", forged)
+    (event,) = (each for each in audit(open_repository(copy), None) if each.id == "m@v1.0.0")
+    assert (event.signature, event.flags) == ("bad", ("the signature is bad",))
+
+
+def test_only_what_happened_since_is_told(place: Place) -> None:
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert {each.action for each in audit(place.repository, later)} == {"missing"}
+    assert len(audit(place.repository, datetime.now(UTC) - timedelta(days=1))) == len(audit(place.repository, None))
+
+
+def test_airflows_log_lines_up_with_git(place: Place) -> None:
+    told = {"when": "2024-05-01T12:00:00Z", "owner": "admin", "event": "trigger_dag_run", "dag_id": "m",
+            "run_id": "manual__1", "task_id": None, "extra": '{"conf": {}}'}  # fmt: skip
+    first = next(each for each in audit(place.repository, None, [told]) if each.source == "airflow")
+    assert (first.who, first.action, first.what) == ("admin", "trigger_dag_run", "m manual__1")
+
+
+def call(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["audit", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_command_prints_a_table_or_json(place: Place, monkeypatch: Any) -> None:
+    monkeypatch.chdir(place.root)
+    said = call()
+    assert re.search(r"Bob <bob@example\.org> \(tag by Ann.*\) +promoted +m@v1\.0\.1 in prod +m#prod#2 +better", said)
+    assert re.search(r"\d+ events, \d+ flagged", said)
+    assert "Airflow does not run here" in said
+    told = json.loads(call("--json"))
+    assert {each["action"] for each in told["events"]} >= {"changed", "approved", "released", "rolled back", "missing"}
+    assert CliRunner().invoke(app, ["audit", "--since", "yesterday"]).exit_code
+
+
+def test_an_empty_repository_has_nothing_to_tell(project: Path) -> None:
+    assert audit(open_repository(project), None) == []
