@@ -65,7 +65,8 @@ endef
 lock:
 	options="--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
 	uv pip compile $$options --extra airflow --extra examples --extra s3 -o requirements.txt pyproject.toml
-	uv pip compile $$options --extra airflow --extra examples --extra s3 --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	uv pip compile $$options --extra airflow --extra examples --extra s3 --extra kubernetes --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	uv pip compile $$options --group serving -c requirements.txt -o requirements-serving.txt
 	# Extras agree with what is above and with each other, and a lock has only what an extra adds.
 	folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT
 	wanted() { $(PYTHON) -c 'import sys, tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; print(*(each for name in sys.argv[1:] for each in extras[name]), sep="\n")' "$$@"; }

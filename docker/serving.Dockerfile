@@ -1,0 +1,24 @@
+# The prediction server: ONNX Runtime and the server, nothing else. A release is this image and one more layer, with its
+# model in /model, which 'modelrail run' appends in the registry. Build: modelrail images build serving --tag NAME
+ARG BASE_IMAGE=python:3.11-slim
+
+FROM ${BASE_IMAGE} AS build
+COPY requirements-serving.txt docker/sbom.py /build/
+RUN python -m pip install --quiet --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes \
+        --target /app/site -r /build/requirements-serving.txt \
+ && rm -rf /app/site/bin /app/site/onnxruntime/transformers /app/site/onnxruntime/tools /app/site/onnxruntime/quantization \
+ && find /app/site -type d -name tests -prune -exec rm -rf {} +
+COPY pipeline/__init__.py pipeline/errors.py pipeline/frames.py pipeline/signature.py pipeline/text.py /app/pipeline/
+COPY pipeline/serving/ /app/pipeline/serving/
+# The root file system is read-only at run time, so bytecode is made now: in one process, in one order and with one hash
+# seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one.
+RUN python /build/sbom.py /app/site > /app/sbom.cdx.json \
+ && PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /app/site /app/pipeline \
+ && find /app -exec touch -h -d @0 {} +
+
+FROM ${BASE_IMAGE}
+COPY --from=build /app /app
+ENV PYTHONPATH=/app/site:/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["python", "-P", "-m", "pipeline.serving.server", "--bundle", "/model", "--host", "0.0.0.0"]

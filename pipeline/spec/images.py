@@ -1,0 +1,61 @@
+"""The names of container images."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from pipeline.errors import InputError
+
+DOCKER_HUB = "docker.io"
+_REFERENCE = re.compile(
+    r"(?P<host>[^/]+)/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The name of an image: ``HOST/NAME[:TAG][@DIGEST]``."""
+
+    host: str
+    name: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read a reference as Docker does: without a host it is Docker Hub's.
+
+        Raises
+        ------
+        InputError
+            If it is none.
+        """
+        first, slash, _ = text.partition("/")
+        if not slash or not (first == "localhost" or "." in first or ":" in first):
+            text = f"{DOCKER_HUB}/{text if slash else f'library/{text}'}"
+        match = _REFERENCE.fullmatch(text)
+        if match is None:
+            raise InputError(f"found the image '{text}'; expected HOST/NAME:TAG in lower case, or HOST/NAME@sha256:…")
+        return cls(**match.groupdict())
+
+    @property
+    def version(self) -> str:
+        """What a manifest is asked for by: the digest, else the tag."""
+        return self.digest or self.tag or "latest"
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.host}/{self.name}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+
+def is_plain(host: str) -> bool:
+    """Tell whether a registry is spoken to without TLS.
+
+    As with Docker, that is one on this machine, and what is named so: by ``MODELRAIL_PLAIN_REGISTRIES``, divided by
+    commas.
+    """
+    named = os.environ.get("MODELRAIL_PLAIN_REGISTRIES", "").split(",")
+    return host in named or bool(re.fullmatch(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", host))
