@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from pipeline.commands import data, machine, models, provenance, releases, serving, upkeep
+from pipeline.commands import clusters, data, machine, models, provenance, releases, serving, upkeep
 from pipeline.errors import ModelrailError, explain_os_error
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subject in (models, serving, releases, provenance, machine, upkeep, data):
+for subject in (models, serving, releases, provenance, machine, upkeep, data, clusters):
     app.add_typer(subject.app)
 
 

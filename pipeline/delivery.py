@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,26 +95,31 @@ def _registered(job: Job, release: Release) -> Path:
 
 
 def deploy(session: Session, chosen: Release) -> StepResult:
-    """Record that the environment should have the release, then make it live on the environment's platform."""
+    """Record that the environment should have the release, then make it live on the environment's platform.
+
+    Its image is made first, where the platform runs images, for the record names it.
+    """
     began = time.time()
-    stage = session.assign(chosen)
-    target, platform = target_of(session.job), platform_of(session.job.spec)
+    target, platform, bundle = target_of(session.job), platform_of(session.job.spec), _bundle(session, chosen)
+    image = platform.package(target, chosen, bundle)
+    stage = session.assign(chosen, image)
     before = platform.live(target)
     place = Place(session.job.repository, session.job.environment, target)
     try:
-        now, answering = make_live(place, chosen, _bundle(session, chosen), session.store)
+        now, answering = make_live(place, chosen, bundle, session.store)
     except AbortedError as error:
         record_abort(session.job.repository, stage, error, push=session.job.spec.deploy.push_tags)
         raise
     if answering != chosen:
         return _overtaken(chosen, answering, began)
-    same = before is not None and (before.version, before.address) == (now.version, now.address)
+    same = before is not None and replace(before, replaced=None, note=None) == replace(now, replaced=None, note=None)
     say = f"{chosen.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
     facts = {
         "address": now.address,
         "version": now.version,
         "replaced": now.replaced,
         "stage": stage.tag,
+        "image": image,
         "released": True,
     }
     return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)

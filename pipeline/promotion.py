@@ -22,7 +22,7 @@ from pipeline.repository import Repository, open_repository
 from pipeline.spec.files import find_environments
 from pipeline.spec.loading import find_spec_of, load_spec
 from pipeline.spec.schema import Spec
-from pipeline.stages import Action, Stage, Standing, assign, current, stages, standing_of
+from pipeline.stages import Action, Stage, Standing, assign, current, image_of, stages, standing_of
 from pipeline.store import Artifact, Store, open_store
 from pipeline.tags import fetch_tags, settle
 
@@ -57,9 +57,17 @@ class Place:
         """The spec, with the environment laid over it."""
         return self.target.spec
 
+    def history(self) -> list[Stage]:
+        """List what was assigned here, in order."""
+        return stages(self.repository, self.model, self.environment)
+
+    def image(self, version: Version) -> str | None:
+        """Give the image that a version has here, or had last; None if it had none."""
+        return image_of(self.history(), version)
+
     def standing(self) -> Standing:
         """Say what should be live here, and what was withdrawn."""
-        return standing_of(stages(self.repository, self.model, self.environment))
+        return standing_of(self.history())
 
 
 @dataclass(frozen=True)
@@ -153,14 +161,21 @@ def goal_of(place: Place, to: Version | None) -> Version:
 def go_live(
     place: Place, release: Release, action: Action, *, why: str, who: str | None = None, twin: Artifact | None = None
 ) -> Change:
-    """Record that an environment should have a release, make it live, and ask it a question."""
+    """Record that an environment should have a release, make it live, and ask it a question.
+
+    Only a promotion makes its image anew; otherwise it has the very image that it had there before.
+    """
     began = time.monotonic()
     store = open_store(store_address(place.target.state), place.target.state)
     bundle = bundle_of(release, store, place.target.state, twin)
+    before = place.image(release.version) if action != "promote" else None
+    image = before or platform_of(place.spec).package(place.target, release, bundle)
     push = place.spec.deploy.push_tags
-    stage = assign(place.repository, release, place.environment, action=action, why=why, who=who, push=push)
+    stage = assign(
+        place.repository, release, place.environment, action=action, why=why, who=who, push=push, image=image
+    )
     try:
-        live, answering = _make_live_and_ask(place, release, bundle, store, at_once=action == "rollback")
+        live, answering = _make_live_and_ask(place, release, bundle, store, at_once=action in {"rollback", "deploy"})
     except AbortedError as error:
         record_abort(place.repository, stage, error, push=push)
         raise
@@ -185,7 +200,8 @@ def record_abort(repository: Repository, stage: Stage, error: AbortedError, *, p
     now = current(repository, stage.model, stage.environment)
     if now and now.number == stage.number:
         kept = find_release(repository, error.stable)
-        assign(repository, kept, stage.environment, action="abort", why=str(error), push=push)
+        image = image_of(stages(repository, stage.model, stage.environment), kept.version)
+        assign(repository, kept, stage.environment, action="abort", why=str(error), push=push, image=image)
 
 
 def _make_live_and_ask(
@@ -226,11 +242,12 @@ def make_live(
         What is live now.
     """
     platform = platform_of(place.spec)
-    live = platform.deploy(replace(place.target, at_once=at_once), release, bundle)
+    image = place.image(release.version)
+    live = platform.deploy(replace(place.target, at_once=at_once), release, bundle, image)
     while (stage := current(place.repository, place.model, place.environment)) and stage.version != release.version:
         release = find_release(place.repository, stage.release)
         target = replace(place.target, at_once=stage.action == "rollback")
-        live = platform.deploy(target, release, bundle_of(release, store, place.target.state))
+        live = platform.deploy(target, release, bundle_of(release, store, place.target.state), stage.image)
     return live, release
 
 

@@ -141,8 +141,8 @@ class Session:
         self._recorded = None
         return release
 
-    def assign(self, release: Release) -> Stage:
-        """Record that the job's environment should have a release.
+    def assign(self, release: Release, image: str | None = None) -> Stage:
+        """Record that the job's environment should have a release, served by an image.
 
         Raises
         ------
@@ -158,6 +158,7 @@ class Session:
             why=why,
             push=self._push,
             after=seen[-1].number if seen else 0,
+            image=image,
         )
         self._recorded = None
         return stage

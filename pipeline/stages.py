@@ -44,6 +44,8 @@ class Stage:
         after it did worse on real requests.
     commit : str
         The release's commit.
+    image : str or None
+        The image that serves it there, by its digest, where the platform runs images.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Stage:
     who: str
     why: str
     commit: str = ""
+    image: str | None = None
     date: datetime | None = field(default=None, compare=False)
 
     @property
@@ -125,6 +128,12 @@ def current_stages(repository: Repository, model: str, environment: str | None =
     return stages_of(list_tags(repository, *(name for _, name in newest.values()))) if newest else []
 
 
+def places_assigned(repository: Repository) -> list[tuple[str, str]]:
+    """List every model and environment that ever had a release assigned."""
+    found = [match for name in list_names(repository, "*#*#*") if (match := _NAME.fullmatch(name))]
+    return sorted({(match["model"], match["environment"]) for match in found})
+
+
 def standing_of(history: Sequence[Stage]) -> Standing:
     """Work out what is live, what was before it and what was withdrawn, from the stages of one environment."""
     live: list[Version] = []
@@ -139,6 +148,11 @@ def standing_of(history: Sequence[Stage]) -> Standing:
             live.remove(stage.version)
         live.append(stage.version)
     return Standing(tuple(live), frozenset(withdrawn))
+
+
+def image_of(history: Sequence[Stage], version: Version) -> str | None:
+    """Give the image that a version had when it was last live; None if it had none."""
+    return next((stage.image for stage in reversed(history) if stage.version == version and stage.image), None)
 
 
 def check_environment(name: str) -> str:
@@ -158,6 +172,7 @@ def assign(
     push: bool,
     who: str | None = None,
     after: int | None = None,
+    image: str | None = None,
 ) -> Stage:
     """Record that an environment should have a release, unless that is what was recorded last.
 
@@ -171,6 +186,8 @@ def assign(
         The person who asked for it; by default the one that Git knows.
     after : int, optional
         Number of the stage that the decision was based on (0 for none): if another stands by now, nothing is recorded.
+    image : str, optional
+        The image that is to serve it.
 
     Returns
     -------
@@ -188,7 +205,7 @@ def assign(
         if push:
             fetch_tags(repository, pattern)
         last = current(repository, release.model, environment)
-        if last and last.version == release.version and last.commit == release.commit:
+        if last and (last.version, last.commit, last.image) == (release.version, release.commit, image):
             return last
         if after is not None and after != (last.number if last else 0):
             raise OvertakenError(
@@ -205,6 +222,7 @@ def assign(
             who=who or repository.who(),
             why=why,
             commit=release.commit,
+            image=image,
         )
         text = message(stage, last)
         if write_tag(repository, stage.tag, release.commit, text, push=push, beside=[release.tag] if push else ()):
@@ -218,7 +236,7 @@ def message(stage: Stage, last: Stage | None) -> str:
     """Write a stage's message: a subject, what a reader wants to know, and the facts as JSON."""
     before = f", where v{last.version} was" if last else ", where nothing was"
     facts = {"release": stage.release, "before": last.release if last else None}
-    named = {key: getattr(stage, key) for key in ("environment", "action", "who", "why")}
+    named = {key: getattr(stage, key) for key in ("environment", "action", "who", "why", "image")}
     lines = [
         f"{stage.tag}: {stage.release} {_VERBS[stage.action]} {stage.environment}{before}",
         "",
@@ -241,6 +259,7 @@ def _read(tag: Tag, match: re.Match[str]) -> Stage:
             who=facts["who"],
             why=facts["why"],
             commit=tag.commit,
+            image=facts.get("image"),
             date=tag.date,
         )
     except (ValueError, TypeError, KeyError, AttributeError, InputError) as error:

@@ -31,6 +31,9 @@ COMMANDS = (
     "up",
     "down",
     "status",
+    "images build",
+    "manifests",
+    "deploy",
     "example",
     "doctor",
 )
@@ -150,7 +153,7 @@ def test_what_people_read_fits_a_narrow_pipe(released: tuple[Path, Mapping[str, 
 
 def test_every_command_shows_an_example_in_its_help(tmp_path: Path) -> None:
     for name in COMMANDS:
-        done = modelrail([name, "--help"], tmp_path)
+        done = modelrail([*name.split(), "--help"], tmp_path)
         assert done.returncode == 0
         assert f"Example: modelrail {name}" in done.stdout
 

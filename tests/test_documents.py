@@ -35,6 +35,9 @@ RUN_ELSEWHERE = {
     "modelrail doctor": "tests/test_doctor.py",
     "modelrail diff --environment dev prod": "tests/provenance",
     "modelrail rebuild diabetes v1.0.1": "tests/provenance, where the code is committed",
+    "modelrail images build serving --tag registry.example/serving:1 --push": "tests/cluster",
+    "modelrail manifests flight-delay --environment kubernetes": "tests/cluster",
+    "modelrail manifests flight-delay --environment kubernetes --access": "tests/cluster",
     "modelrail backfill flight-delay --from 2013-06-01 --to 2013-12-01": "needs a running Airflow",
 }
 
@@ -191,7 +194,8 @@ def test_the_reference_has_every_command_and_option_and_no_other() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     text = COMMANDS.read_text("utf-8")
     assert set(re.findall(r"^## modelrail (\S+)$", text, re.MULTILINE)) == set(commands)
-    options = {name for command in commands.values() for option in command.params for name in option.opts}
+    every = [each for command in commands.values() for each in (command, *getattr(command, "commands", {}).values())]
+    options = {name for command in every for option in command.params for name in option.opts}
     unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - options - {"--help"}
     assert not unknown, f"commands.md: found {', '.join(sorted(unknown))}; no command has it"
 

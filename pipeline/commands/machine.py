@@ -49,20 +49,33 @@ def down() -> None:
 
 @app.command(epilog="Example: modelrail status --json")
 def status(as_json: Json = False) -> None:
-    """Say what runs on this machine and which release of each model is live."""
+    """Say what runs on this machine, which release of each model is live, and what was changed by hand elsewhere."""
     from dataclasses import asdict
 
     from pipeline.deployment.local import deployments
+    from pipeline.drift import observe
     from pipeline.home import home
-    from pipeline.showing.machine import show_status
+    from pipeline.repository import open_repository
+    from pipeline.showing.machine import show_elsewhere, show_status
     from pipeline.standalone import find_dead, running
 
     services, live = running(home()), deployments(home())
+    try:
+        elsewhere = observe(open_repository(Path.cwd()))
+    except InputError:  # no repository: then no other place is known
+        elsewhere = []
     if as_json:
         addresses = {"airflow": services.airflow_url, "mlflow": services.mlflow_url} if services else None
-        print_json({"services": addresses, "deployments": [asdict(each) for each in live]})
+        print_json(
+            {
+                "services": addresses,
+                "deployments": [asdict(each) for each in live],
+                "elsewhere": [asdict(each) for each in elsewhere],
+            }
+        )
     else:
         show_status(services, find_dead(services) if services else (), live)
+        show_elsewhere(elsewhere)
 
 
 @app.command(epilog="Example: modelrail example flights ~/flights")

@@ -58,7 +58,7 @@ def promote(
     """Make a release live in an environment, and record that in Git."""
     from pipeline import promotion
 
-    _tell(promotion.promote(model, version, environment, why=why), as_json=as_json)
+    tell_change(promotion.promote(model, version, environment, why=why), as_json=as_json)
 
 
 @app.command(epilog="Example: modelrail rollback flight-delay --why 'too many false alarms'")
@@ -72,10 +72,11 @@ def rollback(
     """Make an earlier release live again, and record that in Git; runs leave what was rolled back from alone."""
     from pipeline import promotion
 
-    _tell(promotion.rollback(model, to, environment, why=why), as_json=as_json)
+    tell_change(promotion.rollback(model, to, environment, why=why), as_json=as_json)
 
 
-def _tell(change: Change, *, as_json: bool) -> None:
+def tell_change(change: Change, *, as_json: bool) -> None:
+    """Print what a change of what is live came to."""
     from dataclasses import asdict
 
     from pipeline.showing.releases import show_change

@@ -6,12 +6,13 @@ a further platform is one more entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.client import Post, post
+from pipeline.deployment.differences import Difference
 from pipeline.deployment.state import name_of
 from pipeline.errors import InputError
 from pipeline.release import Release
@@ -59,6 +60,8 @@ class Live:
         The version that was live before this deployment, if it was another.
     note : str or None
         Something the user should know, such as that another port had to be taken.
+    image : str or None
+        The image that runs, by its digest, where the platform runs images.
     """
 
     model: str
@@ -66,18 +69,37 @@ class Live:
     address: str
     replaced: str | None = None
     note: str | None = None
+    image: str | None = None
 
 
 class Platform(Protocol):
     """What a platform can do with releases; each method may be called again at any time."""
 
-    def deploy(self, target: Target, release: Release, bundle: Path) -> Live:
+    def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> str | None:
+        """Make the image of a release: the same one each time; gives it by its digest.
+
+        Parameters
+        ----------
+        bundle : Path
+            Folder of the release.
+        push : bool
+            Without it, only say which image it would be.
+
+        Returns
+        -------
+        str or None
+            None where the platform runs no images.
+        """
+
+    def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
         """Make a release live, or confirm that it is; returns when it answers.
 
         Parameters
         ----------
         bundle : Path
             Folder of the release.
+        image : str or None
+            What `package` gave, now or when the release was live before.
 
         Raises
         ------
@@ -87,6 +109,9 @@ class Platform(Protocol):
 
     def live(self, target: Target) -> Live | None:
         """Give what is live, or None."""
+
+    def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
+        """Say what `deploy` would change of what is there."""
 
     def stop(self, target: Target) -> Live | None:
         """End what is live; gives what it was."""
@@ -98,8 +123,13 @@ class Platform(Protocol):
 class Local:
     """Here: a supervised process on a loopback port."""
 
-    def deploy(self, target: Target, release: Release, bundle: Path) -> Live:
+    def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> None:
+        """Make nothing: the bundle itself is served."""
+        del target, release, bundle, push
+
+    def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
         """Start the server, or exchange the release in the one that runs; at once, or as a canary."""
+        del image
         from pipeline.deployment import local
 
         settings, name = target.spec.deploy, _name(target)
@@ -133,6 +163,13 @@ class Local:
         found = local.live(_name(target), target.state)
         return _live(target, found) if found else None
 
+    def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
+        """Hold the version that answers against the one that should."""
+        del image
+        now, wanted = self.live(target), str(release.version)
+        same = now is not None and now.version == wanted
+        return () if same else (Difference(_name(target), "version", now.version if now else None, wanted),)
+
     def stop(self, target: Target) -> Live | None:
         """End the server; requests in flight are answered first."""
         from pipeline.deployment import local
@@ -154,7 +191,13 @@ def _live(target: Target, found: Any) -> Live:
     return Live(target.model, found.version, found.address, found.replaced, found.note)
 
 
-PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local}
+def _kubernetes() -> Platform:
+    from pipeline.deployment.kubernetes import Kubernetes
+
+    return Kubernetes()
+
+
+PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local, "kubernetes": _kubernetes}
 
 
 def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from pipeline.showing.terminal import console
 
 if TYPE_CHECKING:
     from pipeline.deployment.local import Deployment
     from pipeline.doctor import Finding
+    from pipeline.drift import Observation
     from pipeline.standalone.started import Service, Services
 
 
@@ -34,3 +37,18 @@ def show_status(services: Services | None, dead: Sequence[Service], live: Sequen
         console.print(f"{deployment.model} v{deployment.version.removeprefix('v')}  {deployment.address}")
     if not live:
         console.print("no model is live ('modelrail run' makes one)")
+
+
+def show_elsewhere(found: Sequence[Observation]) -> None:
+    """Print what other platforms say, and where they are not as Git says."""
+    for each in found:
+        release = each.release or each.model
+        if each.trouble:
+            console.print(f"{release} in {each.environment}: [red]not known[/]: {escape(each.trouble)}")
+            continue
+        now = f"live at {each.live.address}" if each.live else "[red]nothing answers[/]"
+        console.print(f"{release} in {each.environment}: {now}")
+        for difference in each.differences:
+            console.print(f"  [yellow]![/] {escape(str(difference))}")
+        if each.differences:
+            console.print(f"  'modelrail deploy {each.model} --environment {each.environment}' mends it", markup=False)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
-from pipeline.spec.schema_canary import Canary
+from pipeline.spec.schema_deploy import Deploy
 from pipeline.spec.schema_prices import Prices
 from pipeline.spec.schema_run import Run
 from pipeline.spec.schema_schedule import Schedule
@@ -305,26 +305,11 @@ class Evaluate(Section):
     """Resamples behind the 95 % confidence intervals; 0 for none."""
 
 
-class Deploy(Section):
-    """How a release is served."""
-
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port that the server listens on; 0, or one that is taken, means any free port."""
-    workers: PositiveInt = 1
-    """Server processes."""
-    push_tags: bool = False
-    """Push the tags of releases to the remote `origin`; a release that cannot be pushed is then not made."""
-    strategy: Literal["rolling", "canary"] = "rolling"
-    """How a release takes the place of the live one: without more ado, or as a `canary` that must prove itself."""
-    canary: Canary | None = None
-    """For the strategy `canary`: `{steps, metrics, …}`."""
-
-
 class Environment(Section):
     """Where the release goes."""
 
     platform: Annotated[Literal["local", "kubernetes", "aws", "gcp", "azure"], BeforeValidator(_lower_case)] = "local"
-    """Platform that serves the model; this version deploys to `local`."""
+    """Platform that serves the model; this version deploys to `local` and `kubernetes`."""
     region: str | None = None
     """Region of a cloud platform."""
     prices: Prices | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from pipeline.spec.checking.cleaning import check_duplicates, check_missing, check_outliers, check_text
 from pipeline.spec.checking.data import check_columns, check_derived, check_files, check_key
+from pipeline.spec.checking.deploying import check_deploy
 from pipeline.spec.checking.features import check_features, check_normalize, check_transform
 from pipeline.spec.checking.judging import check_gate, check_metrics, check_monitoring, check_slices
 from pipeline.spec.checking.learning import check_search, check_target, check_trainer, check_weights
@@ -45,6 +46,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     check_schedule,
     check_rollout,
     check_run,
+    check_deploy,
 )
 
 

@@ -1,0 +1,101 @@
+"""Commands on clusters: images and what runs there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.building import Image, Program
+from pipeline.commands.options import Json, Model, print_json
+from pipeline.commands.releases import Stage, tell_change
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.promotion import Place
+
+app = typer.Typer()
+images = typer.Typer(help="Container images: build them.", no_args_is_help=True)
+app.add_typer(images, name="images")
+
+
+@images.command(epilog="Example: modelrail images build serving --tag registry.example/serving:1 --push")
+def build(
+    image: Annotated[Image, typer.Argument(help="serving: the prediction server.")],
+    tag: Annotated[str, typer.Option(help="Its name: HOST/NAME:TAG.")],
+    program: Annotated[
+        Program | None, typer.Option("--with", help="What builds; by default the first that is there.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Base image; by default the Dockerfile's, a public Python.")] = None,
+    push: Annotated[bool, typer.Option("--push", help="Push it, and print its digest.")] = False,
+    options: Annotated[list[str] | None, typer.Argument(help="After --: further arguments of the build.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Build an image of docker/, the same bytes each time."""
+    from pipeline import building
+
+    made = building.build(image, tag, program, base, push=push, options=options or ())
+    if as_json:
+        print_json({"image": made})
+    else:
+        typer.echo(made)
+
+
+@app.command(epilog="Example: modelrail manifests flight-delay --environment kubernetes")
+def manifests(
+    model: Model,
+    environment: Stage = None,
+    version: Annotated[str | None, typer.Option(help="A release; by default the one that should be live.")] = None,
+    access: Annotated[
+        bool, typer.Option("--access", help="Print the account that may deploy there, and its rights, instead.")
+    ] = False,
+) -> None:
+    """Print a release as Kubernetes objects, in YAML. Nothing is pushed or applied."""
+    from pipeline.deployment import manifests as objects
+    from pipeline.deployment.access import deployer
+    from pipeline.drift import find_due
+
+    place = _place(model, environment)
+    if access:
+        typer.echo(objects.to_yaml(deployer(place.spec.deploy.namespace)), nl=False)
+        return
+    release, image = find_due(place, version)
+    if image is None:
+        raise InputError(
+            f"{place.environment}: found the platform {place.spec.environment.platform}; expected one with"
+            " objects (environment.platform: kubernetes)"
+        )
+    typer.echo(objects.to_yaml(objects.manifests(place.spec, release, place.target.environment, image)), nl=False)
+
+
+@app.command(epilog="Example: modelrail deploy flight-delay --environment kubernetes --dry-run")
+def deploy(
+    model: Model,
+    environment: Stage = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would change, asked of the server.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make live again what Git says should be, as the spec says; what others changed there is undone."""
+    from dataclasses import asdict
+
+    from pipeline.drift import compare, uphold
+
+    place = _place(model, environment)
+    if not dry_run:
+        tell_change(uphold(place), as_json=as_json)
+        return
+    found = compare(place)
+    if as_json:
+        print_json([asdict(each) for each in found])
+    else:
+        typer.echo("\n".join(map(str, found)) or "nothing would change")
+
+
+def _place(model: str, environment: str | None) -> Place:
+    from pipeline.promotion import find_place
+    from pipeline.repository import open_repository
+
+    return find_place(open_repository(Path.cwd()), model, environment)

@@ -1,0 +1,192 @@
+"""Make a release live on a cluster: applied server-side, waited for, undone if it does not come up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.client import Post
+from pipeline.deployment.cluster import MANAGER, Cluster, open_cluster
+from pipeline.deployment.differences import Difference, adopt, compare
+from pipeline.deployment.manifests import APPS, MONITORING, SCALING, STABLE, Manifest, manifests, name_of, selector_of
+from pipeline.deployment.platforms import Live, Target
+from pipeline.deployment.rolling import await_rollout
+from pipeline.deployment.scaling import replicas_to_apply
+from pipeline.errors import DeploymentError, InputError
+from pipeline.packaging import PREFIX, labels_of, package
+from pipeline.release import Release
+
+_KINDS = (
+    (MONITORING, "ServiceMonitor"),
+    (SCALING, "HorizontalPodAutoscaler"),
+    (APPS, "Deployment"),
+    ("v1", "Service"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("v1", "ConfigMap"),
+    ("v1", "ServiceAccount"),
+)
+"""All kinds that a release has, in the order in which they are removed."""
+
+
+class Kubernetes:
+    """Any cluster that a kubeconfig reaches."""
+
+    def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> str:
+        """Append the bundle to the serving image, in the registry.
+
+        Raises
+        ------
+        DeploymentError
+            If the model has no graph: the serving image has ONNX Runtime and no scikit-learn.
+        """
+        images = target.spec.deploy.image
+        if images is None:
+            raise InputError("deploy.image: found nothing; expected {base: HOST/NAME:TAG, repository: HOST/NAME}")
+        if not (bundle / "model.onnx").exists():
+            raise DeploymentError(
+                f"{release.tag}: found no ONNX graph in {bundle}; expected one: the serving image runs graphs alone, so"
+                " a model in the native format is served by 'modelrail serve' or on the platform local"
+            )
+        repository, tag = f"{images.repository}/{name_of(release.model)}", f"v{release.version}"
+        return package(bundle, images.base, repository, tag, labels_of(release), push=push).reference
+
+    def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
+        """Apply the release and wait until it serves; else restore what was there."""
+        image = image or self.package(target, release, bundle)
+        name, within_s = name_of(target.model), target.spec.deploy.ready_within_s
+        with open_target(target) as cluster:
+            found = _own(cluster, target)
+            before = _live(found, target)
+            for each in render(target, release, image, cluster, found):
+                apply(cluster, each)
+            _remove_leftovers(cluster, target)
+            try:
+                await_rollout(cluster, name, selector_of(name, STABLE), within_s)
+            except DeploymentError as error:
+                restored = _restore(cluster, target, found, before)
+                raise DeploymentError(f"deploy {release.tag}: {error}{restored}") from error
+        replaced = before.version if before and before.version != str(release.version) else None
+        return Live(release.model, str(release.version), address_of(target), replaced, image=image)
+
+    def live(self, target: Target) -> Live | None:
+        """Give the release that the cluster has ready pods of."""
+        with open_target(target) as cluster:
+            return _live(cluster.get(APPS, "Deployment", name_of(target.model)), target)
+
+    def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
+        """Let the server say, object by object, what it would change; nothing is."""
+        if image is None:
+            raise InputError(f"{release.tag}: found no image of it; expected one: 'modelrail promote' makes it")
+        with open_target(target) as cluster:
+            return [
+                difference
+                for each in render(target, release, image, cluster, _own(cluster, target))
+                for difference in compare(_find(cluster, each), cluster.apply(each, dry_run=True), MANAGER)
+            ]
+
+    def stop(self, target: Target) -> Live | None:
+        """Remove every object of the model in this environment."""
+        with open_target(target) as cluster:
+            found, apis = _own(cluster, target), cluster.apis()
+            for api, kind in _KINDS:
+                if "/" not in api or api in apis:
+                    cluster.delete(api, kind, name_of(target.model))
+        return _live(found, target)
+
+    def post(self, target: Target) -> Post:
+        """Ask the Service by way of the API server: this process need not reach the cluster's network."""
+
+        def send(_address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+            with open_target(target) as cluster:
+                return cluster.post(name_of(target.model), "/api/predict", body, timeout_s)
+
+        return send
+
+
+def open_target(target: Target) -> Cluster:
+    """Reach the cluster and the namespace of a target."""
+    return open_cluster(target.spec.deploy.context, target.spec.deploy.namespace)
+
+
+def address_of(target: Target) -> str:
+    """Give the address inside the cluster."""
+    return f"http://{name_of(target.model)}.{target.spec.deploy.namespace}.svc"
+
+
+def render(
+    target: Target, release: Release, image: str, cluster: Cluster, found: Mapping[str, Any] | None
+) -> list[Manifest]:
+    """Give the objects of a release as this cluster takes them."""
+    replicas = replicas_to_apply(found, target.spec.deploy.autoscale, MANAGER)
+    return manifests(target.spec, release, target.environment, image, replicas=replicas, apis=cluster.apis())
+
+
+def apply(cluster: Cluster, manifest: Manifest) -> None:
+    """Apply an object; what others have set in it is removed."""
+    found = _find(cluster, manifest)
+    if found and (fields := adopt(found, MANAGER)):
+        cluster.own(manifest, fields, found["metadata"]["resourceVersion"])
+    cluster.apply(manifest)
+
+
+def _own(cluster: Cluster, target: Target) -> Mapping[str, Any] | None:
+    """Give the model's Deployment; refuse to touch one that is another's, or belongs to another environment."""
+    found = cluster.get(APPS, "Deployment", name_of(target.model))
+    if found is None:
+        return None
+    notes = found["metadata"].get("annotations", {})
+    where = f"{target.spec.deploy.namespace}/{found['metadata']['name']}"
+    if f"{PREFIX}/model" not in notes:
+        raise DeploymentError(
+            f"{where}: found a Deployment that Modelrail did not make; expected none of that name"
+            " (another namespace: deploy.namespace)"
+        )
+    theirs = (notes[f"{PREFIX}/model"], notes.get(f"{PREFIX}/environment") or None)
+    if theirs != (target.model, target.environment):
+        raise DeploymentError(
+            f"{where}: found the model {theirs[0]} of the environment {theirs[1] or 'without a name'}; expected a"
+            " namespace for each environment, and names that differ in more than case and signs (deploy.namespace)"
+        )
+    return found
+
+
+def _find(cluster: Cluster, manifest: Manifest) -> Mapping[str, Any] | None:
+    return cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+
+
+def _live(found: Mapping[str, Any] | None, target: Target) -> Live | None:
+    if found is None or not found.get("status", {}).get("availableReplicas"):
+        return None
+    notes = found["spec"]["template"]["metadata"].get("annotations") or {}
+    version, image = notes.get(f"{PREFIX}/version", "unknown"), notes.get(f"{PREFIX}/image")
+    return Live(target.model, version, address_of(target), image=image)
+
+
+def _remove_leftovers(cluster: Cluster, target: Target) -> None:
+    """Remove what the spec no longer asks for."""
+    if target.spec.deploy.autoscale is None:
+        cluster.delete(SCALING, "HorizontalPodAutoscaler", name_of(target.model))
+
+
+def _restore(cluster: Cluster, target: Target, found: Mapping[str, Any] | None, before: Live | None) -> str:
+    """Take the pods back to what they were; says what is live now."""
+    if found is None or before is None:
+        return "; nothing was live before, and its objects are left for you to look at"
+    again = without_server_fields(found)
+    if target.spec.deploy.autoscale:
+        now = cluster.get(APPS, "Deployment", found["metadata"]["name"])
+        again["spec"]["replicas"] = (now or found)["spec"]["replicas"]
+    cluster.apply(again)
+    return f"; version {before.version} stays live"
+
+
+def without_server_fields(found: Mapping[str, Any]) -> Manifest:
+    """Give an object as it can be applied again."""
+    kept = ("name", "namespace", "labels", "annotations")
+    metadata = {key: found["metadata"][key] for key in kept if key in found["metadata"]}
+    notes = metadata.get("annotations", {})
+    metadata["annotations"] = {key: value for key, value in notes.items() if key.startswith(f"{PREFIX}/")}
+    rest = {key: value for key, value in found.items() if key not in {"metadata", "status"}}
+    return {**rest, "metadata": metadata}

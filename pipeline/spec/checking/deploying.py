@@ -1,0 +1,78 @@
+"""Checks of ``deploy``: what a platform needs, and what cannot be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pipeline.errors import InputError
+from pipeline.spec.checking.view import View
+from pipeline.spec.findings import Finding, quote
+from pipeline.spec.images import Reference
+from pipeline.spec.quantities import amount_of
+from pipeline.spec.schema_deploy import Autoscale, Deploy
+
+_LONGEST_NAME = 40
+
+
+def check_deploy(view: View) -> Iterator[Finding]:
+    """Check how a release is served."""
+    deploy = view.spec.deploy
+    if view.spec.environment.platform == "kubernetes":
+        yield from _check_cluster(deploy, view.spec.model.name)
+    yield from _check_images(deploy)
+    yield from _check_resources(deploy)
+    if deploy.autoscale:
+        yield from _check_autoscale(deploy, deploy.autoscale)
+
+
+def _check_cluster(deploy: Deploy, model: str) -> Iterator[Finding]:
+    if deploy.image is None:
+        yield Finding(
+            ("deploy",), "no 'image' with the platform kubernetes", "it: {base: HOST/NAME:TAG, repository: HOST/NAME}"
+        )
+    if deploy.port < 1024:
+        yield Finding(
+            ("deploy", "port"), f"{deploy.port} with the platform kubernetes", "a port from 1024 on, such as 8080"
+        )
+    if len(model) > _LONGEST_NAME:
+        yield Finding(
+            ("model", "name"), f"{len(model)} characters with the platform kubernetes", f"at most {_LONGEST_NAME}"
+        )
+
+
+def _check_images(deploy: Deploy) -> Iterator[Finding]:
+    if deploy.image is None:
+        return
+    for key in ("base", "repository"):
+        path, text = ("deploy", "image", key), getattr(deploy.image, key)
+        try:
+            reference = Reference.parse(text)
+        except InputError:
+            yield Finding(path, quote(text), "an image's name: HOST/NAME" + (":TAG" if key == "base" else ""))
+            continue
+        if key == "repository" and (reference.tag or reference.digest):
+            yield Finding(path, f"{quote(text)} with a tag or digest", "a name without: each release has its own")
+
+
+def _check_resources(deploy: Deploy) -> Iterator[Finding]:
+    for name in ("cpu", "memory"):
+        asked, most = getattr(deploy.resources.requests, name), getattr(deploy.resources.limits, name)
+        if asked and most and amount_of(asked) > amount_of(most):
+            path = ("deploy", "resources", "requests", name)
+            yield Finding(path, f"{asked} with a limit of {most}", "at most the limit (deploy.resources.limits)")
+
+
+def _check_autoscale(deploy: Deploy, autoscale: Autoscale) -> Iterator[Finding]:
+    path = ("deploy", "autoscale")
+    if autoscale.max_replicas < autoscale.min_replicas:
+        found = f"max_replicas {autoscale.max_replicas} with min_replicas {autoscale.min_replicas}"
+        yield Finding(path, found, "max_replicas from min_replicas on")
+    if autoscale.cpu is None and autoscale.memory is None and not autoscale.metrics:
+        yield Finding(path, "nothing to scale by", "at least one of cpu, memory, metrics")
+    for name in ("cpu", "memory"):
+        if getattr(autoscale, name) is not None and getattr(deploy.resources.requests, name) is None:
+            yield Finding((*path, name), "a share of a request that is not there", f"deploy.resources.requests.{name}")
+    for name in autoscale.metrics:
+        if not re.fullmatch(r"[a-zA-Z_:][\w:.-]*", name):
+            yield Finding((*path, "metrics", name), quote(name), "the name of a metric", at="key")
