@@ -14,7 +14,7 @@ from typing import Literal
 from pipeline.errors import DeploymentError, InputError
 from pipeline.spec.images import Reference, is_plain
 
-Image = Literal["serving"]
+Image = Literal["serving", "pipeline"]
 Program = Literal["docker", "podman", "buildah"]
 ROOT = Path(__file__).parents[1]
 

@@ -27,6 +27,7 @@ class Extra:
 
 
 EXTRAS: Mapping[str, Extra] = {
+    "kubernetes": Extra(("kubernetes",), ()),
     "torch": Extra(("torch", "safetensors"), ("torch",)),
     "tensorflow": Extra(("tensorflow", "keras", "safetensors"), ("keras", "tensorflow-cpu")),
     "images": Extra(("cv2",), ("opencv-python-headless",)),

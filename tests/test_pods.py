@@ -16,7 +16,7 @@ from pipeline.spec.schema import Spec
 SPEC = """\
 model: {name: Late_Flights, trainer: ridge, target: y}
 data: {files: "data/{year}.csv", columns: {x: float, y: float}}
-deploy: {push_tags: true}
+deploy: {push_tags: true, image: {base: r.example/serving:1, repository: r.example/models}}
 environment: {platform: kubernetes}
 tasks: {timeout_s: 600}
 run:

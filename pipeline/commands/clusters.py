@@ -22,7 +22,7 @@ app.add_typer(images, name="images")
 
 @images.command(epilog="Example: modelrail images build serving --tag registry.example/serving:1 --push")
 def build(
-    image: Annotated[Image, typer.Argument(help="serving: the prediction server.")],
+    image: Annotated[Image, typer.Argument(help="serving: the prediction server; pipeline: the steps.")],
     tag: Annotated[str, typer.Option(help="Its name: HOST/NAME:TAG.")],
     program: Annotated[
         Program | None, typer.Option("--with", help="What builds; by default the first that is there.")

@@ -15,11 +15,11 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 from pipeline.errors import DeploymentError, InputError, TransientError
+from pipeline.extras import require
 
 MANAGER = "modelrail"
 """Our name as the owner of fields (server-side apply)."""
 _TIMEOUT_S = 15.0
-_INSTALL = "'.venv/bin/python -m pip install kubernetes'"
 
 Object = dict[str, Any]
 
@@ -30,12 +30,11 @@ def open_cluster(context: str | None, namespace: str) -> Cluster:
     Raises
     ------
     InputError
-        If there is no Kubernetes client, no kubeconfig or no such context.
+        If the extra ``kubernetes`` is not installed, or there is no kubeconfig or no such context.
     """
-    try:
-        from kubernetes import client, config
-    except ImportError as error:
-        raise InputError(f"found no Kubernetes client; expected it for this platform: {_INSTALL}") from error
+    require("kubernetes", "environment.platform", "'kubernetes'")
+    from kubernetes import client, config
+
     settings = client.Configuration()
     inside = "KUBERNETES_SERVICE_HOST" in os.environ and context is None and "KUBECONFIG" not in os.environ
     try:

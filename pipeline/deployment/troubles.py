@@ -1,5 +1,4 @@
 """Why a pod does not come up or was ended, in words, with what to do about it; pure."""
-"""Why a pod does not come up, in words, with what to do about it; pure."""
 
 from __future__ import annotations
 
@@ -19,9 +18,6 @@ MENDS: Mapping[Kind, str] = {
     "place": "one with room: lower what it requests (resources.requests), or add a node",
 }
 """What is expected of a pod of a Deployment, and which key mends it; of other pods, other things."""
-from typing import Any
-
-Object = Mapping[str, Any]
 
 _RESTARTS = 2
 _UNPULLABLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
@@ -43,14 +39,6 @@ class Trouble:
     """
 
     kind: Kind
-        ``image``, ``memory``, ``crash``, ``container``, ``eviction`` or ``place``.
-    say : str
-        What was found; what to do.
-    final : bool
-        Whether waiting longer is of no use.
-    """
-
-    kind: str
     say: str
     final: bool = True
 
@@ -139,96 +127,6 @@ def _containers(pod: Object) -> list[Object]:
 def _state(status: Object, name: str, of: str = "state") -> Object:
     found: Object = (status.get(of) or {}).get(name) or {}
     return found
-def diagnose(pods: Sequence[Object]) -> Trouble | None:
-    """Find what is wrong with pods; a trouble that waiting cannot mend comes first."""
-    found = [trouble for pod in pods for look in _LOOKS for trouble in look(pod)]
-    return min(found, key=lambda each: not each.final, default=None)
-
-
-def _image(pod: Object) -> Iterator[Trouble]:
-    for status in _containers(pod):
-        waiting = status.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in _UNPULLABLE:
-            said = _first_line(waiting.get("message", "")) or waiting["reason"]
-            yield Trouble(
-                "image",
-                f"{_name(pod)}: found an image that cannot be pulled, {status['image']} ({said}); expected it in the"
-                " registry, and nodes that may pull it (deploy.image.pull_secret)",
-                final=waiting["reason"] != "ErrImagePull",
-            )
-
-
-def _memory(pod: Object) -> Iterator[Trouble]:
-    for status in _containers(pod):
-        for state in ("state", "lastState"):
-            ended = status.get(state, {}).get("terminated", {})
-            if ended.get("reason") == "OOMKilled":
-                limit = _limit(pod, status["name"])
-                yield Trouble(
-                    "memory",
-                    f"{_name(pod)}: found the container '{status['name']}' killed for want of memory"
-                    f"{f' (its limit is {limit})' if limit else ''}; expected it to fit: raise the memory limit"
-                    " (resources.limits.memory)",
-                )
-                return
-
-
-def _crash(pod: Object) -> Iterator[Trouble]:
-    for status in _containers(pod):
-        ended = status.get("lastState", {}).get("terminated", {}) or status.get("state", {}).get("terminated", {})
-        looping = status.get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff"
-        if ended.get("reason") == "OOMKilled" or not (looping or status.get("restartCount", 0) >= _RESTARTS):
-            continue
-        said = _last_line(ended.get("message", "")) or "it wrote nothing"
-        yield Trouble(
-            "crash",
-            f"{_name(pod)}: found that the container '{status['name']}' ends again and again, exit code"
-            f" {ended.get('exitCode', '?')}: {said}; expected it to stay up"
-            f" ('kubectl logs {pod['metadata']['name']} --previous')",
-        )
-
-
-def _container(pod: Object) -> Iterator[Trouble]:
-    for status in _containers(pod):
-        waiting = status.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in _UNMAKEABLE:
-            said = _first_line(waiting.get("message", ""))
-            yield Trouble(
-                "container",
-                f"{_name(pod)}: found that its container cannot be made ({waiting['reason']}: {said}); expected"
-                " everything that it names to be there",
-            )
-
-
-def _eviction(pod: Object) -> Iterator[Trouble]:
-    if pod.get("status", {}).get("reason") == "Evicted":
-        said = _first_line(pod["status"].get("message", ""))
-        yield Trouble(
-            "eviction",
-            f"{_name(pod)}: found it evicted from its node ({said}); expected room: raise what it requests"
-            " (resources.requests), so that it is placed where there is enough",
-            final=False,
-        )
-
-
-def _place(pod: Object) -> Iterator[Trouble]:
-    for condition in pod.get("status", {}).get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            said = _first_line(condition.get("message", ""))
-            yield Trouble(
-                "place",
-                f"{_name(pod)}: found no node for it ({said}); expected one with room: lower what it requests"
-                " (resources.requests), or add a node",
-                final=False,
-            )
-
-
-_LOOKS: tuple[Callable[[Object], Iterator[Trouble]], ...] = (_image, _memory, _crash, _container, _eviction, _place)
-
-
-def _containers(pod: Object) -> list[Object]:
-    status = pod.get("status", {})
-    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
 
 
 def _limit(pod: Object, container: str) -> str | None:
@@ -243,13 +141,3 @@ def _first_line(text: str | None) -> str:
 
 def _last_line(text: str | None) -> str:
     return next(iter(reversed((text or "").strip().splitlines())), "")[:300]
-def _name(pod: Object) -> str:
-    return f"pod {pod['metadata']['name']}"
-
-
-def _first_line(text: str) -> str:
-    return next(iter(text.strip().splitlines()), "")[:300]
-
-
-def _last_line(text: str) -> str:
-    return next(iter(reversed(text.strip().splitlines())), "")[:300]

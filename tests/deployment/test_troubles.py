@@ -33,10 +33,10 @@ CRASHED = {"lastState": {"terminated": {"exitCode": 1, "message": "first\nno mod
     [
         (
             pod(waiting("ImagePullBackOff", "not found")),
-            "found an image that cannot be pulled, r.example/line@sha256:1 (not found); expected it in the registry",
+            "found an image that cannot be pulled, r.example/line@sha256:1 (ImagePullBackOff: not found); expected it in the registry",
             True,
         ),
-        (pod(waiting("ErrImagePull", "a hiccup")), "(a hiccup)", False),
+        (pod(waiting("ErrImagePull", "a hiccup")), "(ErrImagePull: a hiccup)", False),
         (pod(KILLED), "'server' killed for want of memory (its limit is 64Mi); expected it to fit", True),
         (
             pod(CRASHED),
