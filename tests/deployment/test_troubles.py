@@ -33,7 +33,7 @@ CRASHED = {"lastState": {"terminated": {"exitCode": 1, "message": "first\nno mod
     [
         (
             pod(waiting("ImagePullBackOff", "not found")),
-            "found an image that cannot be pulled, r.example/line@sha256:1 (ImagePullBackOff: not found); expected it in the registry",
+            "found an image that cannot be pulled, r.example/line@sha256:1 (ImagePullBackOff: not found); expected it",
             True,
         ),
         (pod(waiting("ErrImagePull", "a hiccup")), "(ErrImagePull: a hiccup)", False),
