@@ -10,7 +10,9 @@ import pytest
 from pipeline.spec.catalogue import TRAINERS
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
-    name: {"layers": [8], "epochs": 60, "learning_rate": 0.02} for name in ("torch_mlp", "tensorflow_mlp")
+    f"{framework}_{kind}": {"layers": [8], "epochs": 60, "learning_rate": 0.02} | own
+    for framework in ("torch", "tensorflow")
+    for kind, own in {"mlp": {}, "cnn": {"shape": [1, 2, 2], "filters": [4]}}.items()
 }
 """Parameters with which a network is trained in about a second."""
 

@@ -111,7 +111,9 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "linear_svm": TrainerInfo(BOTH, class_weight=True),
     "mlp": TrainerInfo(BOTH, early_stopping=True, class_weight=True),
     "torch_mlp": _network("torch"),
+    "torch_cnn": _network("torch"),
     "tensorflow_mlp": _network("tensorflow"),
+    "tensorflow_cnn": _network("tensorflow"),
 }
 
 # Other names that people know a trainer by, squeezed; the class names of scikit-learn say the task as well.

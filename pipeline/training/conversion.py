@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import onnx
 
+from pipeline.spec.catalogue import TRAINERS
 from pipeline.spec.schema import Task
 from pipeline.training.graph import Graph
 from pipeline.training.kernels import NotConvertibleError, add_neighbors, add_support_vectors
+from pipeline.training.neural.parameters import NETWORK_EXTRAS
 from pipeline.training.results import Array
 from pipeline.training.trees import Tree, add_ensemble, grown_tree, histogram_tree
 
@@ -198,8 +200,7 @@ CONVERTERS: Mapping[str, _Converter] = {
     "svm": _convert_margins,
     "linear_svm": _convert_margins,
     "mlp": _convert_network,
-    "torch_mlp": _convert_neural,
-    "tensorflow_mlp": _convert_neural,
+    **{name: _convert_neural for name, info in TRAINERS.items() if info.extra in NETWORK_EXTRAS},
 }
 
 __all__ = ["NotConvertibleError", "convert", "ensemble_trees"]

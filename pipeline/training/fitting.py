@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import DataError, TrainingError
+from pipeline.spec.catalogue import TRAINERS
 from pipeline.training.descent import descend
 from pipeline.training.lessons import Lesson, build_estimator, cast_features, predictor
+from pipeline.training.neural.parameters import NETWORK_EXTRAS
 from pipeline.training.results import Array, Fitted
 from pipeline.training.rounds import fit_boosting, fit_histogram, fit_network
 
@@ -111,6 +113,5 @@ _FITS: Mapping[str, Callable[[Lesson], Fitted]] = {
     "hist_gradient_boosting": fit_histogram,
     "k_neighbors": _fit_neighbors,
     "mlp": fit_network,
-    "torch_mlp": _fit_neural,
-    "tensorflow_mlp": _fit_neural,
+    **{name: _fit_neural for name, info in TRAINERS.items() if info.extra in NETWORK_EXTRAS},
 }

@@ -28,6 +28,8 @@ class Lesson:
     ----------
     params : mapping
         Every parameter of the trainer (`effective_params`).
+    columns : tuple of str
+        Names of the features.
     stop : EarlyStopping or None
         Rule by which the validation rows end a training in rounds.
     support : Support
@@ -40,6 +42,7 @@ class Lesson:
     train: Rows
     validation: Rows
     seed: int = 0
+    columns: tuple[str, ...] = ()
     stop: EarlyStopping | None = None
     support: Support = NO_SUPPORT
 

@@ -72,7 +72,7 @@ def train(
         class_weight=settings.class_weight,
         handles_missing=TRAINERS[trainer].handles_missing,
     )
-    fitted, params, trials = _fit(trainer, task, settings, data, scorer, support or NO_SUPPORT)
+    fitted, params, trials = _fit(trainer, task, settings, data, scorer, support or NO_SUPPORT, matrix.columns)
     classes = len(data.classes or ())
     graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes)
     return Trained(
@@ -102,12 +102,14 @@ def _trainer(settings: Model, task: Task) -> str:
 
 
 def _fit(
-    trainer: str, task: Task, settings: Model, data: Learnable, scorer: Scorer | None, support: Support
+    trainer: str, task: Task, settings: Model, data: Learnable, scorer: Scorer | None, support: Support, columns: Any
 ) -> tuple[Fitted, dict[str, Any], tuple[Trial, ...]]:
     def fit_drawn(drawn: Mapping[str, Any], rows: Rows) -> Fitted:
         params = effective_params(trainer, task, {**settings.params, **drawn})
         return fit(
-            Lesson(trainer, task, params, rows, data.validation, settings.seed, settings.early_stopping, support)
+            Lesson(
+                trainer, task, params, rows, data.validation, settings.seed, columns, settings.early_stopping, support
+            )
         )
 
     if settings.search is None:

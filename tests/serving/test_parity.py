@@ -157,6 +157,8 @@ class Both:
         features, goals = self._matrix(learnt.frame), learnt.frame[TARGET].to_numpy()
         matrix = Matrix(features[:300], goals[:300], features[300:], goals[300:], self.preprocessing.names)
         params, flag = QUICK.get(trainer, {}), target == "yes"
+        if "shape" in params:
+            params = params | {"shape": [1, 1, features.shape[1]], "pool": 1}
         model = self.spec.model.model_copy(update={"trainer": trainer, "params": params})
         data = prepare(matrix, task, flag=flag, class_weight=None, handles_missing=TRAINERS[trainer].handles_missing)
         lesson = Lesson(trainer, task, effective_params(trainer, task, params), data.train, data.validation)

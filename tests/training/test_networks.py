@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,59 @@ def test_every_option_learns_and_keeps_parity(matrix, framework: str, kind: str,
     assert trained.history[-1]["validation_loss"] < trained.history[0]["validation_loss"]
     assert any("trained on the CPU" in note for note in trained.notes)
     assert any("mixed needs a GPU" in note for note in trained.notes) == (params.get("precision") == "mixed")
+
+
+def squares(rows: int = 240, side: int = 8) -> Matrix:
+    """Bright squares in the upper or in the lower half, on noise."""
+    generator = np.random.default_rng(4)
+    images = generator.uniform(0, 0.5, (rows, 2, side, side)).astype(np.float32)
+    low = generator.random(rows) < 0.5
+    for image, is_low in zip(images, low, strict=True):
+        y, x = generator.integers(0, side // 2 - 2), generator.integers(0, side - 3)
+        image[:, y + is_low * side // 2 :, x:][:, :3, :3] += 1
+    names = tuple(f"photo[{c},{y},{x}]" for c, y, x in np.ndindex(2, side, side))
+    flat, target, cut = images.reshape(rows, -1), np.where(low, "low", "high").astype(object), rows * 3 // 4
+    return Matrix(flat[:cut], target[:cut], flat[cut:], target[cut:], names)
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_a_convolutional_network_learns_from_pixels_and_keeps_parity(framework: str) -> None:
+    params = {"filters": [4, 8], "layers": [16], "epochs": 25, "learning_rate": 0.01, "shift": 1, "noise": 0.01}
+    settings = Model(name="m", trainer=f"{framework}_cnn", params=params | {"activation": "gelu", "flip": True}, seed=1)
+    rows = squares()
+    trained = train(rows, settings, "classification")
+    assert trained.parity.holds
+    assert trained.estimator_graph is not None
+    found = run(trained.estimator_graph, {"matrix": rows.validation})["label"]
+    assert trained.classes is not None
+    assert np.mean(np.array(trained.classes, dtype=object)[found] == rows.validation_target) > 0.9
+
+
+@pytest.mark.extra("torch", "tensorflow")
+def test_both_frameworks_see_the_same_image() -> None:
+    rows = squares()
+    params = {"filters": [4], "layers": [8], "epochs": 2, "kernel": 5}
+    graphs = [train(rows, Model(name="m", trainer=f"{each}_cnn", params=params), "classification").estimator_graph
+              for each in ("torch", "tensorflow")]  # fmt: skip
+    found = [run(graph, {"matrix": rows.validation})["probabilities"] for graph in graphs if graph is not None]
+    np.testing.assert_allclose(found[0], found[1], atol=2e-3)
+
+
+REFUSED = [
+    ({}, ["a", "b", "c", "d"], "found the feature 'a', which is no pixel; expected only the pixels of one image"),
+    ({}, ["p[0,0,0]", "p[0,0,1]", "p[0,1,0]", "q[0,1,1]"], "found pixels of p, q; expected all the pixels of one"),
+    ({"shape": [1, 3, 3]}, ["a", "b", "c", "d"], "found the shape [1, 3, 3] for 4 features"),
+    ({"shape": [1, 2, 2]}, ["a", "b", "c", "d"], "found 2 pools of 2 for an image of 2 × 2"),
+    ({"shape": [1, 2, 2], "kernel": 2}, ["a", "b", "c", "d"], "found a kernel of 2; expected an odd one"),
+]
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.parametrize(("params", "columns", "message"), REFUSED)
+def test_what_is_no_image_is_refused(matrix, params: dict[str, Any], columns: list[str], message: str) -> None:
+    rows = replace(matrix("flag"), columns=tuple(columns))
+    with pytest.raises(TrainingError, match=re.escape(message)):
+        train(rows, Model(name="m", trainer="torch_cnn", params=params), "classification")
 
 
 @pytest.mark.extra("torch", "tensorflow")

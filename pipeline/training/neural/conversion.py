@@ -43,7 +43,22 @@ _ACTIVATIONS: Mapping[str, Callable[[Graph, str], str]] = {
     "sigmoid": lambda graph, value: graph.add("Sigmoid", value),
     "tanh": lambda graph, value: graph.add("Tanh", value),
 }
+
+
+def _conv(graph: Graph, value: str, layer: Layer, weights: Weights) -> str:
+    """Fold in single precision: the runtime has no other convolution."""
+    single = graph.cast(value, "float")
+    kernel, bias = (graph.constant(weights[name], "float") for name in ("weight", "bias"))
+    return graph.cast(graph.add("Conv", single, kernel, bias, pads=[layer.size[2] // 2] * 4), "double")
+
+
 _ADDERS: Mapping[str, Callable[[Graph, str, Layer, Weights], str]] = {
+    "image": lambda graph, value, layer, _: graph.add("Reshape", value, graph.shape(-1, *layer.size)),
+    "conv": _conv,
+    "pool": lambda graph, value, layer, _: graph.add(
+        "MaxPool", value, kernel_shape=[layer.size[0]] * 2, strides=[layer.size[0]] * 2
+    ),
+    "flatten": lambda graph, value, _layer, _: graph.add("Flatten", value),
     "dense": _dense,
     "activation": lambda graph, value, layer, _: _ACTIVATIONS[layer.how](graph, value),
     "dropout": lambda _graph, value, _layer, _: value,

@@ -13,9 +13,10 @@ import numpy as np
 from pipeline.extras import require
 from pipeline.spec.catalogue import TRAINERS
 from pipeline.training.lessons import Lesson
-from pipeline.training.neural.layers import Layer, Weights, dense_layers, initial_weights
+from pipeline.training.neural.layers import Layer, Weights, dense_layers, image_layers, initial_weights
 from pipeline.training.neural.learning import learn
 from pipeline.training.neural.network import Batch, Network, Params, Scale, scale_of
+from pipeline.training.neural.pictures import Vary, shape_of, variation
 from pipeline.training.results import Array, Fitted, Floats
 from pipeline.training.targets import Rows
 
@@ -51,10 +52,11 @@ def fit_network(lesson: Lesson) -> Fitted:
     require(str(TRAINERS[lesson.trainer].extra), "model.trainer", f"'{lesson.trainer}'")
     layers = _LAYERS[kind](lesson)
     network = _NETWORKS[framework](layers, initial_weights(layers, lesson.seed), lesson.params)
-    return fit_with(lesson, network, lambda scale: Layered(layers, network.weights(), scale))
+    vary = variation(shape_of(lesson.columns, lesson.params["shape"]), lesson.params) if kind == "cnn" else None
+    return fit_with(lesson, network, lambda scale: Layered(layers, network.weights(), scale), vary)
 
 
-def fit_with(lesson: Lesson, network: Network, finish: Callable[[Scale], Any]) -> Fitted:
+def fit_with(lesson: Lesson, network: Network, finish: Callable[[Scale], Any], vary: Vary | None = None) -> Fitted:
     """Train a network that is built, and give it with its predictions."""
     scale = scale_of(lesson.train.target) if lesson.params.get("scale_target") else Scale()
     history = learn(
@@ -66,6 +68,7 @@ def fit_with(lesson: Lesson, network: Network, finish: Callable[[Scale], Any]) -
         stop=lesson.stop,
         support=lesson.support,
         name=_name(lesson),
+        vary=vary,
     )
     outputs = network.predictor()
 
@@ -104,6 +107,11 @@ def _perceptron(lesson: Lesson) -> tuple[Layer, ...]:
     return dense_layers(columns, lesson.params["layers"], _outputs(lesson), lesson.params)
 
 
+def _convolutional(lesson: Lesson) -> tuple[Layer, ...]:
+    shape = shape_of(lesson.columns, lesson.params["shape"])
+    return image_layers(shape, _outputs(lesson), lesson.params)
+
+
 def _torch(layers: Sequence[Layer], weights: Weights, params: Params) -> Network:
     from pipeline.training.neural.torch_network import TorchNetwork, build_module
 
@@ -116,7 +124,7 @@ def _tensorflow(layers: Sequence[Layer], weights: Weights, params: Params) -> Ne
     return KerasNetwork(lambda dtype: build_model(layers, weights, dtype), params)
 
 
-_LAYERS: Mapping[str, Callable[[Lesson], tuple[Layer, ...]]] = {"mlp": _perceptron}
+_LAYERS: Mapping[str, Callable[[Lesson], tuple[Layer, ...]]] = {"mlp": _perceptron, "cnn": _convolutional}
 _NETWORKS: Mapping[str, Callable[[Sequence[Layer], Weights, Params], Network]] = {
     "torch": _torch,
     "tensorflow": _tensorflow,

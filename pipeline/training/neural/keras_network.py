@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it says when it is loaded is no news
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-import keras
-import tensorflow as tf
 
 from pipeline.training.neural.layers import Layer, Weights
 from pipeline.training.neural.network import Batch, Params
 from pipeline.training.results import Array, Floats, Predict
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep to itself what TensorFlow's libraries print when they are loaded, past Python's own standard error."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+with _silence():
+    import keras
+    import tensorflow as tf
+
 _LAYERS: Mapping[str, Callable[[Layer, str], Any]] = {
+    "image": lambda layer, dtype: keras.Sequential(
+        [keras.layers.Reshape(layer.size, dtype=dtype), keras.layers.Permute((2, 3, 1), dtype=dtype)]
+    ),
+    "conv": lambda layer, dtype: keras.layers.Conv2D(layer.size[1], layer.size[2], padding="same", dtype=dtype),
+    "pool": lambda layer, dtype: keras.layers.MaxPooling2D(layer.size[0], dtype=dtype),
+    "flatten": lambda _, dtype: keras.Sequential(
+        [keras.layers.Permute((3, 1, 2), dtype=dtype), keras.layers.Flatten(dtype=dtype)]
+    ),
     "dense": lambda layer, dtype: keras.layers.Dense(layer.size[1], dtype=dtype),
     "activation": lambda layer, dtype: keras.layers.Activation(_ACTIVATIONS[layer.how], dtype=dtype),
     "dropout": lambda layer, dtype: keras.layers.Dropout(layer.rate, seed=0, dtype=dtype),
@@ -51,19 +78,24 @@ def _huber(error: Any, delta: float) -> Any:
 
 def build_model(layers: Sequence[Layer], weights: Weights, dtype: str) -> Any:
     """Build the model of some layers; the place of a layer is its place in the model."""
-    inputs = value = keras.Input((layers[0].size[0],), dtype=dtype)
+    inputs = value = keras.Input((math.prod(layers[0].size) if layers[0].kind == "image" else layers[0].size[0],))
     made = [_LAYERS[layer.kind](layer, dtype) for layer in layers]
     for each in made:
         value = each(value)
     model = keras.Model(inputs, value)
     for place, (layer, each) in enumerate(zip(layers, made, strict=True)):
         if layer.shapes:
-            each.set_weights([_transposed(weights[f"{place}.{name}"]) for name in layer.shapes])
+            each.set_weights([_to_keras(weights[f"{place}.{name}"]) for name in layer.shapes])
     return model
 
 
-def _transposed(weight: Array) -> Array:
-    return weight.T
+def _to_keras(weight: Array) -> Array:
+    """Put a weight's outputs last, as Keras has it."""
+    return weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight.T
+
+
+def _from_keras(weight: Array) -> Array:
+    return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
 
 
 class KerasNetwork:
@@ -157,5 +189,5 @@ class KerasNetwork:
         for place, layer in enumerate(self._model.layers[1:]):  # the first one is the input
             for name, value in zip(("weight", "bias"), layer.get_weights(), strict=False):
                 if not isinstance(layer, keras.layers.Dropout):
-                    found[f"{place}.{name}"] = _transposed(value)
+                    found[f"{place}.{name}"] = _from_keras(value)
         return found

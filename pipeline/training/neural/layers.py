@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.errors import TrainingError
 from pipeline.training.results import Array
 
-Kind = Literal["dense", "activation", "dropout"]
+Kind = Literal["image", "conv", "pool", "flatten", "dense", "activation", "dropout"]
 Weights = dict[str, Array]
 
 
@@ -21,7 +22,8 @@ class Layer:
     Attributes
     ----------
     size : tuple of int
-        Dense: inputs and outputs.
+        Dense: inputs and outputs. Image: channels, height and width, which a row is taken for. Convolution: channels
+        in, channels out, and the side of its square. Pool: the side of the square that becomes one value.
     how : str
         Activation: its name.
     rate : float
@@ -35,9 +37,12 @@ class Layer:
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Shape of each weight; a dense one's is (outputs, inputs)."""
+        """Shape of each weight: (outputs, inputs), for a convolution with its square after them."""
         if self.kind == "dense":
             return {"weight": self.size[::-1], "bias": self.size[1:]}
+        if self.kind == "conv":
+            before, after, side = self.size
+            return {"weight": (after, before, side, side), "bias": (after,)}
         return {}
 
 
@@ -47,6 +52,30 @@ def dense_layers(inputs: int, sizes: Sequence[int], outputs: int, params: Mappin
     for before, size in zip([inputs, *sizes], sizes, strict=False):
         layers += [Layer("dense", (before, size)), *between(params)]
     return (*layers, Layer("dense", (sizes[-1] if sizes else inputs, outputs)))
+
+
+def image_layers(shape: tuple[int, int, int], outputs: int, params: Mapping[str, Any]) -> tuple[Layer, ...]:
+    """Describe convolutions, each followed by its activation and a pool that halves the image, then dense layers.
+
+    Raises
+    ------
+    TrainingError
+        Nothing is left of the image after so many pools, or a convolution has no middle.
+    """
+    side, pool = params["kernel"], params["pool"]
+    if side % 2 == 0:
+        raise TrainingError(f"train: found a kernel of {side}; expected an odd one, such as 3 (model.params.kernel)")
+    layers, (channels, height, width) = [Layer("image", shape)], shape
+    for filters in params["filters"]:
+        layers += [Layer("conv", (channels, filters, side)), *between({**params, "dropout": 0}), Layer("pool", (pool,))]
+        channels, height, width = filters, height // pool, width // pool
+    if not height * width:
+        raise TrainingError(
+            f"train: found {len(params['filters'])} pools of {pool} for an image of {shape[1]} × {shape[2]}; expected "
+            "that something is left of it (model.params.filters, model.params.pool)"
+        )
+    rest = dense_layers(channels * height * width, params["layers"], outputs, params)
+    return (*layers, Layer("flatten"), *rest)
 
 
 def between(params: Mapping[str, Any]) -> list[Layer]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from pipeline.errors import TrainingError
 from pipeline.spec.schema import EarlyStopping
 from pipeline.training.neural.checkpoints import EVERY_S, Progress, read_progress, write_progress
 from pipeline.training.neural.network import Batch, Network, Params
+from pipeline.training.neural.pictures import Vary
 from pipeline.training.neural.schedules import rate_at
 from pipeline.training.results import Support
 from pipeline.training.stopping import Patience
@@ -49,6 +50,7 @@ def learn(
     stop: EarlyStopping | None,
     support: Support,
     name: str,
+    vary: Vary | None = None,
 ) -> tuple[dict[str, Any], ...]:
     """Train a network, from its last checkpoint if there is one; it has the best weights afterwards.
 
@@ -58,6 +60,8 @@ def learn(
         Where checkpoints are kept, and who is told of the losses meanwhile.
     name : str
         Of this training's checkpoint.
+    vary : callable, optional
+        Varies the features of each epoch.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def learn(
     patience = _patience(stop, done)
     keep, tell = _Clock(EVERY_S, time.monotonic()), _Clock(_TELL_EVERY_S, 0.0)
     told = 0
-    for point in _epochs(network, train, validation, params, seed, done, patience):
+    for point in _epochs(network, train, validation, params, seed, done, patience, vary):
         done.history.append(point)
         if patience is not None and patience.best_round == done.epoch:
             done.best, done.best_round, done.kept = patience.best, patience.best_round, network.state()
@@ -114,6 +118,7 @@ def _epochs(
     seed: int,
     done: Progress,
     patience: Patience | None,
+    vary: Vary | None,
 ) -> Iterator[dict[str, Any]]:
     """Give the losses of each epoch that is left."""
     for epoch in range(done.epoch + 1, params["epochs"] + 1):
@@ -122,6 +127,8 @@ def _epochs(
         rate = rate_at(epoch, params["epochs"], params["learning_rate"], params["schedule"], params["warmup_epochs"])
         drawn = np.random.default_rng([seed, epoch])
         rows = train.take(drawn.permutation(len(train.target)))
+        if vary is not None:
+            rows = replace(rows, features=vary(rows.features, drawn))
         loss = network.learn(rows, rate, int(drawn.integers(2**31)))
         judged = network.judge(validation) if len(validation.target) else None
         if not np.isfinite(loss):

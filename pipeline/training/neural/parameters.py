@@ -72,4 +72,16 @@ def network_parameters(kind: str, task: Task) -> Table:
     return {**_OWN[kind], **_learning(task)}
 
 
-_OWN: Mapping[str, Table] = {"mlp": {"layers": _sizes([64])}}
+_OWN: Mapping[str, Table] = {
+    "mlp": {"layers": _sizes([64])},
+    "cnn": {
+        "shape": {"default": None, "accepts": [{"kind": "sizes"}, {"kind": "none"}]},
+        "filters": _sizes([16, 32]),
+        "kernel": _integer(3, 1),
+        "pool": _integer(2, 1),
+        "layers": _sizes([64]),
+        "flip": _flag(False),
+        "shift": _integer(0, 0),
+        "noise": _number(0.0, 0),
+    },
+}

@@ -21,6 +21,10 @@ _ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
 }
 _MODULES: Mapping[str, Callable[[Layer], nn.Module]] = {
+    "image": lambda layer: nn.Unflatten(1, layer.size),
+    "conv": lambda layer: nn.Conv2d(*layer.size, padding=layer.size[2] // 2),
+    "pool": lambda layer: nn.MaxPool2d(layer.size[0]),
+    "flatten": lambda _: nn.Flatten(),
     "dense": lambda layer: nn.Linear(*layer.size),
     "activation": lambda layer: _ACTIVATIONS[layer.how](),
     "dropout": lambda layer: nn.Dropout(layer.rate),
@@ -45,6 +49,11 @@ def build_module(layers: Sequence[Layer], weights: Weights) -> nn.Module:
     module = nn.Sequential(*(_MODULES[layer.kind](layer) for layer in layers))
     module.load_state_dict({name: torch.from_numpy(each) for name, each in weights.items()})
     return module
+
+
+def _copied(tensor: Tensor) -> Array:
+    copied: Array = tensor.detach().cpu().numpy().copy()
+    return copied
 
 
 class TorchNetwork:
@@ -121,7 +130,7 @@ class TorchNetwork:
         kept = {f"module.{name}": each for name, each in self._module.state_dict().items()}
         for place, values in self._optimizer.state_dict()["state"].items():
             kept |= {f"optimizer.{place}.{name}": each for name, each in values.items() if each is not None}
-        return {name: np.array(torch.as_tensor(each).cpu()) for name, each in kept.items()}
+        return {name: _copied(torch.as_tensor(each)) for name, each in kept.items()}
 
     def restore(self, state: Mapping[str, Array]) -> None:  # noqa: D102
         module, optimizer = {}, self._optimizer.state_dict()
@@ -147,4 +156,4 @@ class TorchNetwork:
         return predict
 
     def weights(self) -> Weights:  # noqa: D102
-        return {name: np.array(each.cpu()) for name, each in self._module.state_dict().items()}
+        return {name: _copied(each) for name, each in self._module.state_dict().items()}
