@@ -15,6 +15,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     for kind, own in {"mlp": {}, "cnn": {"shape": [1, 2, 2], "filters": [4]}}.items()
 }
 """Parameters with which a network is trained in about a second."""
+BOOSTERS: Mapping[str, Mapping[str, Any]] = {name: {"n_estimators": 10} for name in ("xgboost", "lightgbm")}
 
 
 def with_extras(cases: Iterable[Any]) -> list[Any]:

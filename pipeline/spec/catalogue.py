@@ -90,6 +90,10 @@ class TrainerInfo:
     extra: str | None = None
 
 
+def _boosted() -> TrainerInfo:
+    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, handles_missing=True, extra="boosting")
+
+
 def _network(extra: str) -> TrainerInfo:
     return TrainerInfo(BOTH, early_stopping=True, class_weight=True, extra=extra)
 
@@ -110,6 +114,8 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "svm": TrainerInfo(BOTH, class_weight=True),
     "linear_svm": TrainerInfo(BOTH, class_weight=True),
     "mlp": TrainerInfo(BOTH, early_stopping=True, class_weight=True),
+    "xgboost": _boosted(),
+    "lightgbm": _boosted(),
     "torch_mlp": _network("torch"),
     "torch_cnn": _network("torch"),
     "tensorflow_mlp": _network("tensorflow"),
@@ -131,6 +137,12 @@ _ALIASES: dict[str, tuple[str, Task | None]] = {
     "linearsvr": ("linear_svm", "regression"),
     "multilayerperceptron": ("mlp", None),
     "neuralnetwork": ("mlp", None),
+    "xgb": ("xgboost", None),
+    "xgbclassifier": ("xgboost", "classification"),
+    "xgbregressor": ("xgboost", "regression"),
+    "lgbm": ("lightgbm", None),
+    "lgbmclassifier": ("lightgbm", "classification"),
+    "lgbmregressor": ("lightgbm", "regression"),
     "torch": ("torch_mlp", None),
     "pytorch": ("torch_mlp", None),
     "tensorflow": ("tensorflow_mlp", None),
@@ -270,6 +282,17 @@ ELSEWHERE: Mapping[str, str] = {
     "decision_function_shape": "nothing: probabilities are calibrated one class against the rest",
     "break_ties": "nothing: the class with the highest probability is predicted",
     "categorical_features": "transform, such as one_hot, for the column",
+    "seed": "model.seed",
+    "nthread": "nothing: every core is used",
+    "num_threads": "nothing: every core is used",
+    "early_stopping_rounds": "model.early_stopping.patience",
+    "eval_metric": "nothing: the loss decides when to stop",
+    "metric_freq": "nothing: the loss of each round is recorded",
+    "scale_pos_weight": "model.class_weight",
+    "is_unbalance": "model.class_weight",
+    "missing": "clean.missing",
+    "enable_categorical": "transform, such as one_hot, for the column",
+    "categorical_feature": "transform, such as one_hot, for the column",
 }
 
 # With these trainers, two more of scikit-learn's parameters are the ones that model.early_stopping sets.

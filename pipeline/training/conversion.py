@@ -80,6 +80,8 @@ _READERS: Mapping[str, Callable[[Any, int], list[Tree]]] = {
     "extra_trees": _forest,
     "gradient_boosting": _boosted,
     "hist_gradient_boosting": _histogram,
+    "xgboost": lambda model, _: list(model.trees),
+    "lightgbm": lambda model, _: list(model.trees),
 }
 
 
@@ -178,6 +180,11 @@ def _convert_network(graph: Graph, model: Any, classes: int) -> str:
     return graph.add(output, value) if output else value
 
 
+def _convert_boosted(graph: Graph, model: Any, classes: int) -> str:
+    scores = graph.cast(add_ensemble(graph, model.trees, model.base), "double")
+    return graph.add("Exp", scores) if model.link == "exp" else _link(graph, scores, classes)
+
+
 def _convert_neural(graph: Graph, model: Any, classes: int) -> str:
     from pipeline.training.neural.conversion import convert_network  # only where it is used
 
@@ -200,6 +207,8 @@ CONVERTERS: Mapping[str, _Converter] = {
     "svm": _convert_margins,
     "linear_svm": _convert_margins,
     "mlp": _convert_network,
+    "xgboost": _convert_boosted,
+    "lightgbm": _convert_boosted,
     **{name: _convert_neural for name, info in TRAINERS.items() if info.extra in NETWORK_EXTRAS},
 }
 

@@ -101,6 +101,18 @@ def _fit_descent(lesson: Lesson) -> Fitted:
     return descend(lesson.train, lesson.validation, **lesson.params, stop=lesson.stop)
 
 
+def _fit_xgboost(lesson: Lesson) -> Fitted:
+    from pipeline.training.boosting.fitting import fit_xgboost  # only where it is used
+
+    return fit_xgboost(lesson)
+
+
+def _fit_lightgbm(lesson: Lesson) -> Fitted:
+    from pipeline.training.boosting.fitting import fit_lightgbm  # only where it is used
+
+    return fit_lightgbm(lesson)
+
+
 def _fit_neural(lesson: Lesson) -> Fitted:
     from pipeline.training.neural.fitting import fit_network as fit_neural  # only where it is used
 
@@ -113,5 +125,7 @@ _FITS: Mapping[str, Callable[[Lesson], Fitted]] = {
     "hist_gradient_boosting": fit_histogram,
     "k_neighbors": _fit_neighbors,
     "mlp": fit_network,
+    "xgboost": _fit_xgboost,
+    "lightgbm": _fit_lightgbm,
     **{name: _fit_neural for name, info in TRAINERS.items() if info.extra in NETWORK_EXTRAS},
 }

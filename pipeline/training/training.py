@@ -148,7 +148,7 @@ def _write_graph(
         f"allowed) and in {parity.labels_differing} labels of {parity.rows:,} rows"
     )
     if not fitted.is_native:
-        raise TrainingError(f"train: {differs}; expected a smaller or smoother network (model.params)")
+        raise TrainingError(f"train: {differs}; expected a smaller or smoother model (model.params)")
     return None, parity, (f"{differs}; released in its native format (skops) instead",)
 
 

@@ -34,7 +34,7 @@ from pipeline.training.results import MAX_DIFFERENCE, Matrix
 from pipeline.training.targets import prepare
 from pipeline.training.training import train
 from pipeline.transformation import compile_target, compile_transform, transform
-from tests.extras import NETWORKS, with_extras
+from tests.extras import BOOSTERS, NETWORKS, with_extras
 from tests.serving.bundles import write_bundle
 
 EDGES = [-2.5, 0.0, 0.1, 10.0]
@@ -86,6 +86,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "hist_gradient_boosting": {"max_iter": 10},
     "mlp": {"hidden_layer_sizes": [8], "max_iter": 30},
     **NETWORKS,
+    **BOOSTERS,
 }
 TARGETS: dict[str, Task] = {"amount": "regression", "yes": "classification", "group": "classification"}
 CASES = [

@@ -18,7 +18,7 @@ from pipeline.spec.catalogue import TRAINERS, TrainerInfo
 from pipeline.spec.schema import Model
 from pipeline.training.results import Matrix, Scorer, Trained
 from pipeline.training.training import thin, train
-from tests.extras import NETWORKS, with_extras
+from tests.extras import BOOSTERS, NETWORKS, with_extras
 
 CASES = [
     (trainer, task, kind)
@@ -35,6 +35,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "mlp": {"hidden_layer_sizes": [8], "max_iter": 60, "learning_rate_init": 0.03},
     "decision_tree": {"max_depth": 4},
     **NETWORKS,
+    **BOOSTERS,
 }
 MISSING_CASES = [case for case in CASES if TRAINERS[case[0]].handles_missing]
 

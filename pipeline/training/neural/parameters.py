@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.spec.schema import Task
-
-Table = Mapping[str, Mapping[str, Any]]
+from pipeline.training.accepting import Table
+from pipeline.training.accepting import flag as _flag
+from pipeline.training.accepting import integer as _integer
+from pipeline.training.accepting import number as _number
+from pipeline.training.accepting import option as _option
+from pipeline.training.accepting import sizes as _sizes
 
 NETWORK_EXTRAS = frozenset({"torch", "tensorflow"})
 """Extras whose trainers are networks."""
@@ -17,27 +21,6 @@ _LOSSES: Mapping[Task, tuple[str, list[str]]] = {
     "regression": ("mse", ["huber", "mse"]),
     "classification": ("cross_entropy", ["cross_entropy"]),
 }
-
-
-def _option(default: str, values: list[str]) -> dict[str, Any]:
-    return {"default": default, "accepts": [{"kind": "option", "values": values}]}
-
-
-def _number(default: float | None, low: float, closed: str = "left", high: float | None = None) -> dict[str, Any]:
-    rules: list[dict[str, Any]] = [{"kind": "number", "low": low, "high": high, "closed": closed}]
-    return {"default": default, "accepts": [*rules, {"kind": "none"}] if default is None else rules}
-
-
-def _integer(default: int, low: int) -> dict[str, Any]:
-    return {"default": default, "accepts": [{"kind": "integer", "low": low, "high": None, "closed": "left"}]}
-
-
-def _sizes(default: list[int]) -> dict[str, Any]:
-    return {"default": default, "accepts": [{"kind": "sizes"}]}
-
-
-def _flag(default: bool) -> dict[str, Any]:  # noqa: FBT001 - a cell of a table
-    return {"default": default, "accepts": [{"kind": "boolean"}]}
 
 
 def _learning(task: Task) -> dict[str, Any]:
