@@ -31,15 +31,24 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 100)  # by default a third of a large plan is spent looking for garbage
     try:
         app()
+    except models.ChangesExit:
+        raise
+    except SystemExit as ended:  # of wrong usage, among others
+        sys.exit(_keep_detailed(ended.code))
     except ModelrailError as error:
         typer.echo(f"modelrail: {error}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(_keep_detailed(error.exit_code))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that may not be written
         typer.echo(f"modelrail: {explain_os_error(error)}", err=True)
         sys.exit(ModelrailError.exit_code)
+
+
+def _keep_detailed(code: str | int | None) -> str | int | None:
+    """Let 2 say only that a plan changes something, where that is asked for: every error is 1 then, as in Terraform."""
+    return 1 if "--detailed-exitcode" in sys.argv and code not in (0, None) else code
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def judge_candidate(session: Session, found: Mapping[str, Any]) -> Verdict:
     )
 
 
-def _judge_again(session: Session) -> Verdict:
+def judge_again(session: Session) -> Verdict:
+    """Hold the evaluation that the store has against today's gate."""
     return judge_candidate(session, json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes()))
 
 
@@ -87,7 +88,7 @@ def is_pending(session: Session) -> bool:
     """Tell whether the model, all of whose artifacts are there, is yet to be released or registered."""
     if known := same_model(session.releases(), session.artifact("train").digest):
         return not _registered(session.job, known).exists()
-    return refuse(session.job, _judge_again(session)) is None
+    return refuse(session.job, judge_again(session)) is None
 
 
 def _registered(job: Job, release: Release) -> Path:
@@ -195,7 +196,7 @@ def choose(session: Session) -> tuple[Release | None, str]:
         )
     if newer := _newer_data(session):
         return None, f"{known.tag} was made from older data than {newer.tag}, which is live in {environment}; {mend}"
-    refusal = refuse(session.job, _judge_again(session))
+    refusal = refuse(session.job, judge_again(session))
     return (None, f"not deployed: {refusal}") if refusal else (known, "")
 
 

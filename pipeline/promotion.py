@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.bundles import bundle_of
 from pipeline.client import Answer, predict
+from pipeline.deployed import remember
 from pipeline.deployment.platforms import Live, Platform, Target, platform_of
 from pipeline.errors import AbortedError, DeploymentError, InputError, OvertakenError
 from pipeline.home import home, store_address
@@ -248,6 +249,7 @@ def make_live(
         release = find_release(place.repository, stage.release)
         target = replace(place.target, at_once=stage.action == "rollback")
         live = platform.deploy(target, release, bundle_of(release, store, place.target.state), stage.image)
+    remember(store, release, place.environment, place.spec)
     return live, release
 
 

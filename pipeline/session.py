@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.history import History, read_history
 from pipeline.home import store_address
 from pipeline.job import Job
-from pipeline.planning import Node, PlannedStep, champion_of, columns_of, plan, resolve
+from pipeline.planning import Last, Node, PlannedStep, champion_of, columns_of, plan, resolve
 from pipeline.release import Evidence, Release, record, releases_of
 from pipeline.spec.schema import ColumnType
 from pipeline.stages import Stage, Standing, assign, stages_of, standing_of
@@ -192,9 +192,9 @@ class Session:
             raise InputError(f"found nothing that '{step}' made; expected that step to have run: run them in order")
         return node.artifact
 
-    def plan(self) -> list[PlannedStep]:
-        """Say what would run now, and why."""
-        return plan(self.nodes(), self.history, force=self.job.request.force)
+    def plan(self, known: Last | None = None) -> list[PlannedStep]:
+        """Say what would run now, and why: by default since the last time on this machine."""
+        return plan(self.nodes(), known or self.history, force=self.job.request.force)
 
 
 @dataclass(frozen=True)

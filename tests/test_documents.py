@@ -33,6 +33,7 @@ RUN_ELSEWHERE = {
     "modelrail serve diabetes@v1.0.0 --port 8090": "tests/serving",
     "modelrail example flights ../flights": "tests/test_examples.py",
     "modelrail doctor": "tests/test_doctor.py",
+    "modelrail plan --commit HEAD --environment prod --markdown": "tests/test_reviewing.py",
     "modelrail diff --environment dev prod": "tests/provenance",
     "modelrail rebuild diabetes v1.0.1": "tests/provenance, where the code is committed",
     "modelrail images build serving --tag registry.example/serving:1 --push": "tests/cluster",

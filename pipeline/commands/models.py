@@ -23,10 +23,15 @@ from pipeline.commands.options import (
 from pipeline.errors import InputError, ModelrailError
 
 if TYPE_CHECKING:
-    from pipeline.job import RunRequest
-    from pipeline.session import Session
+    from pipeline.reviewing import Review
 
 app = typer.Typer()
+
+
+class ChangesExit(SystemExit):
+    """A plan changes something; with ``--detailed-exitcode`` no other end of the command has this code."""
+
+    exit_code = 2
 
 
 @app.command(epilog="Example: modelrail check models/flight-delay.yaml --environment prod")
@@ -73,18 +78,21 @@ def plan(
     force: Force = False,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request's comment.")] = False,
+    commit: Annotated[
+        str | None, typer.Option(help="Commit or branch whose specs, and data beside them, are planned; no checkout.")
+    ] = None,
     detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="End with 0: nothing to compute, 2: something, 1: an error.")
+        bool, typer.Option("--detailed-exitcode", help="End with 0: nothing changes, 2: something, 1: an error.")
     ] = False,
 ) -> None:
-    """Say which steps would run for which partitions, why, for how long and at what price. Nothing is run."""
-    from pipeline.spec.files import find_specs
+    """Say what would run since what is live, why, for how long and at what price, and what would change in serving."""
+    from pipeline.reviewing import review, specs_of
 
-    outcomes: list[Session] = []
+    outcomes: list[Review] = []
     failures: list[ModelrailError] = []
-    for path in [spec] if spec else find_specs():
+    for path in [_named_at(spec, commit)] if spec else specs_of(Path("models"), commit):
         try:
-            outcomes.append(_plan_one(request(path, environment, data_commit, as_of, force=force)))
+            outcomes.append(review(request(path, environment, data_commit, as_of, force=force), commit))
         except ModelrailError as error:  # one broken spec does not hide the plans of the others
             failures.append(error)
     _show_plans(outcomes, as_json=as_json, as_list=spec is None, markdown=markdown)
@@ -92,40 +100,28 @@ def plan(
         typer.echo(f"modelrail: {failure}", err=True)
     if failures:
         raise typer.Exit(1 if detailed_exitcode else failures[0].exit_code)
-    todo = any(each.action != "reuse" for session in outcomes for each in session.plan())
-    raise typer.Exit(2 if detailed_exitcode and todo else 0)
+    if detailed_exitcode and any(each.changes_something for each in outcomes):
+        raise ChangesExit(ChangesExit.exit_code)
 
 
-def _plan_one(wanted: RunRequest) -> Session:
-    from pipeline.job import open_job
-    from pipeline.session import Session
-
-    session = Session(open_job(wanted))
-    session.plan()
-    return session
+def _named_at(spec: Path, commit: str | None) -> Path:
+    """Accept a name for its file in ``models/`` also where only the commit has it."""
+    return Path("models") / f"{spec}.yaml" if commit and not spec.suffix and not spec.exists() else spec
 
 
-def _show_plans(sessions: Sequence[Session], *, as_json: bool, as_list: bool, markdown: bool) -> None:
-    from pipeline.showing.plans import markdown_plan, show_plan, total_estimate
+def _show_plans(found: Sequence[Review], *, as_json: bool, as_list: bool, markdown: bool) -> None:
+    from pipeline.showing.plans import describe_plan, markdown_plan, show_plan
 
     if as_json:
-        plans = [
-            {
-                "model": each.job.model,
-                "data_commit": each.job.data_commit,
-                "estimate": total_estimate(each.job.spec, each.plan()),
-                "steps": [vars(step) for step in each.plan()],
-            }
-            for each in sessions
-        ]
+        plans = [describe_plan(each) for each in found]
         for content in [plans] if as_list else plans:
             print_json(content)
         return
-    for session in sessions:
+    for each in found:
         if markdown:
-            typer.echo(markdown_plan(session.job, session.plan()))
+            typer.echo(markdown_plan(each))
         else:
-            show_plan(session.job, session.plan())
+            show_plan(each)
 
 
 @app.command(epilog="Example: modelrail run models/flight-delay.yaml --why 'new features'")

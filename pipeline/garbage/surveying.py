@@ -12,6 +12,7 @@ from pipeline.garbage.deciding import Fate, Needs, decide, is_over, made_at, mod
 from pipeline.garbage.merging import Merge, find_merges
 from pipeline.home import home, store_address
 from pipeline.job import RunRequest, open_job
+from pipeline.past_jobs import open_job_at
 from pipeline.release import Release, releases_of
 from pipeline.repository import Repository, open_repository
 from pipeline.session import Session
@@ -102,15 +103,23 @@ def _sessions(repository: Repository) -> Iterator[Session]:
     for path in find_specs(repository.root / "models"):
         for environment in (None, *find_environments(path)):
             try:
-                session = Session(open_job(RunRequest(str(path), environment)))
-                session.refresh()
+                yield from _open(path, environment, repository)
             except TransientError:
                 raise
             except ModelrailError as error:
                 raise InputError(
                     f"gc: nothing is removed, since what {path.name} needs is not known: {error}"
                 ) from error
-            yield session
+
+
+def _open(path: Path, environment: str | None, repository: Repository) -> Iterator[Session]:
+    """Open a spec as the work tree has it, and where that is not committed, as the newest commit has it."""
+    request = RunRequest(str(path), environment)
+    session = Session(open_job(request))
+    session.refresh()
+    yield session
+    if session.job.uncommitted and repository.has_commits() and repository.files("HEAD", session.job.spec_path):
+        yield Session(open_job_at(request, "HEAD"))
 
 
 def _needed_by_releases(released: Iterable[Release], uses: Iterable[Use]) -> frozenset[str]:

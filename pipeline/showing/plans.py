@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -17,11 +17,13 @@ from pipeline.spec.findings import count
 
 if TYPE_CHECKING:
     from pipeline.job import Job
+    from pipeline.reviewing import Review
     from pipeline.spec.schema import Spec
 
 
-def show_plan(job: Job, steps: Sequence[PlannedStep]) -> None:
-    """Print one line for each group of partitions that have the same fate."""
+def show_plan(found: Review) -> None:
+    """Print one line for each group of partitions that have the same fate, and what changes in the deployment."""
+    job, steps = found.job, found.steps
     console.print(
         f"[bold]{job.model}[/]: {count(len(job.partitions), 'partition')} at {job.data_commit[:12]}, "
         f"{escape(job.data_address)}"
@@ -34,27 +36,45 @@ def show_plan(job: Job, steps: Sequence[PlannedStep]) -> None:
         about = "" if None in seconds or group[0].action == "reuse" else f"{sum(filter(None, seconds)):.1f} s"
         table.add_row(MARKS[group[0].action], group[0].step, escape(_span(group)), escape(group[0].reason), about)
     console.print(table)
-    todo = [each for each in steps if each.action != "reuse"]
+    todo = found.todo
     console.print(
         f"{len(todo)} to do, {len(steps) - len(todo)} reused{_estimate(job, steps)}"
         if todo
         else "nothing to compute: all is reused"
     )
+    console.print(f"deployment: {escape(found.say)}")
+    for change in found.changes:
+        console.print(f"  {escape(str(change))}")
+    for note in found.notes:
+        console.print(f"[yellow]note[/]: {escape(note)}")
 
 
-def markdown_plan(job: Job, steps: Sequence[PlannedStep]) -> str:
-    """Write a plan as Markdown: a heading, a sentence, and a table of what is not reused."""
-    todo = [each for each in steps if each.action != "reuse"]
+def markdown_plan(found: Review) -> str:
+    """Write a plan as Markdown: a heading, a sentence, a table of what is not reused, and the deployment."""
+    job, todo = found.job, found.todo
     lines = [f"### {job.model}", ""]
     where = f"{count(len(job.partitions), 'partition')} at `{job.data_commit[:12]}`"
-    if not todo:
-        return "\n".join([*lines, f"Nothing to compute: all is reused ({where}).", ""])
-    lines += [f"**{len(todo)} to do**, {len(steps) - len(todo)} reused{_estimate(job, steps)} ({where}).", ""]
-    lines += ["| | step | partitions | why |", "|---|---|---|---|"]
-    for group in _group(todo):
-        cells = (group[0].action, group[0].step, _span(group), group[0].reason)
-        lines.append("| " + " | ".join(markdown_cell(each) for each in cells) + " |")
-    return "\n".join([*lines, ""])
+    if todo:
+        reused = len(found.steps) - len(todo)
+        lines += [f"**{len(todo)} to do**, {reused} reused{_estimate(job, found.steps)} ({where}).", ""]
+        groups = [(group[0].action, group[0].step, _span(group), group[0].reason) for group in _group(todo)]
+        lines += _table(("", "step", "partitions", "why"), groups)
+    else:
+        lines += [f"Nothing to compute: all is reused ({where}).", ""]
+    lines += [f"Deployment: {markdown_cell(found.say)}.", ""]
+    if found.changes:
+        lines += _table(("setting", "now", "then"), [(each.path, *each.sides) for each in found.changes])
+    return "\n".join([*lines, *(f"> {markdown_cell(note)}\n" for note in found.notes)])
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    table = [head, ["---"] * len(head), *([markdown_cell(each) for each in row] for row in rows)]
+    return [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in table] + [""]
+
+
+def describe_plan(found: Review) -> dict[str, Any]:
+    """Say for a program what `show_plan` says to a person."""
+    return found.to_json() | {"estimate": total_estimate(found.job.spec, found.steps)}
 
 
 def total_estimate(spec: Spec, steps: Sequence[PlannedStep]) -> dict[str, Any]:

@@ -1,0 +1,185 @@
+"""What a run would come to: what is computed, since what is live; and what changes in the deployment.
+
+Nothing is run or written. This is what a pull request is reviewed by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.deployed import recall, sections_of
+from pipeline.errors import ModelrailError
+from pipeline.job import Job, RunRequest, open_job
+from pipeline.past_jobs import open_job_at
+from pipeline.past_specs import explain_shallow, load_spec_at
+from pipeline.planning import Last, PlannedStep
+from pipeline.recipes import method_digest
+from pipeline.release import Release, same_model
+from pipeline.session import Session
+from pipeline.since import look_back
+from pipeline.spec.comparing import Change, compare
+
+Outcome = Literal["candidate", "replaces", "stays", "refused"]
+
+
+@dataclass(frozen=True)
+class Review:
+    """A plan, and what it would come to.
+
+    Attributes
+    ----------
+    live : Release or None
+        What should be live in the environment, by Git.
+    outcome : str
+        ``candidate``: something is computed, and may become a release; ``replaces``: a model that is computed already
+        goes live; ``stays``: what is live stays; ``refused``: nothing goes live, though something else is live.
+    say : str
+        The same in words.
+    changes : tuple of Change
+        Settings of the deployment that differ from those it has.
+    notes : tuple of str
+        What could not be compared, and why.
+    """
+
+    job: Job
+    steps: Sequence[PlannedStep]
+    live: Release | None
+    outcome: Outcome
+    say: str
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def todo(self) -> list[PlannedStep]:
+        """The steps that are not reused."""
+        return [each for each in self.steps if each.action != "reuse"]
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether a run would compute something, or change the deployment."""
+        return bool(self.todo or self.changes or self.outcome in ("candidate", "replaces"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give a document for programs."""
+        deployment = {
+            "environment": self.job.environment,
+            "live": self.live.tag if self.live else None,
+            "outcome": self.outcome,
+            "say": self.say,
+            "changes": [asdict(each) for each in self.changes],
+        }
+        return {
+            "model": self.job.model,
+            "spec_commit": self.job.spec_commit,
+            "uncommitted": list(self.job.uncommitted),
+            "data_commit": self.job.data_commit,
+            "deployment": deployment,
+            "notes": list(self.notes),
+            "steps": [vars(each) for each in self.steps],
+        }
+
+
+def review(request: RunRequest, revision: str | None = None) -> Review:
+    """Say what a run would compute, and what it would change in the deployment.
+
+    Parameters
+    ----------
+    revision : str, optional
+        A commit or branch whose spec, and data beside it, are looked at; by default the work tree's.
+    """
+    session = Session(open_job_at(request, revision) if revision else open_job(request))
+    notes: list[str] = []
+    current = session.standing().current
+    live = next((each for each in session.releases() if each.version == current), None)
+    if live is None and (shallow := explain_shallow(session.job.repository)):
+        notes.append(f"no live release is known here{shallow}")
+    steps = session.plan(_known(session, live, notes))
+    outcome, say = _outcome(session, steps, live)
+    return Review(session.job, steps, live, outcome, say, tuple(_changes(session, live, notes)), tuple(notes))
+
+
+def _known(session: Session, live: Release | None, notes: list[str]) -> Last:
+    """Compare with what is live, or where that cannot be, with the last time on this machine."""
+    if live is None:
+        return session.history
+    try:
+        return look_back(session.job, live, session.history, session.find)
+    except ModelrailError as error:
+        notes.append(f"compared with the last time on this machine, not with {live.tag}: {error}")
+        return session.history
+
+
+def _outcome(session: Session, steps: Sequence[PlannedStep], live: Release | None) -> tuple[Outcome, str]:
+    where = f"{live.tag} in {session.job.environment}" if live else ""
+    if any(each.action != "reuse" for each in steps):
+        kind = f"a new release ({_kind(session)})"
+        told = f"{kind} would replace {where}" if live else f"{kind} would be live in {session.job.environment}"
+        return "candidate", f"{told}, if it passes its gate{_uncommitted(session.job)}"
+    from pipeline.delivery import choose, is_pending  # what it needs is not needed while something is to be computed
+
+    if same_model(session.releases(), session.artifact("train").digest) is None:
+        if not is_pending(session):
+            return "refused", f"no release: {_refusal(session)}"
+        kind = f"a new release ({_kind(session)}) of what is computed already"
+        return "replaces", f"{kind} would replace {where}" if live else f"{kind} would go live"
+    chosen, why = choose(session)
+    if chosen is None:
+        return "refused", why
+    if live and chosen.version == live.version:
+        return "stays", f"{where} stays"
+    return "replaces", f"{chosen.tag} would replace {where}" if live else f"{chosen.tag} would go live"
+
+
+def _refusal(session: Session) -> str:
+    from pipeline.delivery import judge_again, refuse
+
+    return refuse(session.job, judge_again(session)) or "it passes its gate"
+
+
+def _kind(session: Session) -> str:
+    history = session.releases()
+    if not history:
+        return "the first"
+    if history[-1].evidence.recipe == method_digest(session.job.spec):
+        return "patch: only the data changed"
+    return "minor: the spec or the code changed; major if its inputs or outputs do"
+
+
+def _uncommitted(job: Job) -> str:
+    return f", once {', '.join(job.uncommitted[:3])} {'is' if len(job.uncommitted) == 1 else 'are'} committed" * bool(
+        job.uncommitted
+    )
+
+
+def _changes(session: Session, live: Release | None, notes: list[str]) -> Sequence[Change]:
+    if live is None:
+        return ()
+    before = _applied(session, live, notes)
+    return () if before is None else list(compare(before, sections_of(session.job.spec)))
+
+
+def _applied(session: Session, live: Release, notes: list[str]) -> Mapping[str, Any] | None:
+    """Give the settings that the deployment has: as written down then, else as the release's commit has them."""
+    job, evidence = session.job, live.evidence
+    known = recall(session.store, job.model, job.environment)
+    if known and known["release"] == live.tag:
+        found: Mapping[str, Any] = known["spec"]
+        return found
+    try:
+        return sections_of(
+            load_spec_at(job.repository, evidence.spec_commit, evidence.spec_path, job.request.environment)
+        )
+    except ModelrailError as error:
+        notes.append(f"the settings of the deployment are not compared: {error}")
+        return None
+
+
+def specs_of(place: Path, revision: str | None) -> list[Path]:
+    """List the specs of a folder, in the work tree or as a commit has them."""
+    from pipeline.past_jobs import find_specs_at
+    from pipeline.spec.files import find_specs
+
+    return find_specs_at(place, revision) if revision else find_specs(place)
