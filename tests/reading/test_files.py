@@ -42,11 +42,11 @@ def zipped(*names: str, content: str = PLAIN) -> bytes:
         (PLAIN.replace(",", "\t").encode(), "x.tsv", {"delimiter": "\t"}),
         (PLAIN.rstrip().replace("1,", "\n1,").encode(), "x.csv", {}),
         (PLAIN.encode(), "x.data", {"format": "csv"}),
-        (gzip.compress(PLAIN.encode()), "x.csv.gz", {}),
-        (gzip.compress(b"a,b\n") + gzip.compress("1,é\n2,z\n".encode()), "x.csv.gz", {}),
+        (gzip.compress(PLAIN.encode(), mtime=0), "x.csv.gz", {}),
+        (gzip.compress(b"a,b\n", mtime=0) + gzip.compress("1,é\n2,z\n".encode(), mtime=0), "x.csv.gz", {}),
         (zipped("x.csv", "__MACOSX/x"), "x.zip", {}),
         (b'{"a": 1, "b": "\xc3\xa9"}\n\n{"a": 2, "b": "z"}\n', "x.jsonl", {}),
-        (gzip.compress(b'{"a": 1, "b": "\xc3\xa9"}\n{"a": "2", "b": "z"}'), "x.jsonl.gz", {}),
+        (gzip.compress(b'{"a": 1, "b": "\xc3\xa9"}\n{"a": "2", "b": "z"}', mtime=0), "x.jsonl.gz", {}),
     ],
 )
 def test_every_way_to_write_a_file_is_read(source: bytes, name: str, options: dict[str, Any]) -> None:
@@ -74,10 +74,10 @@ pd.DataFrame({"a": [[1, 2]], "b": ["x"]}).to_parquet(NESTED)
         (PLAIN.encode("utf-16-le"), "x.csv", r"found a NUL byte at offset 1.*\(data.format, data.encoding\)"),
         (b"\x89PNG\r\n", "x.csv", "looks like a PNG image; expected text"),
         (PARQUET.getvalue(), "x.csv", r"looks like Parquet \(data.format: parquet\)"),
-        (gzip.compress(b"a,b\n"), "x.csv", r"looks like gzip \(name it .gz\)"),
+        (gzip.compress(b"a,b\n", mtime=0), "x.csv", r"looks like gzip \(name it .gz\)"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "x.csv", "a Git LFS pointer .*git lfs pull"),
         (b'a,b\n1,"x\n2,y\n', "x.csv", "x.csv:2: found a quoted field that never ends"),
-        (gzip.compress(PLAIN.encode() * 99)[:-12], "x.csv.gz", "cannot be unpacked, it is damaged or cut off"),
+        (gzip.compress(PLAIN.encode() * 99, mtime=0)[:-12], "x.csv.gz", "cannot be unpacked, it is damaged or cut off"),
         (b"\x1f\x8bjunk", "x.csv.gz", "cannot be unpacked"),
         (zipped("x.csv")[:-9], "x.zip", "cannot be unpacked"),
         (zipped("x.csv", "y.csv"), "x.zip", r"found 2 files in it \(x.csv, y.csv\); expected exactly one"),
@@ -104,7 +104,7 @@ def test_an_unknown_encoding_is_named() -> None:
 def test_a_bomb_is_not_unpacked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "UNPACKED_MAX_BYTES", 2**20)
     content = "0" * 2**23
-    source = gzip.compress(content.encode()) if name.endswith("gz") else zipped("x.csv", content=content)
+    source = gzip.compress(content.encode(), mtime=0) if name.endswith("gz") else zipped("x.csv", content=content)
     with pytest.raises(DataError, match=r"unpacks to more than .* and 100 times its size"):
         read(source, name, A_B)
 
