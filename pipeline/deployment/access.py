@@ -10,15 +10,18 @@ _APPLY = ("get", "create", "patch")
 _RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("", ("serviceaccounts", "configmaps", "services"), _APPLY),
     ("apps", ("deployments",), _APPLY),
+    ("coordination.k8s.io", ("leases",), _APPLY),
     ("networking.k8s.io", ("networkpolicies",), _APPLY),
     ("policy", ("poddisruptionbudgets",), _APPLY),
     ("autoscaling", ("horizontalpodautoscalers",), (*_APPLY, "delete")),
     ("monitoring.coreos.com", ("servicemonitors",), _APPLY),
+    ("gateway.networking.k8s.io", ("httproutes",), _APPLY),
     # To see how a rollout does, and to ask the model what it predicts.
     ("apps", ("replicasets",), ("list",)),
     ("", ("pods",), ("list",)),
     ("discovery.k8s.io", ("endpointslices",), ("list",)),
     ("", ("services/proxy",), ("create",)),
+    ("", ("pods/proxy",), ("get",)),
 )
 
 

@@ -84,6 +84,11 @@ class Cluster:
         path = self._path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
         return self._ask("PATCH", path, query, manifest, "application/apply-patch+yaml")
 
+    def create(self, manifest: Mapping[str, Any]) -> Object:
+        """Make an object; a TransientError if it is there already."""
+        path = self._path(manifest["apiVersion"], manifest["kind"])
+        return self._ask("POST", path, {"fieldManager": MANAGER}, manifest, "application/json")
+
     def own(self, manifest: Mapping[str, Any], fields: Sequence[Mapping[str, Any]], version: str) -> None:
         """Set who owns which fields of an object, if that is still the version that it is at."""
         path = self._path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
@@ -120,6 +125,20 @@ class Cluster:
         """Ask a Service, by way of the API server; gives the status and the body of what answers."""
         where = f"/api/v1/namespaces/{self.namespace}/services/{service}:http/proxy{path}"
         return self._send("POST", where, body, "application/json", timeout_s)
+
+    def metrics(self, pod: str, port: int) -> str:
+        """Give what a pod's server counts, by way of the API server.
+
+        Raises
+        ------
+        TransientError
+            If it does not answer.
+        """
+        where = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/metrics"
+        status, content = self._send("GET", where, None, "", _TIMEOUT_S)
+        if status != 200:
+            raise TransientError(f"pod {pod}: found status {status}; expected its metrics")
+        return content.decode()
 
     def _path(self, api: str, kind: str, name: str = "") -> str:
         root = f"/apis/{api}" if "/" in api else f"/api/{api}"

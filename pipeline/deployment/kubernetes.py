@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.client import Post
+from pipeline.deployment.canary import remove_canary, roll_out
 from pipeline.deployment.cluster import MANAGER, Cluster, open_cluster
 from pipeline.deployment.differences import Difference, adopt, compare
+from pipeline.deployment.leases import COORDINATION, Lease
 from pipeline.deployment.manifests import APPS, MONITORING, SCALING, STABLE, Manifest, manifests, name_of, selector_of
 from pipeline.deployment.platforms import Live, Target
 from pipeline.deployment.rolling import await_rollout
 from pipeline.deployment.scaling import replicas_to_apply
+from pipeline.deployment.traffic import TRACKS
 from pipeline.errors import DeploymentError, InputError
 from pipeline.packaging import PREFIX, labels_of, package
 from pipeline.release import Release
@@ -21,6 +25,7 @@ _KINDS = (
     (MONITORING, "ServiceMonitor"),
     (SCALING, "HorizontalPodAutoscaler"),
     (APPS, "Deployment"),
+    (COORDINATION, "Lease"),
     ("v1", "Service"),
     ("policy/v1", "PodDisruptionBudget"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
@@ -53,20 +58,21 @@ class Kubernetes:
         return package(bundle, images.base, repository, tag, labels_of(release), push=push).reference
 
     def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
-        """Apply the release and wait until it serves; else restore what was there."""
+        """Apply the release, as a canary first if the spec says so, and wait until it serves; else restore what was.
+
+        One deploy at a time: another is refused, or gives way to a rollback.
+        """
         image = image or self.package(target, release, bundle)
-        name, within_s = name_of(target.model), target.spec.deploy.ready_within_s
-        with open_target(target) as cluster:
+        claim = f"{release.tag} is made live at once" if target.at_once else None
+        with open_target(target) as cluster, Lease(cluster, target.model, target.environment, claim) as lease:
             found = _own(cluster, target)
             before = _live(found, target)
-            for each in render(target, release, image, cluster, found):
-                apply(cluster, each)
-            _remove_leftovers(cluster, target)
-            try:
-                await_rollout(cluster, name, selector_of(name, STABLE), within_s)
-            except DeploymentError as error:
-                restored = _restore(cluster, target, found, before)
-                raise DeploymentError(f"deploy {release.tag}: {error}{restored}") from error
+            put = partial(_put, cluster, target, release, image, found)
+            if before is None or target.at_once or target.spec.deploy.canary is None:
+                remove_canary(cluster, lease, target)
+                put()
+            else:
+                roll_out(cluster, lease, target, release, image, before.version, put)
         replaced = before.version if before and before.version != str(release.version) else None
         return Live(release.model, str(release.version), address_of(target), replaced, image=image)
 
@@ -90,6 +96,8 @@ class Kubernetes:
         """Remove every object of the model in this environment."""
         with open_target(target) as cluster:
             found, apis = _own(cluster, target), cluster.apis()
+            for track in TRACKS:
+                cluster.delete(APPS, "Deployment", f"{name_of(target.model)}-{track}")
             for api, kind in _KINDS:
                 if "/" not in api or api in apis:
                     cluster.delete(api, kind, name_of(target.model))
@@ -103,6 +111,19 @@ class Kubernetes:
                 return cluster.post(name_of(target.model), "/api/predict", body, timeout_s)
 
         return send
+
+
+def _put(cluster: Cluster, target: Target, release: Release, image: str, found: Mapping[str, Any] | None) -> None:
+    """Apply all objects of a release and wait until they serve; else restore what was found."""
+    name, before = name_of(target.model), _live(found, target)
+    for each in render(target, release, image, cluster, found):
+        apply(cluster, each)
+    _remove_leftovers(cluster, target)
+    try:
+        await_rollout(cluster, name, selector_of(name, STABLE), target.spec.deploy.ready_within_s)
+    except DeploymentError as error:
+        restored = _restore(cluster, target, found, before)
+        raise DeploymentError(f"deploy {release.tag}: {error}{restored}") from error
 
 
 def open_target(target: Target) -> Cluster:

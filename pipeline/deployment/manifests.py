@@ -1,7 +1,7 @@
 """What a release is on Kubernetes: pure, so that it can be printed, compared and committed.
 
-All objects of a model carry its name, and the labels that select them. Pods are of a *track*: ``stable`` or
-``canary``; the Service selects both.
+All objects of a model carry its name, and the labels that select them. Pods are of a *track*: ``stable``,
+or during a rollout ``canary`` or ``baseline``; the Service selects all, unless a gateway divides the requests.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from pipeline.deployment.scaling import autoscaler
 from pipeline.packaging import PREFIX
 from pipeline.release import Release
 from pipeline.spec.schema import Spec
-from pipeline.spec.schema_deploy import Amounts, Deploy
+from pipeline.spec.schema_deploy import Amounts, Deploy, Gateway
 
 Manifest = dict[str, Any]
 
-STABLE, CANARY = "stable", "canary"
+TRACK = f"{PREFIX}/track"
+STABLE, CANARY, BASELINE = "stable", "canary", "baseline"
 APPS, SCALING = "apps/v1", "autoscaling/v2"
+ROUTES = "gateway.networking.k8s.io/v1"
+"""The Gateway API, whose routes have weights."""
 MONITORING = "monitoring.coreos.com/v1"
 """The API of the Prometheus operator, which scrapes what a ServiceMonitor names."""
 _USER = 65532
@@ -68,11 +71,13 @@ def manifests(
         ("v1", "ConfigMap", {"data": settings_of(deploy)}),
         ("networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(name, deploy.port)}),
         ("policy/v1", "PodDisruptionBudget", {"spec": _disruption_budget(name)}),
-        ("v1", "Service", {"spec": _service(name, deploy)}),
+        ("v1", "Service", {"spec": service(selector_of(name, STABLE if deploy.gateway else None), deploy.service)}),
         (APPS, "Deployment", {"spec": deployment(spec, labels, facts, image, STABLE, count)}),
     ]
     if deploy.autoscale:
         bodies.append((SCALING, "HorizontalPodAutoscaler", {"spec": autoscaler(name, deploy.autoscale)}))
+    if deploy.gateway:
+        bodies.append((ROUTES, "HTTPRoute", {"spec": route(name, deploy.gateway)}))
     if MONITORING in apis:
         bodies.append((MONITORING, "ServiceMonitor", {"spec": _monitor(name)}))
     about = {"name": name, "namespace": deploy.namespace, "labels": labels}
@@ -136,7 +141,7 @@ def deployment(
 
 def selector_of(name: str, track: str | None = None) -> dict[str, str]:
     """Give the labels by which pods are found, of one track or of both."""
-    return {"app.kubernetes.io/name": name} | ({f"{PREFIX}/track": track} if track else {})
+    return {"app.kubernetes.io/name": name} | ({TRACK: track} if track else {})
 
 
 def _pod(name: str, deploy: Deploy, image: str, selector: Mapping[str, str]) -> Manifest:
@@ -210,9 +215,19 @@ def _probe(path: str, period: int, failures: int) -> Manifest:
     }
 
 
-def _service(name: str, deploy: Deploy) -> Manifest:
+def service(selector: Mapping[str, str], kind: str = "ClusterIP") -> Manifest:
+    """Give the spec of a Service for the pods with these labels."""
     ports = [{"name": _PORT_NAME, "port": 80, "targetPort": _PORT_NAME, "protocol": "TCP"}]
-    return {"type": deploy.service, "selector": selector_of(name), "ports": ports}
+    return {"type": kind, "selector": dict(selector), "ports": ports}
+
+
+def route(name: str, gateway: Gateway, weight: int = 0) -> Manifest:
+    """Give the spec of an HTTPRoute, by which a canary and its baseline get so many percent of the requests each."""
+    parent = {"name": gateway.name, **({"namespace": gateway.namespace} if gateway.namespace else {})}
+    parts = {name: 100 - 2 * weight} | ({f"{name}-{track}": weight for track in (BASELINE, CANARY)} if weight else {})
+    backends = [{"name": service, "port": 80, "weight": part} for service, part in parts.items()]
+    names = {"hostnames": gateway.hostnames} if gateway.hostnames else {}
+    return {"parentRefs": [parent], **names, "rules": [{"backendRefs": backends}]}
 
 
 def _network_policy(name: str, port: int) -> Manifest:

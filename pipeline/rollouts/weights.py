@@ -44,7 +44,9 @@ def expect_weight(stable: int) -> str:
     """Say which weights can be reached, for a message."""
     listed = ", ".join(map(str, reachable(stable)))
     pods = "1 stable pod leaves" if stable == 1 else f"{stable} stable pods leave"
-    return f"a weight that {pods} room for ({listed}, …), or another number of them (deploy.replicas)"
+    return (
+        f"a weight that {pods} room for ({listed}, …), or another number of them (deploy.replicas), or deploy.gateway"
+    )
 
 
 def require_replicas(weight: int, stable: int) -> int:

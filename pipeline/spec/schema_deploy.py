@@ -58,6 +58,17 @@ class Autoscale(Section):
     """Seconds of less load before replicas are taken away."""
 
 
+class Gateway(Section):
+    """The Gateway (of Kubernetes' Gateway API) by which callers reach the model."""
+
+    name: str
+    """Its name."""
+    namespace: str | None = None
+    """Its namespace, where that is not `deploy.namespace`."""
+    hostnames: list[str] = []
+    """Hosts whose requests are the model's; by default all that reach the Gateway."""
+
+
 class Deploy(Section):
     """How a release is served."""
 
@@ -83,6 +94,8 @@ class Deploy(Section):
     """On Kubernetes: what each replica gets, `{requests, limits}`."""
     service: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"
     """On Kubernetes: how the model is reached: inside the cluster, or from outside too. Port 80 either way."""
+    gateway: Gateway | None = None
+    """On Kubernetes: `{name, namespace, hostnames}`; an HTTPRoute then divides the requests of a canary."""
     autoscale: Autoscale | None = None
     """On Kubernetes: `{min_replicas, max_replicas, cpu, …}`."""
     ready_within_s: PositiveInt = 180

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from pipeline.rollouts.weights import expect_weight, replicas_for
 from pipeline.spec.checking.view import View
 from pipeline.spec.findings import Finding, examples, quote, suggest
 from pipeline.spec.schema_canary import CANARY_METRICS, Canary
+from pipeline.spec.schema_deploy import Deploy
 
 _LEAST = {"errors": 0.0, "latency": 1.0, "outputs": 0.0}
 """The limit of a canary that may be no worse at all."""
@@ -25,6 +27,8 @@ def check_rollout(view: View) -> Iterator[Finding]:
         yield Finding(("deploy", "canary"), found, "deploy.strategy: canary, or no canary", "key")
     yield from _check_metrics(deploy.canary)
     yield from _check_steps(deploy.canary)
+    if view.spec.environment.platform == "kubernetes" and deploy.gateway is None:
+        yield from _check_weights(deploy, deploy.canary)
 
 
 def _check_metrics(canary: Canary) -> Iterator[Finding]:
@@ -35,6 +39,18 @@ def _check_metrics(canary: Canary) -> Iterator[Finding]:
             yield Finding(path, f"the unknown metric {quote(name)}", expected, "key")
         elif limit < _LEAST[name]:
             yield Finding(path, f"{limit:g}", f"at least {_LEAST[name]:g}: {CANARY_METRICS[name]}")
+
+
+def _check_weights(deploy: Deploy, canary: Canary) -> Iterator[Finding]:
+    """Check that numbers of pods can be the weights."""
+    if deploy.autoscale:
+        found = "autoscaling with a canary whose weight is its number of pods"
+        yield Finding(("deploy", "autoscale"), found, "deploy.gateway, or a fixed number of replicas", "key")
+        return
+    for number, step in enumerate(canary.steps):
+        if replicas_for(step.weight, deploy.replicas) is None:
+            path = ("deploy", "canary", "steps", number, "weight")
+            yield Finding(path, str(step.weight), expect_weight(deploy.replicas))
 
 
 def _check_steps(canary: Canary) -> Iterator[Finding]:

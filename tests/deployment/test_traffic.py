@@ -1,0 +1,79 @@
+"""Who gets which part of the requests of a canary, as objects of a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.deployment.canary import baseline_of, scaled
+from pipeline.deployment.manifests import TRACK
+from pipeline.deployment.traffic import traffic_of
+from pipeline.errors import InputError
+from pipeline.spec.schema_deploy import Deploy
+
+from .test_manifests import render
+
+GATEWAY = Deploy.model_validate({"namespace": "prod", "gateway": {"name": "public", "namespace": "edge"}})
+
+
+def weights(objects: Any) -> dict[str, int]:
+    (route,) = [each for each in objects if each["kind"] == "HTTPRoute"]
+    return {each["name"]: each["weight"] for each in route["spec"]["rules"][0]["backendRefs"]}
+
+
+def test_by_pods_a_weight_is_a_number_of_pods_and_nothing_else_is_applied() -> None:
+    traffic = traffic_of("m", Deploy(), {})
+    assert [traffic.pods(weight, 3, 33) for weight in (0, 20, 33)] == [0, 1, 3]
+    assert traffic.objects(20) == ()
+    assert traffic.service("canary") == "m"
+    assert traffic.is_in_force(None)
+    with pytest.raises(InputError, match="found the weight 10; expected a weight that 3 stable pods leave room for"):
+        traffic.pods(10, 3, 33)
+
+
+def test_by_a_gateway_any_weight_is_reached_and_the_baseline_gets_as_much() -> None:
+    traffic = traffic_of("m", GATEWAY, {"a": "b"})
+    assert [traffic.pods(weight, 3, 40) for weight in (0, 1, 40)] == [2, 2, 2]
+    assert weights(traffic.objects(1)) == {"m": 98, "m-baseline": 1, "m-canary": 1}
+    assert weights(traffic.objects(50)) == {"m": 0, "m-baseline": 50, "m-canary": 50}
+    assert weights(traffic.objects(0)) == {"m": 100}
+    services = {
+        each["metadata"]["name"]: each["spec"]["selector"] for each in traffic.objects(1) if each["kind"] == "Service"
+    }
+    assert {name: selector[TRACK] for name, selector in services.items()} == {
+        "m-canary": "canary",
+        "m-baseline": "baseline",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "observed", "expected"), [("True", 3, True), ("True", 2, False), ("False", 3, False), (None, 3, False)]
+)
+def test_a_route_counts_once_a_gateway_has_accepted_it_as_it_is(
+    status: str | None, observed: int, expected: Any
+) -> None:
+    conditions = [{"type": "Accepted", "status": status, "observedGeneration": observed}] if status else []
+    found = {"metadata": {"generation": 3}, "status": {"parents": [{"conditions": conditions}]}}
+    assert traffic_of("m", GATEWAY, {}).is_in_force(found) is expected
+    assert not traffic_of("m", GATEWAY, {}).is_in_force(None)
+
+
+def test_with_a_gateway_the_service_knows_the_stable_pods_alone() -> None:
+    made = render(gateway={"name": "public"})
+    assert made["Service"]["spec"]["selector"][TRACK] == "stable"
+    assert weights(made.values()) == {"line-1": 100}
+    assert TRACK not in render()["Service"]["spec"]["selector"]
+
+
+def test_a_baseline_is_what_is_live_under_another_name_and_track() -> None:
+    stable = render()["Deployment"]
+    found = {**stable, "status": {"replicas": 3}}
+    found["metadata"] = {**stable["metadata"], "resourceVersion": "7", "managedFields": []}
+    baseline = scaled(baseline_of(found), 2)
+    assert baseline["spec"]["replicas"] == 2
+    assert baseline["metadata"]["name"] == f"{stable['metadata']['name']}-baseline"
+    assert "resourceVersion" not in baseline["metadata"]
+    assert "status" not in baseline
+    assert "stable" not in str(baseline["spec"])
+    assert baseline["spec"]["template"]["spec"]["containers"] == stable["spec"]["template"]["spec"]["containers"]
