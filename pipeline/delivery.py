@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from pipeline.client import curl_line
 from pipeline.deployment.platforms import Target, platform_of
 from pipeline.errors import AbortedError
 from pipeline.evaluation.results import Evaluation
+from pipeline.first_deployments import deploy_first
 from pipeline.job import WORK_TREE, Job
 from pipeline.judging import Verdict, judge
 from pipeline.promotion import Place, ask, make_live, record_abort
 from pipeline.recipes import installed, method_digest
 from pipeline.release import Evidence, Release, same_model
 from pipeline.session import Session, StepResult
+from pipeline.spec.schema import Bound, Spec
 from pipeline.store import Artifact
 from pipeline.tracking import Released
 
@@ -29,7 +32,7 @@ def release(session: Session) -> StepResult:
     began = time.time()
     train, evaluation = session.artifact("train"), session.artifact("evaluate")
     found = json.loads(evaluation.file("evaluation.json").read_bytes())
-    verdict = judge_candidate(session, found)
+    verdict = judge_candidate(session.job.spec.evaluate.gate, found)
     facts = _facts(session, found, verdict)
     if known := same_model(session.releases(), train.digest):
         register(session, known)
@@ -43,20 +46,21 @@ def release(session: Session) -> StepResult:
     return _result(made, "ran", f"released as {made.tag}", began, facts)
 
 
-def judge_candidate(session: Session, found: Mapping[str, Any]) -> Verdict:
+def judge_candidate(gate: Mapping[str, Bound], found: Mapping[str, Any]) -> Verdict:
     """Hold an evaluation, as ``evaluation.json`` has it, against the gate."""
     champion = found["champion"]
     return judge(
         Evaluation.from_json(found["candidate"]).metrics,
         Evaluation.from_json(champion["evaluation"]).metrics if champion and champion["evaluation"] else None,
-        session.job.spec.evaluate.gate,
+        gate,
         champion["trouble"] if champion else "",
     )
 
 
 def judge_again(session: Session) -> Verdict:
     """Hold the evaluation that the store has against today's gate."""
-    return judge_candidate(session, json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes()))
+    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
+    return judge_candidate(session.job.spec.evaluate.gate, found)
 
 
 def refuse(job: Job, verdict: Verdict) -> str | None:
@@ -115,7 +119,7 @@ def deploy(session: Session, chosen: Release) -> StepResult:
         return _overtaken(chosen, answering, began)
     same = before is not None and replace(before, replaced=None, note=None) == replace(now, replaced=None, note=None)
     say = f"{chosen.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
-    facts = {
+    facts: dict[str, Any] = {
         "address": now.address,
         "version": now.version,
         "replaced": now.replaced,
@@ -123,7 +127,16 @@ def deploy(session: Session, chosen: Release) -> StepResult:
         "image": image,
         "released": True,
     }
+    first = deploy_first(session.job, chosen, partial(_refuse_in, session), session.artifact("train"))
+    facts["first"] = {each.environment: each.change.stage.tag if each.change else None for each in first}
+    say, same = "; ".join([say, *(each.say for each in first)]), same and not any(each.change for each in first)
     return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)
+
+
+def _refuse_in(session: Session, spec: Spec) -> str | None:
+    """Hold the evaluation against the gate of another environment."""
+    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
+    return refuse(session.job, judge_candidate(spec.evaluate.gate, found))
 
 
 def _overtaken(chosen: Release, answering: Release, began: float) -> StepResult:

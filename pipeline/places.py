@@ -5,7 +5,7 @@ Neither a spec nor what reads one is needed: a machine's own deployments say whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -91,7 +91,7 @@ def judge_place(
     return Place(name, state, version or answers, answers, now.address, stage)
 
 
-def places_here(model: str, current: Sequence[Stage], state: Path) -> list[Place]:
+def places_here(model: str, current: Sequence[Stage], state: Path, declared: Iterable[str] = ()) -> list[Place]:
     """Give each environment with what Git says and what this machine says of it.
 
     Parameters
@@ -100,6 +100,8 @@ def places_here(model: str, current: Sequence[Stage], state: Path) -> list[Place
         The newest stage of each environment.
     state : Path
         Folder of all local state.
+    declared : iterable of str
+        Environments that name the model.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def places_here(model: str, current: Sequence[Stage], state: Path) -> list[Place
     assigned = {stage.environment: stage for stage in current}
     found = live_by_environment(model, state)
     here: dict[str, Answering | Literal["nothing"]] = {name or _HERE: now or "nothing" for name, now in found.items()}
-    names = sorted({*assigned, *(name for name, now in here.items() if now != "nothing")})
+    names = sorted({*assigned, *declared, *(name for name, now in here.items() if now != "nothing")})
     return [_place(name, assigned.get(name), here.get(name, "unknown")) for name in names]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pipeline.deployed import recall, sections_of
 from pipeline.errors import ModelrailError
+from pipeline.first_deployments import waiting_in
 from pipeline.job import Job, RunRequest, open_job
 from pipeline.past_jobs import open_job_at
 from pipeline.past_specs import explain_shallow, load_spec_at
@@ -98,6 +99,11 @@ def review(request: RunRequest, revision: str | None = None) -> Review:
         notes.append(f"no live release is known here{shallow}")
     steps = session.plan(_known(session, live, notes))
     outcome, say = _outcome(session, steps, live)
+    if outcome != "refused" and (first := _first_in(session)):
+        outcome, say = (
+            "replaces" if outcome == "stays" else outcome,
+            f"{say}; {' and '.join(first)} would get its first",
+        )
     return Review(session.job, steps, live, outcome, say, tuple(_changes(session, live, notes)), tuple(notes))
 
 
@@ -146,6 +152,13 @@ def _kind(session: Session) -> str:
     if history[-1].evidence.recipe == method_digest(session.job.spec):
         return "patch: only the data changed"
     return "minor: the spec or the code changed; major if its inputs or outputs do"
+
+
+def _first_in(session: Session) -> list[str]:
+    """List the other environments that wait for the model, as the work tree names them."""
+    job = session.job
+    found = waiting_in(job.repository, job.repository.root / job.spec_path, job.model)
+    return [each for each in found if each != job.environment]
 
 
 def _uncommitted(job: Job) -> str:

@@ -54,16 +54,21 @@ def status(as_json: Json = False) -> None:
 
     from pipeline.deployment.local import deployments
     from pipeline.drift import observe
+    from pipeline.first_deployments import find_waiting
     from pipeline.home import home
     from pipeline.repository import open_repository
-    from pipeline.showing.machine import show_elsewhere, show_status
+    from pipeline.showing.machine import show_elsewhere, show_status, show_waiting
     from pipeline.standalone import find_dead, running
 
     services, live = running(home()), deployments(home())
     try:
-        elsewhere = observe(open_repository(Path.cwd()))
+        repository = open_repository(Path.cwd())
+        elsewhere, waiting = (
+            observe(repository),
+            find_waiting(repository, sorted(repository.root.glob("models/*.yaml"))),
+        )
     except InputError:  # no repository: then no other place is known
-        elsewhere = []
+        elsewhere, waiting = [], []
     if as_json:
         addresses = {"airflow": services.airflow_url, "mlflow": services.mlflow_url} if services else None
         print_json(
@@ -71,11 +76,13 @@ def status(as_json: Json = False) -> None:
                 "services": addresses,
                 "deployments": [asdict(each) for each in live],
                 "elsewhere": [asdict(each) for each in elsewhere],
+                "waiting": [{"model": model, "environment": environment} for model, environment in waiting],
             }
         )
     else:
         show_status(services, find_dead(services) if services else (), live)
         show_elsewhere(elsewhere)
+        show_waiting(waiting)
 
 
 @app.command(epilog="Example: modelrail example flights ~/flights")

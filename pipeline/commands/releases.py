@@ -36,11 +36,13 @@ def releases(
     from pipeline.release import newest_releases
     from pipeline.repository import open_repository
     from pipeline.showing.releases import describe_releases, show_releases
+    from pipeline.spec.declaring import find_declared
     from pipeline.stages import current_stages
 
     repository = open_repository(Path.cwd())
     history, count = newest_releases(repository, model, maxsize if every else _NEWEST)
-    places = places_here(model, current_stages(repository, model), home())
+    declared = find_declared(repository.root / "models" / "any.yaml", model)
+    places = places_here(model, current_stages(repository, model), home(), declared)
     if as_json:
         print_json(describe_releases(model, history, places, count))
     else:

@@ -24,14 +24,15 @@ class Health:
 
 
 def find_places(source: Source, shelf: Shelf) -> list[Place]:
-    """Give the model's environments: those where it was ever live, and the one that its spec names."""
+    """Give the model's environments: where it was ever live, the one that its spec names, those that name it."""
     assert source.spec is not None  # noqa: S101 - a broken spec has no environments
     history = shelf.ledger.stages(source.name)
     overlays = dict(source.environments)
     own = source.spec.environment.platform
+    declared = [name for name, spec in overlays.items() if source.name in spec.environment.models]
     return [
         _place(name, overlays.get(name), source.spec, history.get(name, []), shelf)
-        for name in dict.fromkeys((own, *history))
+        for name in dict.fromkeys((own, *history, *declared))
     ]
 
 

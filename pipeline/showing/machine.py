@@ -39,6 +39,12 @@ def show_status(services: Services | None, dead: Sequence[Service], live: Sequen
         console.print("no model is live ('modelrail run' makes one)")
 
 
+def show_waiting(found: Sequence[tuple[str, str]]) -> None:
+    """Print which models environments name that were never live there."""
+    for model, environment in found:
+        console.print(f"{model} in {environment}: [yellow]waiting for its first release[/]")
+
+
 def show_elsewhere(found: Sequence[Observation]) -> None:
     """Print what other platforms say, and where they are not as Git says."""
     for each in found:

@@ -22,6 +22,7 @@ _HERE: Mapping[str, str] = {
     "differs": "[red]{answers} answers[/] at {address}",
     "down": "[red]nothing answers[/]",
     "unknown": "[dim]never deployed from here[/]",
+    "waiting": "[yellow]waiting for its first release[/]",
 }
 
 
@@ -68,12 +69,18 @@ def _places(places: Sequence[Place]) -> Table:
         by = f"{place.stage.action}, {place.stage.who}" if place.stage else ""
         table.add_row(
             place.environment,
-            place.version if place.stage else "no stage in Git",
+            _wanted(place),
             _moment(place.since),
             escape(by),
             _HERE[place.state].format(address=place.address, answers=place.answers),
         )
     return table
+
+
+def _wanted(place: Place) -> str:
+    if place.stage:
+        return place.version
+    return "its first release" if place.state == "waiting" else "no stage in Git"
 
 
 def _table(*names: str) -> Table:

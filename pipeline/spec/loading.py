@@ -11,6 +11,7 @@ from pipeline.errors import InputError, Problem, SpecError
 from pipeline.extras import is_installed, lacking
 from pipeline.spec.catalogue import extras_of, task_of, trainer_name
 from pipeline.spec.checking import check
+from pipeline.spec.declaring import find_misplaced, find_unknown
 from pipeline.spec.documents import Document, Mark, dotted, read_document
 from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs
 from pipeline.spec.findings import Finding, KeyPath, closest, examples, quote
@@ -107,7 +108,8 @@ def check_specs(
     for file in dict.fromkeys(files):
         names = [environment] if environment else [None, *find_environments(file, environments)]
         problems.update(problem for name in names for problem in _problems_of(file, name, environments))
-    return sorted({*problems, *_repeated_names(files)})
+    known = names_in({each for file in files for each in (file, *file.parent.glob("*.yaml"))}).values()
+    return sorted({*problems, *_repeated_names(files), *find_unknown(files, set(known), environments)})
 
 
 def names_in(paths: Iterable[Path]) -> dict[Path, str]:
@@ -181,6 +183,7 @@ def _read(documents: Sequence[Document]) -> tuple[Spec | None, list[Problem]]:
             problems += _read(documents[:1])[1]
         return None, sorted(set(problems))
     merged = _merge_documents(documents)
+    problems += find_misplaced(documents[0])
     spec, findings = _validate_and_check(merged.data or {})
     return spec, [*problems, *(_place(finding, merged) for finding in findings)]
 

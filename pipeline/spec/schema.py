@@ -314,6 +314,8 @@ class Environment(Section):
     """Region of a cloud platform."""
     prices: Prices | None = None
     """What computing costs there, for `modelrail plan` and `modelrail cost`; by default nothing is priced."""
+    models: list[str] = []
+    """In `environments/`: models that are to be live there; one that never was goes live with its first release."""
 
 
 class Monitoring(Section):
