@@ -50,6 +50,10 @@ def manifests(
     access: Annotated[
         bool, typer.Option("--access", help="Print the account that may deploy there, and its rights, instead.")
     ] = False,
+    application: Annotated[
+        bool,
+        typer.Option("--application", help="Print Argo CD's application for the model, instead (deploy.mode: gitops)."),
+    ] = False,
 ) -> None:
     """Print a release as Kubernetes objects, in YAML. Nothing is pushed or applied."""
     from pipeline.deployment import manifests as objects
@@ -59,6 +63,11 @@ def manifests(
     place = _place(model, environment)
     if access:
         typer.echo(objects.to_yaml(deployer(place.spec.deploy.namespace)), nl=False)
+        return
+    if application:
+        from pipeline.deployment.gitops import application_of
+
+        typer.echo(objects.to_yaml([application_of(place.target)]), nl=False)
         return
     release, image = find_due(place, version)
     if image is None:

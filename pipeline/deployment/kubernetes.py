@@ -65,7 +65,7 @@ class Kubernetes:
         image = image or self.package(target, release, bundle)
         claim = f"{release.tag} is made live at once" if target.at_once else None
         with open_target(target) as cluster, Lease(cluster, target.model, target.environment, claim) as lease:
-            found = _own(cluster, target)
+            found = own(cluster, target)
             before = _live(found, target)
             put = partial(_put, cluster, target, release, image, found)
             if before is None or target.at_once or target.spec.deploy.canary is None:
@@ -88,14 +88,14 @@ class Kubernetes:
         with open_target(target) as cluster:
             return [
                 difference
-                for each in render(target, release, image, cluster, _own(cluster, target))
-                for difference in compare(_find(cluster, each), cluster.apply(each, dry_run=True), MANAGER)
+                for each in render(target, release, image, cluster, own(cluster, target))
+                for difference in compare(find(cluster, each), cluster.apply(each, dry_run=True), MANAGER)
             ]
 
     def stop(self, target: Target) -> Live | None:
         """Remove every object of the model in this environment."""
         with open_target(target) as cluster:
-            found, apis = _own(cluster, target), cluster.apis()
+            found, apis = own(cluster, target), cluster.apis()
             for track in TRACKS:
                 cluster.delete(APPS, "Deployment", f"{name_of(target.model)}-{track}")
             for api, kind in _KINDS:
@@ -146,13 +146,13 @@ def render(
 
 def apply(cluster: Cluster, manifest: Manifest) -> None:
     """Apply an object; what others have set in it is removed."""
-    found = _find(cluster, manifest)
+    found = find(cluster, manifest)
     if found and (fields := adopt(found, MANAGER)):
         cluster.own(manifest, fields, found["metadata"]["resourceVersion"])
     cluster.apply(manifest)
 
 
-def _own(cluster: Cluster, target: Target) -> Mapping[str, Any] | None:
+def own(cluster: Cluster, target: Target) -> Mapping[str, Any] | None:
     """Give the model's Deployment; refuse to touch one that is another's, or belongs to another environment."""
     found = cluster.get(APPS, "Deployment", name_of(target.model))
     if found is None:
@@ -173,7 +173,8 @@ def _own(cluster: Cluster, target: Target) -> Mapping[str, Any] | None:
     return found
 
 
-def _find(cluster: Cluster, manifest: Manifest) -> Mapping[str, Any] | None:
+def find(cluster: Cluster, manifest: Manifest) -> Mapping[str, Any] | None:
+    """Give an object as it is on the cluster."""
     return cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
 
 

@@ -197,7 +197,15 @@ def _kubernetes() -> Platform:
     return Kubernetes()
 
 
+def _gitops() -> Platform:
+    from pipeline.deployment.gitops import GitOpsKubernetes
+
+    return GitOpsKubernetes()
+
+
 PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local, "kubernetes": _kubernetes}
+_MODES: Mapping[tuple[str, str], Callable[[], Platform]] = {("kubernetes", "gitops"): _gitops}
+"""Platform and ``deploy.mode`` → what is used instead."""
 
 
 def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:
@@ -219,4 +227,4 @@ def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:
             f"{where}: found '{name}', which 'check' and 'plan' know but no run can deploy to yet; expected"
             f" {' or '.join(PLATFORMS)}"
         )
-    return PLATFORMS[name]()
+    return _MODES.get((name, spec.deploy.mode), PLATFORMS[name])()

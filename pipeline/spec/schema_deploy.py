@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from pipeline.spec.schema_canary import Canary
+from pipeline.spec.schema_gitops import GitOps
 from pipeline.spec.schema_section import Section
 
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
@@ -82,6 +83,10 @@ class Deploy(Section):
     """How a release takes the place of the live one: without more ado, or as a `canary` that must prove itself."""
     canary: Canary | None = None
     """For the strategy `canary`: `{steps, metrics, …}`."""
+    mode: Literal["apply", "gitops"] = "apply"
+    """On Kubernetes: apply the objects, or commit them to a repository from which Argo CD or Flux applies them."""
+    gitops: GitOps | None = None
+    """For the mode `gitops`: `{repository, branch, …}`."""
     image: Images | None = None
     """On Kubernetes: the images, `{base, repository, pull_secret}`."""
     namespace: str = Field("default", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")

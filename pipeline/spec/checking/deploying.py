@@ -20,6 +20,8 @@ def check_deploy(view: View) -> Iterator[Finding]:
     deploy = view.spec.deploy
     if view.spec.environment.platform == "kubernetes":
         yield from _check_cluster(deploy, view.spec.model.name)
+    if deploy.mode == "gitops":
+        yield from _check_gitops(deploy, view.spec.environment.platform)
     yield from _check_images(deploy)
     yield from _check_resources(deploy)
     if deploy.autoscale:
@@ -39,6 +41,17 @@ def _check_cluster(deploy: Deploy, model: str) -> Iterator[Finding]:
         yield Finding(
             ("model", "name"), f"{len(model)} characters with the platform kubernetes", f"at most {_LONGEST_NAME}"
         )
+
+
+def _check_gitops(deploy: Deploy, platform: str) -> Iterator[Finding]:
+    if platform != "kubernetes":
+        yield Finding(("deploy", "mode"), f"gitops with the platform {platform}", "apply, or the platform kubernetes")
+    if deploy.gitops is None:
+        yield Finding(("deploy", "mode"), "gitops without deploy.gitops", "{repository: URL} there")
+    elif deploy.gitops.review_branch == deploy.gitops.branch:
+        yield Finding(("deploy", "gitops", "review_branch"), "the branch that Argo CD follows", "another one, or none")
+    if deploy.strategy != "rolling":
+        yield Finding(("deploy", "strategy"), f"{deploy.strategy} with the mode gitops", "rolling")
 
 
 def _check_images(deploy: Deploy) -> Iterator[Finding]:
