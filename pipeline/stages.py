@@ -151,8 +151,13 @@ def standing_of(history: Sequence[Stage]) -> Standing:
 
 
 def image_of(history: Sequence[Stage], version: Version) -> str | None:
-    """Give the image that a version had when it was last live; None if it had none."""
-    return next((stage.image for stage in reversed(history) if stage.version == version and stage.image), None)
+    """Give the image that a version has, or had when it was last live; one that was aborted was not.
+
+    None if it had none.
+    """
+    aborted = {after.number - 1 for after in history if after.action == "abort"}
+    held = [stage.image for stage in history if stage.version == version and stage.number not in aborted]
+    return next((image for image in reversed(held) if image), None)
 
 
 def check_environment(name: str) -> str:

@@ -41,7 +41,8 @@ def open_cluster(context: str | None, namespace: str) -> Cluster:
         if inside:
             config.load_incluster_config(client_configuration=settings)
         else:
-            config.load_kube_config(context=context, client_configuration=settings)
+            # Named, since the client looks at the variable only once, when it is imported.
+            config.load_kube_config(os.environ.get("KUBECONFIG"), context, client_configuration=settings)
     except config.ConfigException as error:
         raise InputError(
             f"found no cluster ({error}); expected a kubeconfig: set KUBECONFIG, or deploy.context to one of its"

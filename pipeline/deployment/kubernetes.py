@@ -17,7 +17,7 @@ from pipeline.deployment.platforms import Live, Target
 from pipeline.deployment.rolling import await_rollout
 from pipeline.deployment.scaling import replicas_to_apply
 from pipeline.deployment.traffic import TRACKS
-from pipeline.errors import DeploymentError, InputError
+from pipeline.errors import AbortedError, DeploymentError, InputError
 from pipeline.packaging import PREFIX, labels_of, package
 from pipeline.release import Release
 
@@ -122,8 +122,14 @@ def _put(cluster: Cluster, target: Target, release: Release, image: str, found: 
     try:
         await_rollout(cluster, name, selector_of(name, STABLE), target.spec.deploy.ready_within_s)
     except DeploymentError as error:
-        restored = _restore(cluster, target, found, before)
-        raise DeploymentError(f"deploy {release.tag}: {error}{restored}") from error
+        said = f"deploy {release.tag}: {error}"
+        if found is None or before is None:
+            raise DeploymentError(
+                f"{said}; nothing was live before, and its objects are left for you to look at"
+            ) from error
+        _restore(cluster, target, found)
+        stable = f"{release.model}@v{before.version}"
+        raise AbortedError(f"{said}; version {before.version} stays live", stable) from error
 
 
 def open_target(target: Target) -> Cluster:
@@ -192,16 +198,13 @@ def _remove_leftovers(cluster: Cluster, target: Target) -> None:
         cluster.delete(SCALING, "HorizontalPodAutoscaler", name_of(target.model))
 
 
-def _restore(cluster: Cluster, target: Target, found: Mapping[str, Any] | None, before: Live | None) -> str:
-    """Take the pods back to what they were; says what is live now."""
-    if found is None or before is None:
-        return "; nothing was live before, and its objects are left for you to look at"
+def _restore(cluster: Cluster, target: Target, found: Mapping[str, Any]) -> None:
+    """Take the pods back to what they were; an autoscaler's number stays what it is by now."""
     again = without_server_fields(found)
     if target.spec.deploy.autoscale:
         now = cluster.get(APPS, "Deployment", found["metadata"]["name"])
         again["spec"]["replicas"] = (now or found)["spec"]["replicas"]
     cluster.apply(again)
-    return f"; version {before.version} stays live"
 
 
 def without_server_fields(found: Mapping[str, Any]) -> Manifest:

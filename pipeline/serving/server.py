@@ -42,6 +42,9 @@ from pipeline.serving.protocol import Protocol
 from pipeline.serving.settings import Settings, settings_from
 from pipeline.serving.workers import Workers, listen
 
+_GOODBYE_S = 2.0
+"""Longest time that a connection may be silent, at the end, to be told that it ends."""
+
 
 def serve(
     bundles: Path | Place | Lineup,
@@ -119,13 +122,29 @@ def _run(
     _relax_garbage_collection()
     application = Application(fleet, meters, settings)
     try:
-        server = uvicorn.Server(_configuration(application, settings))
+        server = _Server(_configuration(application, settings), application)
     except OSError as error:
         raise DeploymentError(
             f"{settings.tls_certificate_file}: found {error}; expected a certificate in PEM"
         ) from error
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(server, application, listener, control))
+
+
+class _Server(uvicorn.Server):
+    """A server that says goodbye before it ends: a request that is on its way meanwhile would be lost."""
+
+    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer all, each time with ``Connection: close``, until nobody asks any more; then end."""
+        self._application.draining = True
+        deadline = monotonic() + _GOODBYE_S
+        while self.server_state.connections and monotonic() < deadline and not self.force_exit:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
 
 
 def _configuration(application: Application, settings: Settings) -> uvicorn.Config:

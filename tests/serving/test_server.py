@@ -274,6 +274,41 @@ def test_sigterm_answers_what_is_in_flight_and_ends_with_success(start: Start, t
     assert live.process.wait(10) == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_caller_that_keeps_its_connection_loses_nothing_when_the_server_ends(
+    start: Start, tmp_path: Path, workers: str
+) -> None:
+    live = start(write_bundle(tmp_path / "v1"), "--workers", workers)
+    lost: list[Exception] = []
+    answered = threading.Semaphore(0)
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=20)
+        with closing(connection):
+            while True:
+                try:
+                    connection.request("POST", "/api/predict", BODY)
+                    answer = connection.getresponse()
+                    answer.read()
+                    answered.release()
+                    if answer.will_close:  # told to go: the next connection is another server's
+                        return
+                except (OSError, http.client.HTTPException) as error:
+                    lost.append(error)
+                    return
+
+    callers = [threading.Thread(target=ask) for _ in range(8)]
+    for each in callers:
+        each.start()
+    for _ in range(200):
+        answered.acquire()
+    live.process.send_signal(signal.SIGTERM)
+    for each in callers:
+        each.join(20)
+    assert live.process.wait(20) == 0
+    assert lost == []
+
+
 def test_several_workers_share_port_and_counts(start: Start, tmp_path: Path) -> None:
     live = start(write_bundle(tmp_path / "b"), "--workers", "2")
     for _ in range(20):
