@@ -45,7 +45,7 @@ def tag(place: int) -> bytes:
         data_repository=".", data_commit=f"{place:040x}", spec_commit="0" * 40, code="modelrail 0.1.0",
         spec_path="models/many.yaml", environment=None, as_of=None, partitions=12,
         artifacts=dict.fromkeys(("normalize", "train", "evaluate"), f"{place:064x}"), model_digest=f"{place:064x}",
-        recipe="r", signature={"task": "regression", "inputs": INPUTS, "classes": None},
+        recipe="r", signature={"task": "regression", "inputs": INPUTS, "classes": None, "example": {}},
         metrics={name: {"value": value, "low": value - 0.01, "high": value + 0.01} for name in ("r2", "mae", "rmse")},
         verdict=[f"r2 {value} is at least 0.7: passed"], mlflow_run=None, who="B <b@localhost>", why=f"Data {place}",
     )  # fmt: skip

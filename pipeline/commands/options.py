@@ -51,7 +51,7 @@ def find_model(name: str) -> str:
     if not path.is_file():
         return name
     from pipeline.spec.files import find_specs
-    from pipeline.spec.loading import names_in
+    from pipeline.spec.names import names_in
 
     named = names_in([path]).get(path, name)
     return name if named == name or name in names_in(find_specs(path.parent)).values() else named

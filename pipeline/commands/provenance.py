@@ -64,7 +64,7 @@ def _diff_environments(
     from pipeline.provenance.environments import compare_environments
     from pipeline.showing.differences import environment_sections, environment_title
     from pipeline.spec.files import find_specs
-    from pipeline.spec.loading import names_in
+    from pipeline.spec.names import names_in
 
     models = [model] if model else sorted(names_in(find_specs(repository.root / "models")).values())
     found, failures = _each(models, lambda name: compare_environments(repository, name, *names))

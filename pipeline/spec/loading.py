@@ -12,9 +12,10 @@ from pipeline.extras import is_installed, lacking
 from pipeline.spec.catalogue import extras_of, task_of, trainer_name
 from pipeline.spec.checking import check
 from pipeline.spec.declaring import find_misplaced, find_unknown
-from pipeline.spec.documents import Document, Mark, dotted, read_document
+from pipeline.spec.documents import Document, dotted, read_document
 from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs
 from pipeline.spec.findings import Finding, KeyPath, closest, examples, quote
+from pipeline.spec.names import names_in, read_names
 from pipeline.spec.schema import Column, Spec
 from pipeline.spec.validating import validate
 
@@ -112,11 +113,6 @@ def check_specs(
     return sorted({*problems, *_repeated_names(files), *find_unknown(files, set(known), environments)})
 
 
-def names_in(paths: Iterable[Path]) -> dict[Path, str]:
-    """Give the name of the model that each spec is of, as far as it can be read."""
-    return {file: name for file, _, name in _names(paths)}
-
-
 def find_spec_of(model: str, folder: Path) -> Path:
     """Find the spec of a model by its name.
 
@@ -156,23 +152,11 @@ def _lacking_here(loaded: Loaded) -> list[Problem]:
 def _repeated_names(files: Iterable[Path]) -> Iterator[Problem]:
     """Compare names without regard to case, since they become names of files and tags."""
     first: dict[str, Path] = {}
-    for file, mark, name in _names(dict.fromkeys(files)):
+    for file, mark, name in read_names(dict.fromkeys(files)):
         other = first.setdefault(name.casefold(), file)
         if other != file:
             found = f"{quote(name)}, which {other} has too"
             yield Problem(str(file), mark.line, mark.column, "model.name", found, "a name of its own for each model")
-
-
-def _names(files: Iterable[Path]) -> Iterator[tuple[Path, Mark, str]]:
-    for file in files:
-        try:
-            document = read_document(file)
-        except FileError:
-            continue
-        model = (document.data or {}).get("model")
-        name = model.get("name") if isinstance(model, dict) else None
-        if isinstance(name, str):
-            yield file, document.values["model", "name"], name
 
 
 def _read(documents: Sequence[Document]) -> tuple[Spec | None, list[Problem]]:
