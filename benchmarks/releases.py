@@ -1,7 +1,8 @@
 """How long a model's releases take to list: ``python -m benchmarks.releases [--tags 1000] [--runs 7]``.
 
-``modelrail releases``, the whole command, at that many releases and as many stages of two environments: as git leaves
-tags that were made one by one (a file each), and packed, as in a clone.
+``modelrail releases`` and what else reads their tags (``diff``, ``trace``, ``audit``), the whole commands, at that many
+releases and as many stages of two environments: as git leaves tags that were made one by one (a file each), and packed,
+as in a clone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ COMMANDS = {
     "releases --json": ("releases", "many", "--json"),
     "releases --all": ("releases", "many", "--all"),
     "releases --all --json": ("releases", "many", "--all", "--json"),
+    "diff": ("diff", "many", "v1.0.3", "v1.0.4"),
+    "trace": ("trace", "many@v1.0.500"),
+    "audit": ("audit",),
 }
 
 

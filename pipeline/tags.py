@@ -79,7 +79,7 @@ def write_tag(
     Raises
     ------
     ReleaseError
-        If the tag could be made but not pushed (it is taken back).
+        If the tag could be made but not signed or not pushed (it is taken back).
     TransientError
         The same, where trying again can help.
     """
@@ -89,6 +89,8 @@ def write_tag(
     command = ["tag", "--sign" if signs else "--annotate", "--file=-", "--cleanup=verbatim", "--end-of-options"]
     made = repository.attempt(*command, name, commit, stdin=message)
     if made.succeeded:
+        if signs:
+            _refuse_unsigned(repository, name, made.message)
         return _push(repository, name, beside) if push else True
     if push:
         _unmark(repository, name)
@@ -98,6 +100,17 @@ def write_tag(
     if made.transient:
         raise TransientError(f"git tag {name} failed: {made.message}; run again")
     raise ReleaseError(f"git tag {name} failed: {made.message}")
+
+
+def _refuse_unsigned(repository: Repository, name: str, said: str) -> None:
+    """Take a tag back that git has made without a signature: for an SSH key that it cannot load, it only complains."""
+    if all(each.signed for each in list_tags(repository, name)):
+        return
+    _take_back(repository, name)
+    raise ReleaseError(
+        f"git tag {name}: found no signature behind it, though tag.gpgSign is set ({said}); nothing was recorded:"
+        " check user.signingkey"
+    )
 
 
 def child_commit(repository: Repository, commit: str, message: str) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from pipeline.release import (
 )
 from pipeline.repository import open_repository
 from pipeline.signature import Input, Signature
+from pipeline.stages import stages
 from pipeline.tags import list_tags, write_tag
 
 from .conftest import Commit, git
@@ -204,3 +207,52 @@ def test_a_foreign_tag_with_a_release_name_is_named(project: Path, commit: Commi
     write_tag(repository, "m@v1.0.0", commit(), "made by hand")
     with pytest.raises(ReleaseError, match=r"tag m@v1\.0\.0: found no evidence of a release"):
         releases(repository, "m")
+
+
+RIVAL = """
+import sys, time
+from pathlib import Path
+from tests.test_release import evidence
+from pipeline.release import record
+from pipeline.repository import open_repository
+from pipeline.stages import assign
+
+clone, name, others = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+(clone.parent / f"ready-{name}").touch()
+while not all((clone.parent / f"ready-{each}").exists() for each in others):
+    time.sleep(0.001)
+for round in range(4):
+    facts = evidence(model_digest=f"{name}{round}", who=name)
+    made, _ = record(open_repository(clone), "m", facts, push=True)
+    assign(open_repository(clone), made, "prod", action="deploy", why=name, push=True)
+"""
+
+
+def test_processes_that_release_and_assign_at_once_get_numbers_of_their_own(
+    project: Path, commit: Commit, tmp_path: Path
+) -> None:
+    """Let three clones release four times each to one remote: no tag is lost, moved or doubled."""
+    commit()
+    git(tmp_path, "clone", "-q", "--bare", str(project), "origin.git")
+    names = ("one", "two", "three")
+    rivals = []
+    for name in names:
+        git(tmp_path, "clone", "-q", "origin.git", name)
+        command = [sys.executable, "-c", RIVAL, str(tmp_path / name), name, *names]
+        root = Path(__file__).parents[1]
+        rivals.append(subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True))
+    said = [rival.communicate(timeout=120)[1] for rival in rivals]
+    assert [rival.returncode for rival in rivals] == [0, 0, 0], said
+    origin = open_repository(tmp_path / "origin.git")
+    made = releases(origin, "m")
+    assert [str(each.version) for each in made] == ["1.0.0", *(f"1.0.{place}" for place in range(1, 12))]
+    assert sorted(each.evidence.model_digest for each in made) == sorted(
+        f"{name}{n}" for name in names for n in range(4)
+    )
+    assigned = stages(origin, "m")
+    assert [each.number for each in assigned] == list(range(1, len(assigned) + 1))
+    theirs = {name: git(tmp_path / "origin.git", "rev-parse", name) for name in git(origin.root, "tag").split()}
+    for clone in names:
+        for name in git(tmp_path / clone, "tag").split():
+            assert git(tmp_path / clone, "rev-parse", name) == theirs[name], "what a clone has is what the remote has"
+        assert git(tmp_path / clone, "for-each-ref", "refs/modelrail") == ""

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ReleaseError, TransientError
+from pipeline.release import facts_of
 from pipeline.repository import open_repository
 from pipeline.tags import child_commit, fetch_tags, list_tags, settle, write_tag
 
@@ -46,6 +48,33 @@ def test_a_lightweight_tag_is_no_release(project: Path, commit: Commit) -> None:
 def test_a_tag_is_pushed_to_origin(project: Path, commit: Commit, origin: Path) -> None:
     assert write_tag(open_repository(project), "m@v1.0.0", commit(), "one", push=True)
     assert git(origin, "tag").split() == ["m@v1.0.0"]
+
+
+def test_a_tag_is_signed_with_an_ssh_key_where_git_signs(project: Path, commit: Commit, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    (tmp_path / "allowed").write_text(f"test@example.org {(tmp_path / 'key.pub').read_text()}")
+    settings = {"gpg.format": "ssh", "user.signingkey": str(tmp_path / "key"), "tag.gpgSign": "true",
+                "commit.gpgSign": "true", "gpg.ssh.allowedSignersFile": str(tmp_path / "allowed")}  # fmt: skip
+    head = commit()
+    for name, value in settings.items():
+        git(project, "config", name, value)
+    repository = open_repository(project)
+    child = child_commit(repository, head, "a release\n")
+    assert write_tag(repository, "m@v1.0.0", child, 'm@v1.0.0: first\n\n--------\n{"a": 1}\n')
+    (tag,) = list_tags(repository, "m@v*")
+    assert tag.signed
+    assert facts_of(tag) == {"a": 1}
+    git(project, "verify-tag", "m@v1.0.0")
+    git(project, "verify-commit", child)
+
+
+def test_a_key_that_is_gone_leaves_no_tag(project: Path, commit: Commit, tmp_path: Path, origin: Path) -> None:
+    head = commit()
+    for name, value in {"gpg.format": "ssh", "user.signingkey": str(tmp_path / "gone"), "tag.gpgSign": "true"}.items():
+        git(project, "config", name, value)
+    with pytest.raises(ReleaseError, match=r"git tag m@v1\.0\.0: found no signature behind it.*gone.*user\.signingkey"):
+        write_tag(open_repository(project), "m@v1.0.0", head, "one", push=True)
+    assert git(project, "for-each-ref", "refs/tags", "refs/modelrail") == git(origin, "tag") == ""
 
 
 def test_a_race_for_a_tag_at_the_remote_is_lost_politely(

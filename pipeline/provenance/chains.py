@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from pipeline.provenance.code import commit_of
 from pipeline.provenance.partitions import compare_partitions, digests_of
 from pipeline.provenance.predictions import count_predictions
 from pipeline.provenance.sources import OWN, Sources
@@ -48,8 +49,10 @@ class Node:
     here: bool = False
 
     def mark(self, name: str) -> Node:
-        """Mark the nodes of that name as what was asked about."""
-        return replace(self, here=self.name == name, nodes=tuple(each.mark(name) for each in self.nodes))
+        """Mark the nodes of that name, or of the code at that commit, as what was asked about."""
+        code = commit_of(self.name) if self.kind == "code" else None
+        here = self.name == name or (code is not None and name.startswith(code))
+        return replace(self, here=here, nodes=tuple(each.mark(name) for each in self.nodes))
 
     def find(self, kind: str) -> Iterator[Node]:
         """Give the nodes of a kind, at any depth."""

@@ -137,6 +137,7 @@ def test_the_code_leads_to_what_it_has_made(sources: Sources, newest: Release) -
     found = trace(commit, sources)
     assert [each.name for each in found.chains] == ["line@v1.0.0", "line@v1.0.1", "line@v1.1.0"]
     assert found.subject.said.startswith("a commit of the code")
+    assert all(node.here for chain in found.chains for node in chain.find("code"))
 
 
 def test_an_artifact_leads_to_every_release_that_it_went_into(sources: Sources) -> None:

@@ -11,13 +11,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.errors import InputError, ModelrailError
 from pipeline.standalone import Airflow, Services, down, find_dead, follow, processes, running, settings, up
 from pipeline.standalone.client import _run as name_run
@@ -131,6 +133,18 @@ def test_a_new_spec_is_seen_at_once_and_a_broken_one_says_why(project: Path, air
             airflow.trigger("odd", {})
     finally:
         (project / "models" / "odd.yaml").unlink()
+
+
+def test_the_audit_has_what_airflows_users_did(
+    project: Path, airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = datetime.now(UTC)
+    for paused in (True, False):
+        airflow.request("PATCH", "/api/v2/dags/late", json={"is_paused": paused})
+    monkeypatch.chdir(project)
+    done = CliRunner().invoke(app, ["audit", "--since", began.isoformat(), "--json"])
+    told = [each for each in json.loads(done.stdout)["events"] if each["source"] == "airflow"]
+    assert [(each["who"], each["action"], each["what"]) for each in told] == [("admin", "patch_dag", "late")] * 2
 
 
 def test_a_run_goes_through_the_scheduler_and_the_next_one_reuses_it(airflow: Airflow) -> None:
