@@ -16,7 +16,8 @@ from pipeline.promotion import Change, Place, go_live
 from pipeline.release import Release
 from pipeline.repository import Repository
 from pipeline.spec.declaring import find_declared
-from pipeline.spec.loading import load_spec, names_in
+from pipeline.spec.loading import load_spec
+from pipeline.spec.names import names_in
 from pipeline.spec.schema import Spec
 from pipeline.stages import current_stages
 from pipeline.store import Artifact
