@@ -10,6 +10,7 @@ from pipeline.places import Place, places_here
 from pipeline.promotion import find_place
 from pipeline.repository import Repository
 from pipeline.spec.comparing import Change, compare
+from pipeline.spec.declaring import find_declared
 from pipeline.stages import current_stages
 
 
@@ -65,7 +66,8 @@ def compare_environments(repository: Repository, model: str, before: str, after:
 
 
 def _places(repository: Repository, model: str, state: Any) -> Iterable[Place]:
-    return places_here(model, current_stages(repository, model), state)
+    declared = find_declared(repository.root / "models" / "any.yaml", model)
+    return places_here(model, current_stages(repository, model), state, declared)
 
 
 def _describe(place: Place | None) -> dict[str, Any] | None:

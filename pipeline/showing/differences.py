@@ -159,5 +159,7 @@ def environment_sections(found: EnvironmentDifference) -> list[Section]:
 def _place(place: Place | None) -> tuple[str, str, str, str]:
     if place is None:
         return ("nothing yet", "", "", "")
+    if place.state == "waiting":
+        return ("nothing yet", "", "", place.said)
     stage, since = place.stage, f"{place.since:%Y-%m-%d %H:%M}" if place.since else ""
     return (stage.release if stage else "no stage in Git", since, stage.who if stage else "", place.said)
