@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.spec.schema import Missing, Outliers, Spec
+from pipeline.spec.schema_transform import Transformer
+from pipeline.words import Words
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -50,6 +52,27 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class TextFeature:
+    """A column of text whose words become features.
+
+    Attributes
+    ----------
+    words : Words
+        How its words are found, before the graph.
+    rule : Transformer
+        What they become.
+    """
+
+    words: Words
+    rule: Transformer
+
+    @property
+    def name(self) -> str:
+        """Name in the transformed frame, where it holds the words: that of the column."""
+        return self.words.column
+
+
+@dataclass(frozen=True)
 class Transform:
     """The compiled row-wise transformation.
 
@@ -75,6 +98,8 @@ class Transform:
         Columns whose values before the transformer are measured, to find their fills.
     required : tuple of str
         Derived columns whose missing value drops the row.
+    words : tuple of TextFeature
+        Columns of the input ``words`` string[N, W] that the fitted graph has besides.
     """
 
     model: ModelProto
@@ -88,11 +113,12 @@ class Transform:
     derived_labels: tuple[str, ...]
     sources: tuple[str, ...]
     required: tuple[str, ...]
+    words: tuple[TextFeature, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Columns of a transformed frame, but for the target."""
-        return tuple(each.name for each in (*self.features, *self.labels))
+        return (*(each.name for each in (*self.features, *self.labels)), *(each.name for each in self.words))
 
 
 def missing_rule(spec: Spec, column: str) -> Missing | None:
@@ -143,6 +169,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, bool | int | float)
 
 
+COUNTED_WORDS = frozenset({"bag_of_words", "tfidf"})
+"""Kinds of transformer that need to know which words there are, and how often."""
+
+
 def source_name(column: str) -> str:
     """Name the statistics of a column's values before its transformer."""
     return f"raw {column}"
@@ -156,10 +186,13 @@ class Needs:
     ----------
     counted, ranked : tuple of str
         Entries of the statistics whose values are counted, and summarized for quantiles.
+    worded : mapping of str to tuple of int
+        Columns whose words are counted → how many words in a row.
     """
 
     counted: tuple[str, ...]
     ranked: tuple[str, ...]
+    worded: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def needs_of(spec: Spec, transform: Transform) -> Needs:
@@ -179,7 +212,8 @@ def needs_of(spec: Spec, transform: Transform) -> Needs:
     ranked += [each.name for each in transform.features if each.bins or _is_robust(spec, each)]
     counted = [each.name for each in transform.labels] + [each.name for each in transform.features if each.encoding]
     counted += [name for name, fill in entries.items() if fill == "mode"]
-    return Needs(tuple(dict.fromkeys(counted)), tuple(dict.fromkeys(ranked)))
+    worded = {each.name: each.rule.ngrams for each in transform.words if each.rule.kind in COUNTED_WORDS}
+    return Needs(tuple(dict.fromkeys(counted)), tuple(dict.fromkeys(ranked)), worded)
 
 
 def _is_robust(spec: Spec, feature: Feature) -> bool:

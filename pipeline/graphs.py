@@ -66,6 +66,13 @@ class Graph:
         self._nodes.append(helper.make_node(operator, list(inputs), [result], **attributes))
         return result
 
+    def split_words(self, value: str) -> str:
+        """Split string[N, 1], words joined by single spaces, into string[N, L] with "" after the last."""
+        flat = self.add("Reshape", value, self.constant([-1], "int64"))
+        words, count = f"v{len(self._nodes)}", f"n{len(self._nodes)}"
+        self._nodes.append(helper.make_node("StringSplit", [flat], [words, count], delimiter=" "))
+        return words
+
     def cast(self, value: str, element: Element) -> str:
         """Convert a value to another type."""
         return self.add("Cast", value, to=_ELEMENTS[element])

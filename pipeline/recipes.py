@@ -132,6 +132,13 @@ def _clean_settings(spec: Spec) -> Settings:
     return read(spec) | {"clean.missing": missing, "clean.outliers": outliers}
 
 
+def _normalize_settings(spec: Spec) -> Settings:
+    """Count the seed only where something random is fitted."""
+    read = _pick("clean.duplicates clean.missing clean.outliers transform normalize")
+    drawn = any(rule.kind == "word2vec" for rule in spec.transform.values())
+    return read(spec) | ({"model.seed": spec.model.seed} if drawn else {})
+
+
 def _train_settings(spec: Spec) -> Settings:
     """Count the metrics only where a search chooses by them."""
     read = _pick(
@@ -158,7 +165,7 @@ STEPS: Mapping[str, Step] = {
     "normalize": Step(
         ("work.features", "normalization"),
         ("numpy", "onnxruntime"),
-        _pick("clean.duplicates clean.missing clean.outliers transform normalize"),
+        _normalize_settings,
     ),
     "train": Step(
         ("work.training", "training"),
@@ -173,7 +180,7 @@ STEPS: Mapping[str, Step] = {
 }
 
 
-EXTRA_SECTIONS: Mapping[str, tuple[str, ...]] = {"train": ("model",)}
+EXTRA_SECTIONS: Mapping[str, tuple[str, ...]] = {"train": ("model",), "normalize": ("transform",)}
 """Step → sections of the spec that may ask it for an extra."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.frames import KINDS, Kind
+from pipeline.words import Words
 
 if TYPE_CHECKING:  # a server needs no schema of the spec, and it takes long to import
     from pipeline.spec.schema import ColumnType, Task
@@ -45,12 +46,15 @@ class Signature:
         What the class indices stand for, in classification.
     example : dict
         One real record, by column name.
+    words : tuple of Words
+        Columns of the graph's ``words`` input, in order; callers send the text itself.
     """
 
     task: Task
     inputs: tuple[Input, ...]
     classes: tuple[Any, ...] | None = None
     example: dict[str, Any] = field(default_factory=dict)
+    words: tuple[Words, ...] = ()
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -66,7 +70,8 @@ class Signature:
         """Give the form stored in ``signature.json``."""
         facts = asdict(self)
         listed = {"inputs": list(facts["inputs"]), "classes": None if self.classes is None else list(self.classes)}
-        return facts | listed
+        words = facts.pop("words")
+        return facts | listed | ({"words": [*words]} if words else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Signature:
@@ -76,4 +81,5 @@ class Signature:
             inputs=tuple(Input(**each) for each in data["inputs"]),
             classes=None if data["classes"] is None else tuple(data["classes"]),
             example=data["example"],
+            words=tuple(map(Words.from_json, data.get("words", ()))),
         )

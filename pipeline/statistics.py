@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline.errors import DataError
 from pipeline.features import Needs
 from pipeline.quantiles import Doubles, Quantiles, decode, encode, merge_quantiles, points_for, summarize
+from pipeline.words import GramCounts, count_grams, merge_grams
 
 MAX_DISTINCT = 100_000
 """Largest number of different values of one column that are counted."""
@@ -91,6 +92,8 @@ class Statistics:
         For categories and modes: value → how often. Texts count missing ones as "", numbers leave them out.
     quantiles : mapping of str to Quantiles
         Those that the spec needs.
+    words : mapping of str to mapping
+        Column → its words: in how many rows, and how often.
     """
 
     rows: int
@@ -98,6 +101,7 @@ class Statistics:
     moments: Moments
     counts: Mapping[str, Counts]
     quantiles: Mapping[str, Quantiles]
+    words: Mapping[str, GramCounts] = field(default_factory=dict)
 
     def place(self, column: str) -> int:
         """Find a column's entry in ``moments``."""
@@ -115,6 +119,7 @@ class Statistics:
             "moments": {name: encode(getattr(self.moments, name)) for name in Moments.__dataclass_fields__},
             "counts": {name: [list(counts), list(counts.values())] for name, counts in self.counts.items()},
             "quantiles": {name: quantiles.to_json() for name, quantiles in self.quantiles.items()},
+            "words": {name: _columns(counts) for name, counts in self.words.items()},
         }
 
     @classmethod
@@ -126,7 +131,16 @@ class Statistics:
             Moments(**{name: decode(text) for name, text in data["moments"].items()}),
             {name: dict(zip(*pair, strict=True)) for name, pair in data["counts"].items()},
             {name: Quantiles.from_json(each) for name, each in data["quantiles"].items()},
+            {name: _grams(*columns) for name, columns in data["words"].items()},
         )
+
+
+def _columns(counts: GramCounts) -> list[list[Any]]:
+    return [list(counts), [rows for rows, _ in counts.values()], [times for _, times in counts.values()]]
+
+
+def _grams(grams: Sequence[str], rows: Sequence[int], times: Sequence[int]) -> GramCounts:
+    return dict(zip(grams, zip(rows, times, strict=True), strict=True))
 
 
 def measure_rows(values: Doubles, labels: pd.DataFrame, names: tuple[str, ...], needs: Needs) -> Statistics:
@@ -137,7 +151,7 @@ def measure_rows(values: Doubles, labels: pd.DataFrame, names: tuple[str, ...], 
     values : float64[N, M]
         The numbers, whose columns are ``names``.
     labels : DataFrame
-        The texts.
+        The texts, and the words.
 
     Raises
     ------
@@ -151,7 +165,8 @@ def measure_rows(values: Doubles, labels: pd.DataFrame, names: tuple[str, ...], 
         counts[name] = _count_texts(labels[name]) if name in labels else _count_numbers(values[:, places[name]])
         check_distinct(name, len(counts[name]))
     ranked = {name: summarize(_present(values[:, places[name]]), points) for name in needs.ranked}
-    return Statistics(len(values), names, measure(values), counts, ranked)
+    words = {name: count_grams(name, labels[name], ngrams) for name, ngrams in needs.worded.items()}
+    return Statistics(len(values), names, measure(values), counts, ranked, words)
 
 
 def _present(values: Doubles) -> Doubles:
@@ -190,6 +205,7 @@ def merge(parts: Sequence[Statistics]) -> Statistics:
         moments,
         {name: _merge_counts(name, [part.counts[name] for part in parts]) for name in first.counts},
         {name: merge_quantiles([part.quantiles[name] for part in parts]) for name in first.quantiles},
+        {name: merge_grams(name, [part.words[name] for part in parts]) for name in first.words},
     )
 
 

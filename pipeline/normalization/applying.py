@@ -14,8 +14,9 @@ from onnxruntime import InferenceSession
 from pipeline.errors import DataError
 from pipeline.features import Transform
 from pipeline.graphs import compose, open_session
-from pipeline.normalization.compiling import compile_normalize
+from pipeline.normalization.compiling import PARTS, compile_normalize
 from pipeline.normalization.preprocessing import Preprocessing
+from pipeline.words import portions
 
 BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
 
@@ -61,16 +62,18 @@ def normalize(parts: Iterable[pd.DataFrame], preprocessing: Preprocessing) -> It
     """
     if not preprocessing.names:
         raise DataError(_NOTHING)
-    left = _open(compile_normalize(preprocessing, texts=False))
-    right = _open(compile_normalize(preprocessing, numbers=False))
-    width = len(preprocessing.names) - _text_width(preprocessing)
+    left, right, last = (_open(compile_normalize(preprocessing, [part])) for part in PARTS)
+    end = len(preprocessing.names) - sum(rule.width for rule in preprocessing.words)
+    width = end - _text_width(preprocessing)
     for part in parts:
         _check(part, preprocessing)
         rows = np.empty((len(part), len(preprocessing.names)), dtype=np.float32)
         if left is not None:
             _fill_numbers(rows[:, :width], part, preprocessing, left)
         if right is not None:
-            _fill_texts(rows[:, width:], part, preprocessing, right)
+            _fill_texts(rows[:, width:end], part, preprocessing, right)
+        if last is not None:
+            _fill_words(rows[:, end:], part, preprocessing, last)
         yield rows
 
 
@@ -79,7 +82,8 @@ def _open(model: ModelProto | None) -> InferenceSession | None:
 
 
 def _check(part: pd.DataFrame, preprocessing: Preprocessing) -> None:
-    missing = [name for name in (*preprocessing.features, *preprocessing.labels) if name not in part]
+    worded = (rule.name for rule in preprocessing.words)
+    missing = [name for name in (*preprocessing.features, *preprocessing.labels, *worded) if name not in part]
     if missing:
         raise DataError(f"normalize: {missing[:5]} is missing; expected the columns that were fitted (features)")
 
@@ -109,6 +113,14 @@ def _fill_texts(rows: Matrix, part: pd.DataFrame, preprocessing: Preprocessing, 
         if places:
             columns = slice(places[0], places[-1] + 1)
             rows[:, columns] = np.ascontiguousarray(coded[:, columns]).take(codes[name], axis=0)
+
+
+def _fill_words(rows: Matrix, part: pd.DataFrame, preprocessing: Preprocessing, session: InferenceSession) -> None:
+    words = np.empty((len(part), len(preprocessing.words)), dtype=object)
+    for place, rule in enumerate(preprocessing.words):
+        words[:, place] = part[rule.name].to_numpy(dtype=object)
+    for portion in portions(words):
+        rows[portion] = session.run(["matrix"], {"words": words[portion]})[0]
 
 
 def _run_texts(table: NDArray[np.object_], session: InferenceSession) -> Matrix:

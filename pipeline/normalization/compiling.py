@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from onnx import ModelProto
 
 from pipeline.graphs import Graph
 from pipeline.normalization.preprocessing import CategoryRule, NumberRule, Preprocessing
+from pipeline.normalization.wording import add_words
+
+Part = Literal["features", "labels", "words"]
+PARTS: tuple[Part, ...] = ("features", "labels", "words")
 
 
-def compile_normalize(preprocessing: Preprocessing, *, numbers: bool = True, texts: bool = True) -> ModelProto | None:
-    """Compile the graph from ``features`` double[N, M] and ``labels`` string[N, Q] to ``matrix`` float32[N, P].
+def compile_normalize(preprocessing: Preprocessing, parts: Sequence[Part] = PARTS) -> ModelProto | None:
+    """Compile from ``features`` double[N, M], ``labels`` and ``words`` string[N, …] to ``matrix`` float32[N, P].
 
     Parameters
     ----------
-    numbers, texts : bool
-        Compile only what reads ``features``, or only what reads ``labels``: the matrix is then the left or the right
-        part of the whole one.
+    parts : sequence of str
+        Compile only what reads these inputs: the matrix then has their columns alone.
 
     Returns
     -------
@@ -27,18 +31,21 @@ def compile_normalize(preprocessing: Preprocessing, *, numbers: bool = True, tex
         None if there is nothing to compile.
     """
     graph = Graph("normalize")
-    parts: list[tuple[str, int]] = []
+    made: list[tuple[str, int]] = []
     hot_numbers, coded_numbers, hot_texts, coded_texts = preprocessing.split_categories()
-    if numbers and preprocessing.features:
+    if "features" in parts and preprocessing.features:
         value = graph.input("features", "double", len(preprocessing.features))
-        parts += _numbers(graph, value, preprocessing)
-        parts += _categories(graph, value, preprocessing.features, hot_numbers, coded_numbers)
-    if texts and preprocessing.labels:
+        made += _numbers(graph, value, preprocessing)
+        made += _categories(graph, value, preprocessing.features, hot_numbers, coded_numbers)
+    if "labels" in parts and preprocessing.labels:
         value = graph.input("labels", "string", len(preprocessing.labels))
-        parts += _categories(graph, value, preprocessing.labels, hot_texts, coded_texts)
-    if not parts:
+        made += _categories(graph, value, preprocessing.labels, hot_texts, coded_texts)
+    if "words" in parts and preprocessing.words:
+        value = graph.input("words", "string", len(preprocessing.words))
+        made += add_words(graph, value, preprocessing.words)
+    if not made:
         return None
-    graph.output("matrix", graph.join([part for part, _ in parts]), "float", sum(width for _, width in parts))
+    graph.output("matrix", graph.join([part for part, _ in made]), "float", sum(width for _, width in made))
     return graph.build()
 
 

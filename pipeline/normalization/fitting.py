@@ -7,7 +7,7 @@ The parameters equal those of scikit-learn's ``SimpleImputer``, a clip, and ``St
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline.errors import DataError
 from pipeline.features import (
     Feature,
+    TextFeature,
     Transform,
     category_fill,
     fitted_outliers,
@@ -27,6 +28,7 @@ from pipeline.features import (
 from pipeline.graphs import run
 from pipeline.normalization.outliers import bound, measure_again
 from pipeline.normalization.preprocessing import CategoryRule, NumberRule, Preprocessing, finite
+from pipeline.normalization.wording import WordRule, fit_words
 from pipeline.quantiles import Quantiles
 from pipeline.spec.schema import Missing, Spec
 from pipeline.statistics import Counts, Statistics
@@ -47,8 +49,9 @@ def fit(
     statistics : Statistics
         Those of all training rows.
     training_frames : iterable of DataFrame, optional
-        The transformed training rows, in parts, for a second pass; needed only where `needs_second_pass` says so,
-        since scales are then those of the clipped values or of the rows that stay.
+        The transformed training rows, in parts, which can be read more than once; needed only where
+        `needs_second_pass` says so: scales are those of the clipped values or of the rows that stay, or vectors are
+        learnt from the words themselves.
 
     Raises
     ------
@@ -83,12 +86,32 @@ def fit(
         statistics.rows,
         max((each.error / max(each.count, 1) for each in statistics.quantiles.values()), default=0.0),
         tuple(fills.notes),
+        tuple(_fit_words(each, statistics, training_frames, spec.model.seed) for each in transform.words),
     )
+
+
+@dataclass(frozen=True)
+class _Sentences:
+    """The words of each training row, read anew each time."""
+
+    frames: Iterable[pd.DataFrame]
+    column: str
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for frame in self.frames:
+            yield from (text.split(" ") for text in frame[self.column].fillna("") if text)
+
+
+def _fit_words(
+    feature: TextFeature, statistics: Statistics, frames: Iterable[pd.DataFrame] | None, seed: int
+) -> WordRule:
+    counts = statistics.words.get(feature.name, {})
+    return fit_words(feature, counts, statistics.rows, _Sentences(frames or (), feature.name), seed)
 
 
 def needs_second_pass(spec: Spec, transform: Transform) -> bool:
     """Whether `fit` reads the training rows themselves, besides their statistics."""
-    return bool(fitted_outliers(spec, transform))
+    return bool(fitted_outliers(spec, transform)) or any(each.rule.kind == "word2vec" for each in transform.words)
 
 
 class _Fills:

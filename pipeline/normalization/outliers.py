@@ -95,11 +95,11 @@ def _measure_part(given: pd.DataFrame, rules: Mapping[str, NumberRule], spec: Sp
         rule = rules.get(name)
         if rule and (rule.lower is not None or rule.upper is not None):
             values[:, i] = np.clip(values[:, i], rule.lower, rule.upper)
-    labels = frame[[each.name for each in transform.labels]]
+    labels = frame[[*(each.name for each in transform.labels), *(each.name for each in transform.words)]]
     return measure_rows(values, labels, names, _without_sources(needs_of(spec, transform), transform))
 
 
 def _without_sources(needs: Needs, transform: Transform) -> Needs:
     kept = set(transform.names)
     counted, ranked = (tuple(name for name in names if name in kept) for names in (needs.counted, needs.ranked))
-    return Needs(counted, ranked)
+    return Needs(counted, ranked, needs.worded)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.features import Encoding
+from pipeline.normalization.wording import WordRule
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class Preprocessing:
         Largest error of a quantile's rank, as a share of the training rows; 0 if all are exact.
     notes : tuple of str
         What a person should know.
+    words : tuple of WordRule
+        In the order of the columns that the graph takes as ``words``.
     """
 
     numbers: tuple[NumberRule, ...]
@@ -111,13 +114,15 @@ class Preprocessing:
     rows: int
     rank_error: float = 0.0
     notes: tuple[str, ...] = ()
+    words: tuple[WordRule, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Columns of the matrix: plain numbers, binned ones, then categories, one-hot ones before others."""
+        """Columns of the matrix: plain numbers, binned ones, categories (one-hot ones before others), then words."""
         plain, binned = self.split_numbers()
         coded = (name for group in self.split_categories() for rule in group for name in rule.columns)
-        return (*(rule.name for rule in (*plain, *binned)), *coded)
+        worded = (name for rule in self.words for name in rule.columns)
+        return (*(rule.name for rule in (*plain, *binned)), *coded, *worded)
 
     def split_numbers(self) -> tuple[list[NumberRule], list[NumberRule]]:
         """Tell numbers without and with bins apart."""
@@ -147,7 +152,9 @@ class Preprocessing:
             for rule in data["categories"]
         )
         lists = {name: tuple(data[name]) for name in ("features", "labels", "notes")}
-        return cls(tuple(numbers), tuple(categories), rows=data["rows"], rank_error=data["rank_error"], **lists)
+        words = tuple(map(WordRule.from_json, data["words"]))
+        rows, error = int(data["rows"]), float(data["rank_error"])
+        return cls(tuple(numbers), tuple(categories), rows=rows, rank_error=error, words=words, **lists)
 
 
 def finite(value: float) -> float | None:

@@ -19,11 +19,12 @@ from pipeline.serving.operators import foreign_operators
 from pipeline.serving.protobuf import has_external_data
 from pipeline.serving.records import Reader, Rows
 from pipeline.signature import Signature
+from pipeline.words import portions
 
 GRAPH, PREPROCESS, ESTIMATOR = "model.onnx", "preprocess.onnx", "estimator.skops"
 _TRUSTED_TYPES = ("sklearn.", "_loss.Cy")  # the second: scikit-learn's compiled losses, under their module's own name
 _PORTION = 4096
-_INPUT_TYPES = {"numbers": "tensor(double)", "texts": "tensor(string)"}
+_INPUT_TYPES = {"numbers": "tensor(double)", "texts": "tensor(string)", "words": "tensor(string)"}
 
 Feeds = dict[str, NDArray[Any]]
 
@@ -85,6 +86,9 @@ class ServedModel:
             feeds["numbers"] = numbers
         if texts is not None:
             feeds["texts"] = texts
+        if texts is not None and self.signature.words:
+            feeds["words"] = _find_words(texts, self.signature)
+            return _score_portions(self.score, feeds)
         return self.score(feeds)
 
     def outputs(self, predictions: Predictions) -> list[Any]:
@@ -98,6 +102,26 @@ class ServedModel:
         # numbers as text in one go, during which no other thread (the event loop) has its turn.
         portions = (values[start : start + _PORTION] for start in range(0, len(values), _PORTION))
         return [float(text) for portion in portions for text in portion.astype(str)]
+
+
+def _find_words(texts: NDArray[np.object_], signature: Signature) -> NDArray[np.object_]:
+    """Give object[n, W], the words of the columns whose words the graph reads."""
+    found = np.empty((len(texts), len(signature.words)), dtype=object)
+    for place, rule in enumerate(signature.words):
+        found[:, place] = [rule.of(text) for text in texts[:, signature.texts.index(rule.column)]]
+    return found
+
+
+def _score_portions(score: Callable[[Feeds], Predictions], feeds: Feeds) -> Predictions:
+    """Score so few rows at a time that one long text does not make all others as long."""
+    cuts = list(portions(feeds["words"]))
+    if len(cuts) == 1:
+        return score(feeds)
+    found = [score({name: values[cut] for name, values in feeds.items()}) for cut in cuts]
+    probabilities = [each.probabilities for each in found if each.probabilities is not None]
+    return Predictions(
+        np.concatenate([each.values for each in found]), np.concatenate(probabilities) if probabilities else None
+    )
 
 
 def load_model(folder: Path, max_bytes: int | None = None) -> ServedModel:
@@ -240,7 +264,7 @@ def _load_estimator(content: bytes, path: Path) -> Any:
 
 
 def _input_faults(session: ort.InferenceSession, signature: Signature) -> Iterator[str]:
-    widths = {"numbers": len(signature.numbers), "texts": len(signature.texts)}
+    widths = {"numbers": len(signature.numbers), "texts": len(signature.texts), "words": len(signature.words)}
     expected = {name: (_INPUT_TYPES[name], width) for name, width in widths.items() if width}
     found = {each.name: (each.type, each.shape[-1] if each.shape else 0) for each in session.get_inputs()}
     # A width that the graph leaves open is a name or None there.

@@ -17,7 +17,8 @@ _STANDARD = frozenset(
     HardSigmoid Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Mean Min Mod Mul
     Neg Not OneHot Or Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin
     ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round Scan Shape Sigmoid Sign Sin Sinh Slice Softmax Softplus
-    Split Sqrt Squeeze StringConcat StringNormalizer Sub Sum Tan Tanh Tile TopK Transpose Unsqueeze Where Xor""".split()  # noqa: SIM905
+    Split Sqrt Squeeze StringConcat StringNormalizer StringSplit Sub Sum Tan Tanh TfIdfVectorizer Tile TopK Transpose
+    Unsqueeze Where Xor""".split()  # noqa: SIM905
 )
 _LEARNED = frozenset(
     """ArrayFeatureExtractor Binarizer CategoryMapper DictVectorizer FeatureVectorizer Imputer LabelEncoder

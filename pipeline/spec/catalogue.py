@@ -226,12 +226,19 @@ def task_of(spec: Spec) -> Task | None:
     return _task_of_target(spec)
 
 
+TRANSFORMER_EXTRAS: Mapping[str, str] = {"word2vec": "text"}
+"""Kind of transformer → the extra that fits it."""
+
+
 def extras_of(spec: Spec) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Give what a spec needs beyond the package itself: place in the spec, what stands there, the extra."""
     trainer = trainer_name(spec.model)
     extra = TRAINERS[trainer].extra if trainer else None
     if trainer and extra:
         yield ("model", "trainer"), trainer, extra
+    for column, rule in spec.transform.items():
+        if rule.kind in TRANSFORMER_EXTRAS:
+            yield ("transform", column), rule.kind, TRANSFORMER_EXTRAS[rule.kind]
 
 
 def _task_of_target(spec: Spec) -> Task | None:

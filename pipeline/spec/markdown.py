@@ -211,6 +211,10 @@ _TRANSFORMERS: Mapping[str, str] = {
     "one_hot": "a feature for each of the `max_categories` most frequent values",
     "ordinal": "the number of the category",
     "frequency": "the share of training rows that have the value",
+    "bag_of_words": "how often each of the `max_features` most frequent words is in the text",
+    "tfidf": "the same, weighed by how few training rows have the word, as a vector of length 1",
+    "hashing": "how often words are in each of `buckets` that a hash sorts them into; nothing is fitted",
+    "word2vec": "the mean of its words' vectors, learnt from the words of the training rows (extra `text`)",
 }
 
 

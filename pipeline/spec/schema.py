@@ -16,6 +16,7 @@ from pipeline.spec.schema_prices import Prices
 from pipeline.spec.schema_run import Run
 from pipeline.spec.schema_schedule import Schedule
 from pipeline.spec.schema_section import Section, shorthand
+from pipeline.spec.schema_transform import Transformer
 
 Scalar: TypeAlias = bool | int | float | str
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -235,29 +236,6 @@ class Features(Section):
     """Columns left out of the default."""
     interactions: list[Annotated[tuple[str, str], Field(strict=False)]] = []
     """Pairs of numeric features whose product is one more feature."""
-
-
-class Transformer(Section):
-    """How one column becomes one or more features."""
-
-    kind: Literal[
-        "none", "log", "sqrt", "power", "bins", "cyclic", "date_parts", "category", "one_hot", "ordinal", "frequency"
-    ]
-    """`category` is `one_hot`. Text without a rule is `one_hot`, a date becomes `date_parts`."""
-    exponent: float | None = None
-    """For `power`."""
-    edges: list[float] | None = Field(None, min_length=1)
-    """For `bins`: the inner edges."""
-    count: Annotated[int, Field(ge=2)] | None = None
-    """For `bins` without `edges`: that many bins of equally many training rows."""
-    period: Annotated[float, Field(gt=0)] | None = None
-    """For `cyclic`: the length of a turn; by default the width of the column's `range`."""
-    parts: list[Literal["year", "month", "day", "weekday", "hour", "minute", "yearday"]] | None = Field(
-        None, min_length=1
-    )
-    """For `date_parts`; and for `cyclic` on a date: which part turns."""
-    max_categories: PositiveInt = 50
-    """For `one_hot`, `ordinal` and `frequency`: the most frequent ones stay, the others count as unseen."""
 
 
 class Split(Section):

@@ -32,8 +32,8 @@ class Transformed:
     Attributes
     ----------
     frame : DataFrame
-        A row for each row that is kept, in order: the features (float64, NaN for missing), the labels (``str``) and
-        the target, named `pipeline.features.TARGET` (float64 or ``str``).
+        A row for each row that is kept, in order: the features (float64, NaN for missing), the labels (``str``), the
+        words of texts (``str``) and the target, named `pipeline.features.TARGET` (float64 or ``str``).
     kept : bool[n]
         Which of the given rows are in ``frame``.
     dropped : mapping of str to int
@@ -67,10 +67,8 @@ def transform(
     """
     _check(rows, compiled, target)
     measured, derived = _run_bulk(rows, compiled)
-    labels = pd.DataFrame(
-        {name: derived[name] if name in derived else rows[name] for name in (each.name for each in compiled.labels)},
-        index=rows.index,
-    )
+    named = {name: derived[name] if name in derived else rows[name] for name in (each.name for each in compiled.labels)}
+    labels = pd.DataFrame(named | _words(rows, compiled), index=rows.index)
     goal = compute_target(rows, target)
     kept, dropped = _keep(measured, labels, goal, compiled, target)
     if not kept.all():
@@ -141,6 +139,13 @@ def _run_bulk(rows: pd.DataFrame, compiled: Transform) -> tuple[Doubles, dict[st
             for name, values in outputs.items():
                 (measured if name == "measured" else labels)[place] = values
     return measured, {name: _text(labels[:, i], rows) for i, name in enumerate(compiled.derived_labels)}
+
+
+def _words(rows: pd.DataFrame, compiled: Transform) -> dict[str, pd.Series[Any]]:
+    """Find the words of texts once, here; what is fitted to them reads them as often as it is fitted."""
+    rules = [each.words for each in compiled.words]
+    found = {rule.column: [rule.of(text) for text in rows[rule.column].fillna("").tolist()] for rule in rules}
+    return {name: pd.Series(words, index=rows.index, dtype="str") for name, words in found.items()}
 
 
 def _text(values: NDArray[np.object_], rows: pd.DataFrame) -> pd.Series[Any]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from onnx import ModelProto
 
 from pipeline.errors import InputError
-from pipeline.features import TARGET, Feature, Transform, missing_rule
+from pipeline.features import TARGET, Feature, TextFeature, Transform, category_fill, missing_rule
 from pipeline.graphs import Graph
 from pipeline.spec.schema import ColumnType, Spec
 from pipeline.transformation.columns import Columns, Inputs, columns_of, features_of, inputs_of, needed_inputs
 from pipeline.transformation.compiling import Number, Text, as_number, compile_expression, is_missing
-from pipeline.transformation.transformers import ENCODINGS, Block, apply, task_of
+from pipeline.transformation.transformers import ENCODINGS, WORDED, Block, Task, apply, task_of
+from pipeline.words import Words
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,19 @@ class _Sources:
         return self.graph.join(parts)
 
 
+def _text_feature(spec: Spec, task: Task) -> TextFeature:
+    rule, fill = task.rule, category_fill(spec, task.column, text=True)
+    words = Words(
+        task.column,
+        lowercase=rule.lowercase,
+        max_words=rule.max_words,
+        fill=str(fill.value) if fill is not None and fill.fill == "constant" else "",
+        buckets=rule.buckets if rule.kind == "hashing" else None,
+        ngrams=rule.ngrams if rule.kind == "hashing" else (1, 1),
+    )
+    return TextFeature(words, rule)
+
+
 class _Rows:
     """Compiles one spec, once for serving and once for whole tables."""
 
@@ -142,7 +156,9 @@ class _Rows:
         self.inputs = inputs_of(spec, columns)
         order = self.raw_first(chosen)
         self.tasks = [task_of(spec, self.known, name) for name in order if not self.known.is_text(name)]
-        self.label_tasks = [task_of(spec, self.known, name) for name in order if self.known.is_text(name)]
+        text_tasks = [task_of(spec, self.known, name) for name in order if self.known.is_text(name)]
+        self.label_tasks = [each for each in text_tasks if each.rule.kind not in WORDED]
+        self.words = tuple(_text_feature(spec, each) for each in text_tasks if each.rule.kind in WORDED)
         self.indicators = [name for name in order if self.has_indicator(name)]
         self.required = tuple(name for name in order if name in self.known.derived and self.drops(name))
         self.labels = tuple(
@@ -185,6 +201,7 @@ class _Rows:
             derived_labels=self.derived_labels,
             sources=sources,
             required=self.required,
+            words=self.words,
         )
 
     def extra_required(self, features: Sequence[Feature]) -> list[str]:
@@ -199,7 +216,7 @@ class _Rows:
                     f"clean.outliers.{name}: {rule.by} for a column that is not a plain numeric feature; expected "
                     f"{{by: range}}, or a feature without a transformer (clean.outliers.{name}.by)"
                 )
-        names = [each.name for each in (*features, *self.labels)]
+        names = [each.name for each in (*features, *self.labels)] + [each.name for each in self.words]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1] if len(set(names)) < len(names) else []
         if twice or TARGET in names:
             name = twice[0] if twice else TARGET

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pipeline.errors import InputError
 from pipeline.features import Encoding, Feature
 from pipeline.graphs import Graph
-from pipeline.spec.schema import Spec, Transformer
+from pipeline.spec.schema import Spec
+from pipeline.spec.schema_transform import Transformer
 from pipeline.transformation.columns import Columns
 from pipeline.transformation.compiling import is_missing
 from pipeline.transformation.dates import TURNS, Dates
@@ -26,10 +27,13 @@ ENCODINGS: Mapping[str, Encoding] = {
     "frequency": "frequency",
 }
 
+WORDED = ("bag_of_words", "tfidf", "hashing", "word2vec")
+"""Kinds that read a text's words."""
+
 _ALLOWED: Mapping[str, tuple[str, ...]] = {
     "number": ("none", "log", "sqrt", "power", "bins", "cyclic", *ENCODINGS),
     "flag": ("none", *ENCODINGS),
-    "text": tuple(ENCODINGS),
+    "text": (*ENCODINGS, *WORDED),
     "time": ("none", "date_parts", "cyclic"),
 }
 _DEFAULTS = {"number": "none", "flag": "none", "text": "one_hot", "time": "date_parts"}
@@ -76,6 +80,8 @@ def task_of(spec: Spec, known: Columns, column: str) -> Task:
         raise InputError(f"{where}: neither edges nor count; expected one of them ({where}.edges)")
     if rule.kind == "cyclic" and kind == "time" and "year" in (rule.parts or ()):
         raise InputError(f"{where}: a year does not turn; expected one of {', '.join(TURNS)} ({where}.parts)")
+    if rule.kind in WORDED and column in known.derived:
+        raise InputError(f"{where}: found {rule.kind!r} for a derived column; expected a column of the data ({where})")
     period = _period(spec, column, rule) if rule.kind == "cyclic" and kind != "time" else None
     return Task(column, rule, kind == "time", period)
 

@@ -108,7 +108,7 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
     statistics = merge([_statistics(session, each) for each in parts])
     if not statistics.rows:
         raise DataError(_explain_no_training(session, parts))
-    second_pass = _training(parts) if needs_second_pass(spec, compiled) else None
+    second_pass = _TrainingRows(parts) if needs_second_pass(spec, compiled) else None
     preprocessing = fit(statistics, spec, compiled, second_pass)
     rows, outliers = _write_matrix(parts, preprocessing, folder / "matrix.parquet")
     write_frame(rows, folder / "rows.parquet")
@@ -216,9 +216,16 @@ def _statistics(session: Session, part: _Part) -> Statistics:
     return transform(rows, sides, session.job.spec, compiled, target).statistics
 
 
-def _training(parts: Iterable[_Part]) -> Iterator[pd.DataFrame]:
-    frames = (each.read() for each in parts)
-    return (frame[frame[SIDE] == Side.TRAIN] for frame in frames)
+@dataclass(frozen=True)
+class _TrainingRows:
+    """The training rows, a partition at a time, read anew each time."""
+
+    parts: Sequence[_Part]
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Read the first partition, then the next."""
+        frames = (each.read() for each in self.parts)
+        return (frame[frame[SIDE] == Side.TRAIN] for frame in frames)
 
 
 def _write_matrix(parts: Sequence[_Part], preprocessing: Preprocessing, path: Path) -> tuple[pd.DataFrame, int]:

@@ -107,7 +107,8 @@ def _signature(session: Session, task: Task, trained: Trained, rows: pd.DataFram
     bare = Signature(task, inputs, classes)
     if (bare.numbers, bare.texts) != (compiled.numbers, compiled.texts):
         raise AssertionError(f"the graph reads {compiled.numbers + compiled.texts}, the signature {bare.inputs}")
-    return Signature(task, inputs, classes, _example(session, rows, inputs))
+    words = tuple(each.words for each in compiled.words)
+    return Signature(task, inputs, classes, _example(session, rows, inputs), words)
 
 
 def _input(spec: Spec, name: str, type_: Any) -> Input:

@@ -25,7 +25,8 @@ from pipeline.reading import read
 from pipeline.serving.model import ServedModel, load_model
 from pipeline.signature import Input, Signature
 from pipeline.spec.catalogue import TRAINERS
-from pipeline.spec.schema import Spec, Task, Transformer
+from pipeline.spec.schema import Spec, Task
+from pipeline.spec.schema_transform import Transformer
 from pipeline.training.fitting import fit as fit_estimator
 from pipeline.training.graph import label_of
 from pipeline.training.lessons import Lesson, effective_params
@@ -56,9 +57,17 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
         "datetime",
         {"kind": "date_parts", "parts": ["year", "month", "day", "weekday", "hour", "minute", "yearday"]},
     ),
+    "said": ("str", {"kind": "bag_of_words", "ngrams": [1, 2], "max_features": 40}),
+    "rated": ("str", {"kind": "tfidf", "max_words": 20}),
+    "hashed": ("str", {"kind": "hashing", "buckets": 32, "ngrams": [1, 2]}),
     "clock": ("datetime", {"kind": "cyclic", "parts": ["month", "weekday", "hour"]}),
 }
 """A column of each type and kind: its name → type, rule."""
+LEARNT: dict[str, tuple[str, dict[str, Any]]] = {
+    "meant": ("str", {"kind": "word2vec", "size": 8, "epochs": 2}),
+}
+"""The same, for kinds that need an extra."""
+SENTENCES = ("said", "rated", "hashed", "meant")
 WORDS = ["ua", "UA ", "aa", "é", "e\u0301", "ß", "ﬁ", "日本"]
 BOUNDARIES: dict[str, list[Any]] = {
     "float": [
@@ -68,7 +77,21 @@ BOUNDARIES: dict[str, list[Any]] = {
     ],
     "int": [0, -1, 3, 99, 12345, 2**53 - 1, 1 - 2**53],
     "bool": [True, False],
-    "str": ["", " ", "unseen", "UA", "Ua", "é".upper(), "\u00a0ua\u3000", "\U0001f600", "x" * 500, "0", "nan", "None"],
+    "str": [
+        "",
+        " ",
+        "unseen",
+        "UA",
+        "Ua",
+        "é".upper(),
+        "\u00a0ua\u3000",
+        "\U0001f600",
+        "x" * 500,
+        "aa日本 " * 400,
+        "0",
+        "nan",
+        "None",
+    ],
     "datetime": [
         "0001-01-01T00:00:00Z",
         "9999-12-31T23:59:59.999999Z",
@@ -92,7 +115,11 @@ TARGETS: dict[str, Task] = {"amount": "regression", "yes": "classification", "gr
 CASES = [
     (trainer, target) for trainer, info in TRAINERS.items() for target, task in TARGETS.items() if task in info.tasks
 ]
-TYPES = {name: kind for name, (kind, _) in RULES.items()} | {"amount": "float", "yes": "bool", "group": "str"}
+TYPES = {name: kind for name, (kind, _) in (RULES | LEARNT).items()} | {
+    "amount": "float",
+    "yes": "bool",
+    "group": "str",
+}
 
 
 @cache
@@ -111,6 +138,8 @@ def records() -> tuple[dict[str, Any], ...]:
 
 def _record(random: np.random.Generator, draw: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     row = {name: draw[kind]() if random.random() > 1 / 12 else None for name, (kind, _) in RULES.items()}
+    for name in SENTENCES:
+        row[name] = " ".join(random.choice(WORDS, int(random.integers(1, 9)))) if random.random() > 1 / 12 else None
     amount = sum((row[name] or 0.0) / (i + 2) for i, name in enumerate(("plain", "log", "equal"))) + bool(row["flag"])
     amount += 2.0 * (row["word"] == "aa") + float(random.normal()) / 4
     return row | {
@@ -124,11 +153,11 @@ def _record(random: np.random.Generator, draw: dict[str, Callable[[], Any]]) -> 
 def boundary_records() -> tuple[dict[str, Any], ...]:
     """Give records with one odd value each, then some in which every value is odd."""
     whole = next(row for row in records() if None not in row.values())
-    odd = [whole | {name: value} for name in RULES for value in [None, *BOUNDARIES[TYPES[name]]]]
+    odd = [whole | {name: value} for name in RULES | LEARNT for value in [None, *BOUNDARIES[TYPES[name]]]]
     seen = [whole | {name: math.nextafter(row[name], way)} for name, (kind, _) in RULES.items() if kind == "float"
             for row in records()[:20] if row[name] is not None for way in (-math.inf, math.inf)]  # fmt: skip
-    every = [whole | {name: BOUNDARIES[TYPES[name]][-i] for name in RULES} for i in (1, 2)]
-    return (*odd, *seen, *every, whole | dict.fromkeys(RULES))
+    every = [whole | {name: BOUNDARIES[TYPES[name]][-i] for name in RULES | LEARNT} for i in (1, 2)]
+    return (*odd, *seen, *every, whole | dict.fromkeys(RULES | LEARNT))
 
 
 def make_spec(columns: Sequence[str], target: str, missing: Any) -> Spec:
@@ -142,7 +171,7 @@ def make_spec(columns: Sequence[str], target: str, missing: Any) -> Spec:
                 "missing": {"*": missing},
                 "text": {"*": {"trim": True, "case": "lower", "unicode": "NFKC"}},
             },
-            "transform": {name: RULES[name][1] for name in columns},
+            "transform": {name: (RULES | LEARNT)[name][1] for name in columns},
         }
     )
 
@@ -154,7 +183,7 @@ class Both:
         self.spec, task = make_spec(columns, target, missing), TARGETS[target]
         self.compiled = compile_transform(self.spec, TYPES)
         learnt = self._transformed(records())
-        self.preprocessing = fit(learnt.statistics, self.spec, self.compiled)
+        self.preprocessing = fit(learnt.statistics, self.spec, self.compiled, [learnt.frame])
         features, goals = self._matrix(learnt.frame), learnt.frame[TARGET].to_numpy()
         matrix = Matrix(features[:300], goals[:300], features[300:], goals[300:], self.preprocessing.names)
         params, flag = QUICK.get(trainer, {}), target == "yes"
@@ -168,7 +197,8 @@ class Both:
         assert trained.estimator_graph is not None, trained.notes
         self.names = (*self.compiled.numbers, *self.compiled.texts)
         inputs = [_input(self.spec, name) for name in TYPES if name in self.names]
-        signature = Signature(task, tuple(inputs), data.classes, self._asked(records()[:1])[0])
+        words = tuple(each.words for each in self.compiled.words)
+        signature = Signature(task, tuple(inputs), data.classes, self._asked(records()[:1])[0], words)
         graph = compose(compile_preprocess(self.compiled, self.preprocessing), trained.estimator_graph)
         self.served: ServedModel = load_model(write_bundle(folder / "bundle", signature=signature, graph=graph))
 
@@ -219,7 +249,9 @@ def assert_same(both: Both) -> None:
 
 
 def test_each_kind_of_transformer_and_type_of_column_is_there() -> None:
-    assert {rule["kind"] for _, rule in RULES.values()} == set(get_args(Transformer.model_fields["kind"].annotation))
+    assert {rule["kind"] for _, rule in (RULES | LEARNT).values()} == set(
+        get_args(Transformer.model_fields["kind"].annotation)
+    )
     assert {kind for kind, _ in RULES.values()} == set(BOUNDARIES)
 
 
@@ -228,7 +260,7 @@ def test_every_trainer_is_served_as_it_was_trained(tmp_path: Path, trainer: str,
     assert_same(Both(trainer, target, list(RULES), tmp_path, {"fill": "median", "indicator": True}))
 
 
-@pytest.mark.parametrize("column", RULES)
+@pytest.mark.parametrize("column", [*RULES, *(pytest.param(name, marks=pytest.mark.extra("text")) for name in LEARNT)])
 def test_every_transformer_is_served_as_it_was_trained(tmp_path: Path, column: str) -> None:
     assert_same(Both("decision_tree", "amount", [column], tmp_path, {"fill": "median"}))
 

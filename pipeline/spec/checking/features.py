@@ -8,10 +8,13 @@ from itertools import pairwise
 from pipeline.spec.checking.data import check_names
 from pipeline.spec.checking.view import EVERY, View
 from pipeline.spec.findings import Finding, KeyPath, article, describe, examples, join, quote
-from pipeline.spec.schema import ColumnType, Transformer
+from pipeline.spec.schema import ColumnType
+from pipeline.spec.schema_transform import Transformer
 
 _ENCODERS = ("category", "one_hot", "ordinal", "frequency")
 _ONE_HOT = frozenset({"category", "one_hot"})
+_COUNTED = ("bag_of_words", "tfidf")
+_WORDED = (*_COUNTED, "hashing", "word2vec")
 
 # Kind → types of column that it can't read.
 _UNSUITED: Mapping[str, frozenset[ColumnType]] = {
@@ -20,6 +23,7 @@ _UNSUITED: Mapping[str, frozenset[ColumnType]] = {
     "cyclic": frozenset({"str", "bool"}),
     "date_parts": frozenset({"float", "int", "str", "bool"}),
     **dict.fromkeys(_ENCODERS, frozenset[ColumnType]({"datetime"})),
+    **dict.fromkeys(_WORDED, frozenset[ColumnType]({"float", "int", "bool", "datetime"})),
 }
 
 # Key of a transformer → the kinds that take it.
@@ -30,6 +34,13 @@ _TAKEN_BY: Mapping[str, tuple[str, ...]] = {
     "period": ("cyclic",),
     "parts": ("date_parts", "cyclic"),
     "max_categories": _ENCODERS,
+    "max_features": (*_COUNTED, "word2vec"),
+    "min_rows": (*_COUNTED, "word2vec"),
+    "ngrams": (*_COUNTED, "hashing"),
+    "buckets": ("hashing",),
+    "lowercase": _WORDED,
+    "max_words": _WORDED,
+    **dict.fromkeys(("size", "window", "epochs"), ("word2vec",)),
 }
 
 
@@ -113,11 +124,20 @@ def _check_needs(view: View, path: KeyPath, name: str, rule: Transformer) -> Ite
         yield from _check_bins(path, rule)
     if rule.kind == "cyclic":
         yield from _check_cyclic(view, path, name, rule)
+    if rule.kind in _WORDED:
+        yield from _check_words(view, path, name, rule)
     if rule.kind in {"log", "sqrt"}:
         column = view.spec.data.columns.get(name)
         if column and column.range and column.range[0] is not None and column.range[0] < 0:
             found = f"{quote(rule.kind)} for a column whose range starts at {column.range[0]:g}"
             yield Finding(path, found, f"a column of at least 0 (data.columns.{name}.range)")
+
+
+def _check_words(view: View, path: KeyPath, name: str, rule: Transformer) -> Iterator[Finding]:
+    if name in view.spec.data.derive:
+        yield Finding(path, f"{quote(rule.kind)} for a derived column", "a column of the data, or one_hot")
+    if rule.ngrams[0] > rule.ngrams[1]:
+        yield Finding((*path, "ngrams"), f"{list(rule.ngrams)}", "the least first, such as [1, 2]")
 
 
 def _check_bins(path: KeyPath, rule: Transformer) -> Iterator[Finding]:
@@ -157,8 +177,8 @@ def check_normalize(view: View) -> Iterator[Finding]:
             continue
         yield from view.missing_column(path, name)
         kind = _kind(view, name) or ("one_hot" if view.type_of(name) == "str" else None)
-        if rule != "none" and kind in _ONE_HOT:
-            expected = "'none', since 0 and 1 are on one scale already"
+        if rule != "none" and kind in {*_ONE_HOT, *_WORDED}:
+            expected = "'none', since its features are on one scale already"
             yield Finding(path, f"{quote(rule)} for a column that is encoded ({kind})", expected)
         if name == view.spec.model.target:
             yield Finding(path, f"{describe(rule)} for the target", "rules for features only", "key")

@@ -1,0 +1,139 @@
+"""How text becomes words, alike in training and in serving: one text at a time, with light imports.
+
+What a graph of ONNX's standard operators cannot do (find words by their letters, fold case by Unicode) is done here,
+before the graph: it is given the words, joined by single spaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
+from zlib import crc32
+
+from pipeline.errors import DataError
+
+# Scripts that put no spaces between words: Thai to Myanmar, Khmer, kana and ideographs. There, a character is a word.
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]{{2,}}")
+_LONG = 20  # characters a word, from which a text is read word by word instead of at once
+
+MAX_GRAMS = 2_000_000
+"""Largest number of different words, or rows of words, of one column that are counted."""
+PORTION = 65_536
+"""Words in a portion of rows, counted with the padding that makes all rows as long as the longest."""
+
+GramCounts: TypeAlias = Mapping[str, tuple[int, int]]
+"""Word, or words in a row joined by spaces → rows that have it, and how often it occurs."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the words of one column are found.
+
+    Attributes
+    ----------
+    fill : str
+        The text that stands for a missing one.
+    buckets : int or None
+        Words become numbers below twice as many: a hash, the upper half of which counts negatively.
+    ngrams : tuple of int
+        How many words in a row are hashed, from the least to the most.
+    """
+
+    column: str
+    lowercase: bool = True
+    max_words: int = 1000
+    fill: str = ""
+    buckets: int | None = None
+    ngrams: tuple[int, int] = (1, 1)
+
+    def of(self, text: str) -> str:
+        """Give a text's words (or their hashes) in their order, joined by single spaces.
+
+        A word is two or more letters, digits and underscores, as in scikit-learn, or one character of a script
+        without spaces.
+        """
+        given = text or self.fill
+        given = given.lower() if self.lowercase else given
+        if len(given) > _LONG * self.max_words:
+            found = [each.group() for each in islice(_WORD.finditer(given), self.max_words)]
+        else:
+            found = _WORD.findall(given)[: self.max_words]
+        return " ".join(found) if self.buckets is None else self._hashed(found, self.buckets)
+
+    def _hashed(self, words: Sequence[str], buckets: int) -> str:
+        """Hash by CRC-32: its lowest bits choose the bucket, its highest one the sign."""
+        hashes = [crc32(gram.encode("utf-8", "surrogatepass")) for gram in grams_of(words, self.ngrams)]
+        return " ".join([str(each % buckets + (buckets if each >> 31 else 0)) for each in hashes])
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Words:
+        """Read what ``dataclasses.asdict`` gave."""
+        return cls(**{**data, "ngrams": tuple(data["ngrams"])})
+
+
+def portions(words: Iterable[Iterable[str]]) -> Iterator[slice]:
+    """Cut rows into portions of at most `PORTION` words (or one row), as if all rows were as long as the longest."""
+    lengths = [max(text.count(" ") + 1 for text in row) for row in words]
+    start = longest = 0
+    for place, length in enumerate(lengths):
+        longest = max(longest, length)
+        if place > start and longest * (place - start + 1) > PORTION:
+            yield slice(start, place)
+            start, longest = place, length
+    yield slice(start, len(lengths))
+
+
+def grams_of(words: Sequence[str], ngrams: tuple[int, int]) -> list[str]:
+    """Give the words, and the rows of words, of the lengths asked for, each joined by spaces."""
+    if ngrams == (1, 1):
+        return list(words)
+    return [
+        " ".join(words[start : start + length])
+        for length in range(ngrams[0], ngrams[1] + 1)
+        for start in range(len(words) - length + 1)
+    ]
+
+
+def count_grams(column: str, texts: Iterable[str], ngrams: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Count the words of some rows, sorted.
+
+    Raises
+    ------
+    DataError
+        There are more than `MAX_GRAMS`.
+    """
+    rows: Counter[str] = Counter()
+    times: Counter[str] = Counter()
+    for text in texts:
+        if text:
+            found = grams_of(text.split(" "), ngrams)
+            times.update(found)
+            rows.update(set(found))
+    _check_size(column, len(times))
+    return {gram: (rows[gram], times[gram]) for gram in sorted(times)}
+
+
+def merge_grams(column: str, parts: Iterable[GramCounts]) -> dict[str, tuple[int, int]]:
+    """Add counts up; errors as in `count_grams`."""
+    total: dict[str, tuple[int, int]] = {}
+    for part in parts:
+        for gram, (rows, times) in part.items():
+            before = total.get(gram, (0, 0))
+            total[gram] = (before[0] + rows, before[1] + times)
+    _check_size(column, len(total))
+    return dict(sorted(total.items()))
+
+
+def _check_size(column: str, grams: int) -> None:
+    if grams > MAX_GRAMS:
+        raise DataError(
+            f"{column}: {grams:,} different words to count; expected at most {MAX_GRAMS:,}: hash them "
+            f"(transform.{column}: hashing), or count fewer words in a row (transform.{column}.ngrams)"
+        )
