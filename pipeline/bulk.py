@@ -21,7 +21,10 @@ from pipeline.serving.tables import predicted, values_of
 
 _PORTION_ROWS = 65_536
 _PORTION_BYTES = 8 * 2**20
-_TYPES = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "str": pa.string(), "datetime": pa.string()}
+_TYPES = {
+    "float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "str": pa.string(), "datetime": pa.string(),
+    "image": pa.string(),
+}  # fmt: skip
 
 Tell = Callable[[int, float], None]
 """Is told the rows that are done, and the share of the file."""

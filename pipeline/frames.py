@@ -1,4 +1,4 @@
-"""The three kinds of column that every frame between two steps consists of.
+"""The four kinds of column that every frame between two steps consists of.
 
 ========  ==================  =======================  =================
 kind      types of the spec   dtype                    missing value
@@ -6,7 +6,10 @@ kind      types of the spec   dtype                    missing value
 number    float, int, bool    float64                  NaN
 text      str                 str (Arrow-backed)       NaN
 time      datetime            datetime64[us], in UTC   NaT
+image     image               str, its file in base64  NaN
 ========  ==================  =======================  =================
+
+Behind an image stand the numbers that it becomes (`pipeline.picture_rules`); no later step looks at the image itself.
 
 Integers are exact up to 2**53; longer ones are identifiers and belong in a ``str`` column.
 """
@@ -22,7 +25,7 @@ from pipeline.errors import DataError
 if TYPE_CHECKING:  # a server needs no schema of the spec, and it takes long to import
     from pipeline.spec.schema import ColumnType
 
-Kind = Literal["number", "text", "time"]
+Kind = Literal["number", "text", "time", "image"]
 
 KINDS: Mapping[ColumnType, Kind] = {
     "float": "number",
@@ -30,9 +33,10 @@ KINDS: Mapping[ColumnType, Kind] = {
     "bool": "number",
     "str": "text",
     "datetime": "time",
+    "image": "image",
 }
 
-DTYPES: Mapping[Kind, str] = {"number": "float64", "text": "str", "time": "datetime64[us]"}
+DTYPES: Mapping[Kind, str] = {"number": "float64", "text": "str", "time": "datetime64[us]", "image": "str"}
 
 
 class Side(IntEnum):

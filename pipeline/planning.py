@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from pipeline.frames import merge_columns
 from pipeline.job import Job
+from pipeline.picture_rules import with_parts
 from pipeline.reasons import Before, explain
 from pipeline.recipes import STEPS, Recipe, digest_of, method_of
 from pipeline.release import Release, same_model
@@ -111,7 +112,7 @@ def resolve(job: Job, find: Find, champion: Callable[[str], Release | None]) -> 
 def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | None:
     """Give every column's type: as declared, else as found in the partitions, once all of them are read."""
     if spec.data.columns:
-        return {name: column.type for name, column in spec.data.columns.items()}
+        return with_parts({name: column.type for name, column in spec.data.columns.items()}, spec.data)
     if any(each.artifact is None for each in clean):
         return None
     return merge_columns({str(each.partition): each.artifact.manifest["columns"] for each in clean if each.artifact})

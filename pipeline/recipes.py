@@ -180,7 +180,12 @@ STEPS: Mapping[str, Step] = {
 }
 
 
-EXTRA_SECTIONS: Mapping[str, tuple[str, ...]] = {"train": ("model",), "normalize": ("transform",)}
+EXTRA_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "clean": ("data",),
+    "normalize": ("transform",),
+    "train": ("model",),
+    "evaluate": ("data",),
+}
 """Step → sections of the spec that may ask it for an extra."""
 
 

@@ -7,9 +7,11 @@ here as they do in their shell. This is the only module that runs it; `tags` wri
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,6 +57,13 @@ class File:
     path: str
     id: str
     bytes: int
+
+
+@dataclass(frozen=True, order=True)
+class FileGroup(File):
+    """Several files that are one partition; the path has ``*`` in it, and the hash is of what the members are."""
+
+    members: tuple[File, ...]
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,12 @@ class Repository:
         return sorted([*kept, *(File(*each) for each in zip(here, ids, sizes, strict=True))])
 
     def read(self, file: File) -> bytes:
-        """Read a file's content: from the object database, or from the work tree if it was never added."""
+        """Read a file's content: from the object database, or from the work tree if it was never added.
+
+        Several files are read as a ZIP archive of them, named as below their common folder.
+        """
+        if isinstance(file, FileGroup):
+            return self._pack(file)
         result = _run(["cat-file", "blob", file.id], self.root)
         if result.returncode == 0:
             return result.stdout
@@ -150,6 +164,13 @@ class Repository:
         if not self.bare and source.is_file():
             return source.read_bytes()
         raise InputError(f"{self.root}: found no content for {file.path} ({file.id[:10]}); expected it in Git")
+
+    def _pack(self, file: FileGroup) -> bytes:
+        packed, base = io.BytesIO(), _base_of(file.path)
+        with zipfile.ZipFile(packed, "w") as archive:
+            for each, content in self.read_all(file.members).items():
+                archive.writestr(zipfile.ZipInfo(each.path.removeprefix(base)), content)
+        return packed.getvalue()
 
     def read_all(self, files: Iterable[File]) -> dict[File, bytes]:
         """Read many small files at once; places as for ``read``."""
@@ -353,17 +374,19 @@ def key_in(template: str) -> Callable[[str], str | None]:
     ----------
     template : str
         A path in which ``{name}`` stands for the part that tells partitions apart: ``flights/{month}.csv``.
-        A template without one is a single partition, named by the file.
+        A template without one is a single partition, named by the file. ``*`` stands for whatever part of a name, so
+        that several files are one partition: ``digits/{part}/*/*.png``.
     """
     names = re.findall(r"{(\w+)}", template)
+    alone = Path(_base_of(template)).name or "all" if "*" in template else ""
     pieces = re.split(r"{\w+}", template)
-    pattern = re.compile("([^/]+)".join(map(re.escape, pieces)))
+    pattern = re.compile("([^/]+)".join(re.escape(each).replace(r"\*", "[^/]*") for each in pieces))
 
     def key(path: str) -> str | None:
         match = pattern.fullmatch(path)
         if match is None:
             return None
-        return "/".join(match.groups()) if names else Path(path).name
+        return "/".join(match.groups()) if names else alone or Path(path).name
 
     return key
 
@@ -377,8 +400,27 @@ def matching(files: Iterable[File], template: str) -> dict[str, File]:
         As for ``key_in``.
     """
     key = key_in(template)
-    found = {name: file for file in files if (name := key(file.path)) is not None}
-    return dict(sorted(found.items()))
+    found: dict[str, list[File]] = {}
+    for file in files:
+        if (name := key(file.path)) is not None:
+            found.setdefault(name, []).append(file)
+    join = "*" in template
+    return {name: _together(name, each, template) if join else each[-1] for name, each in sorted(found.items())}
+
+
+def _together(key: str, files: Sequence[File], template: str) -> FileGroup:
+    """Make one partition of several files."""
+    parts = iter(key.split("/"))
+    path = re.sub(r"{\w+}", lambda _: next(parts), template)
+    members = tuple(sorted(files))
+    digest = hashlib.sha256("".join(f"{each.id} {each.path}\n" for each in members).encode()).hexdigest()
+    return FileGroup(path, digest, sum(each.bytes for each in members), members)
+
+
+def _base_of(path: str) -> str:
+    """Give the folder that several files have in common, with a slash at its end, by the path with ``*`` in it."""
+    folder, slash, _ = path.split("*", maxsplit=1)[0].rpartition("/")
+    return folder + slash
 
 
 def folder_of(template: str) -> str:

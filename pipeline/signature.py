@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.frames import KINDS, Kind
+from pipeline.picture_rules import ImageRule
 from pipeline.words import Words
 
 if TYPE_CHECKING:  # a server needs no schema of the spec, and it takes long to import
@@ -22,6 +23,8 @@ class Input:
         The rule by which text is made uniform (``trim``, ``case``, ``unicode``), as in the spec.
     format : str or None
         How a ``datetime`` is written, in strptime's codes; ISO 8601 if None.
+    image : dict or None
+        How an ``image`` becomes numbers (`pipeline.picture_rules.ImageRule`).
     """
 
     name: str
@@ -29,10 +32,16 @@ class Input:
     nullable: bool = True
     text: dict[str, Any] | None = None
     format: str | None = None
+    image: dict[str, Any] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the graph reads of it: itself, or the numbers of an image."""
+        return (self.name,) if self.image is None else ImageRule.from_json(self.image).names(self.name)
 
     @property
     def kind(self) -> Kind:
-        """``number``, ``text`` or ``time``."""
+        """``number``, ``text``, ``time`` or ``image``."""
         return KINDS[self.type]
 
 
@@ -59,7 +68,7 @@ class Signature:
     @property
     def numbers(self) -> tuple[str, ...]:
         """Columns of the graph's ``numbers`` input, in order."""
-        return tuple(each.name for each in self.inputs if each.kind != "text")
+        return tuple(name for each in self.inputs if each.kind != "text" for name in each.columns)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -69,7 +78,8 @@ class Signature:
     def to_json(self) -> dict[str, Any]:
         """Give the form stored in ``signature.json``."""
         facts = asdict(self)
-        listed = {"inputs": list(facts["inputs"]), "classes": None if self.classes is None else list(self.classes)}
+        inputs = [{key: value for key, value in each.items() if key != "image" or value} for each in facts["inputs"]]
+        listed = {"inputs": inputs, "classes": None if self.classes is None else list(self.classes)}
         words = facts.pop("words")
         return facts | listed | ({"words": [*words]} if words else {})
 

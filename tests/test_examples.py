@@ -108,6 +108,7 @@ COMMITS = {
     "breast-cancer": "3038193",
     "credit": "8ecb540",
     "diabetes": "af9abe3",
+    "digits": "a44534f",
     "texts": "ffba188",
 }
 """The newest commit of each: its id covers every byte of the data, and of the commits before."""

@@ -21,6 +21,7 @@ EXAMPLES: Mapping[str, Callable[[Path], Path]] = {
     "breast-cancer": _later("medical", "make_breast_cancer"),
     "credit": _later("credit", "make_credit"),
     "diabetes": _later("medical", "make_diabetes"),
+    "digits": _later("digits", "make_digits"),
     "flights": _later("flights", "make_flights"),
     "texts": _later("texts", "make_texts"),
 }

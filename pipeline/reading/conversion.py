@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def convert(column: pa.ChunkedArray, type_: ColumnType | None, written: str | No
     if column.null_count == len(column):
         return Converted(_nothing(len(column), type_), type_)
     kind = KINDS[type_ or "float"]
-    if kind == "text":
+    if kind in {"text", "image"}:
         return Converted(_to_text(column), type_)
     values, unread = _to_times(column, written) if kind == "time" else _to_numbers(column, type_ == "bool")
     misfits = [] if unread is None else [_unread_misfit(column, unread, type_, written)]
@@ -107,12 +108,14 @@ def convert(column: pa.ChunkedArray, type_: ColumnType | None, written: str | No
 
 
 def _nothing(count: int, type_: ColumnType | None) -> Any:
-    if type_ == "str":
+    if type_ in {"str", "image"}:
         return pa.nulls(count, pa.large_string())
     return np.full(count, np.datetime64("NaT", "us")) if type_ == "datetime" else np.full(count, np.nan)
 
 
 def _to_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):  # of images
+        column = pa.chunked_array([[each and base64.b64encode(each).decode() for each in column.to_pylist()]])
     text = compute.cast(column, pa.large_string())
     empty = compute.equal(text, "")
     return compute.if_else(empty, None, text) if compute.any(empty).as_py() else text
@@ -188,6 +191,7 @@ _EXPECTED: Mapping[ColumnType, str] = {
     "bool": "bool (true, false, 1 or 0)",
     "str": "str",
     "datetime": "datetime in ISO 8601",
+    "image": "an image in base64",
 }
 
 

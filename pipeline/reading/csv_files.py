@@ -30,6 +30,7 @@ _FAST_TYPES: dict[ColumnType, pa.DataType] = {
     "bool": pa.bool_(),
     "str": pa.large_string(),
     "datetime": pa.large_string(),
+    "image": pa.large_string(),
 }
 
 _BLOCK_BYTES = 2**20

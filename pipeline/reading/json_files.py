@@ -39,7 +39,9 @@ def _parse(text: bytes, name: str, data: Data) -> tuple[pa.Table, dict[int, str]
     if not text.strip():
         return pa.table({}), {}
     # Text is declared to Arrow, so that it does not read a time where the spec says str.
-    texts = [pa.field(each, pa.string()) for each, rule in data.columns.items() if rule.type in ("str", "datetime")]
+    texts = [
+        pa.field(each, pa.string()) for each, rule in data.columns.items() if rule.type in ("str", "datetime", "image")
+    ]
     try:
         table = arrow_json.read_json(
             pa.py_buffer(text),

@@ -32,11 +32,16 @@ def parse_parquet(source: bytes, name: str, data: Data) -> Parsed:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"read: {name}: is no Parquet file, damaged or cut off ({error}); replace it") from error
     for field in table.schema:
-        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
+        is_image = field.name in data.columns and data.columns[field.name].type == "image"
+        if pa.types.is_nested(field.type) or (_is_binary(field.type) and not is_image):
             raise DataError(
                 f"read: {name}: {field.name}: found {field.type}; expected numbers, text, flags or times (data.columns)"
             )
     return Parsed.from_table(table.select(columns), {}, lambda positions: _pick(source, columns, positions), notes)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _check_size(file: parquet.ParquetFile, columns: int, packed_bytes: int, name: str) -> None:

@@ -15,6 +15,7 @@ from pipeline.errors import DataError
 from pipeline.reading.contract import Breach, find_breaches, suspect_rows
 from pipeline.reading.conversion import EXACT_INTEGERS, Converted, convert, infer_type
 from pipeline.reading.csv_files import parse_csv
+from pipeline.reading.image_files import parse_images
 from pipeline.reading.json_files import parse_json_lines
 from pipeline.reading.parquet_files import parse_parquet
 from pipeline.reading.parsed import Parsed
@@ -25,6 +26,7 @@ _PARSERS: Mapping[Format, Callable[[bytes, str, Data], Parsed]] = {
     "csv": parse_csv,
     "jsonl": parse_json_lines,
     "parquet": parse_parquet,
+    "images": parse_images,
 }
 
 # Smaller frames are copied into one block, which makes work on many columns faster; larger ones would take it twice.
@@ -77,6 +79,10 @@ def read(source: bytes, name: str, data: Data) -> Reading:
     content, inner = unpack(source, name)
     parsed = _PARSERS[tell_format(inner, data)](content, name, data)
     converted = _convert_columns(parsed, name, data)
+    if any(each.type == "image" for each in data.columns.values()):
+        from pipeline.reading.image_columns import expand_images  # nobody else needs OpenCV
+
+        converted = expand_images(converted, data)
     frame = _to_frame(converted, parsed.rows)
     positions = _positions(len(frame), list(parsed.broken))
     suspect = _suspects(frame, converted, data)

@@ -14,7 +14,7 @@ from typing import Literal
 from pipeline.errors import DataError
 from pipeline.spec.schema import Data
 
-Format = Literal["csv", "parquet", "jsonl"]
+Format = Literal["csv", "parquet", "jsonl", "images"]
 
 FORMATS: Mapping[str, Format] = {
     ".csv": "csv",
@@ -24,6 +24,10 @@ FORMATS: Mapping[str, Format] = {
     ".pq": "parquet",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".png": "images",
+    ".jpg": "images",
+    ".jpeg": "images",
+    ".bmp": "images",
 }
 
 # A file may unpack to this many bytes, or to a hundred times its size if that is more.

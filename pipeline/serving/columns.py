@@ -34,13 +34,14 @@ def read_columns(reader: Reader, columns: Mapping[str, Column]) -> Rows:
     if faults:
         raise rejected(faults)
     count = len(next(iter(columns.values()))) if columns else 0
-    numbers = np.empty((count, len(reader.numbers))) if reader.numbers else None
+    numbers = np.empty((count, reader.width)) if reader.numbers else None
     texts = np.empty((count, len(reader.texts)), dtype=object) if reader.texts else None
-    for matrix, places in ((numbers, reader.numbers), (texts, reader.texts)):
-        for position, index in enumerate(places):
+    slots = ((numbers, reader.numbers, reader.places), (texts, reader.texts, range(len(reader.texts))))
+    for matrix, which, places in slots:
+        for index, place in zip(which, places, strict=True):
             column = reader.inputs[index]
             if matrix is not None:
-                matrix[:, position] = _converted(column, columns[column.name], reader.converts[index])
+                matrix[:, place] = _converted(column, columns[column.name], reader.converts[index])
     return Rows(numbers, texts, count)
 
 

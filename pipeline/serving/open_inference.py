@@ -23,7 +23,10 @@ from pipeline.signature import Signature
 
 EXTENSIONS = ("binary_tensor_data",)
 _LENGTH = b"inference-header-content-length"
-_DATATYPES: Mapping[str, str] = {"float": "FP64", "int": "INT64", "bool": "BOOL", "str": "BYTES", "datetime": "BYTES"}
+_DATATYPES: Mapping[str, str] = {
+    "float": "FP64", "int": "INT64", "bool": "BOOL", "str": "BYTES", "datetime": "BYTES",
+    "image": "BYTES",
+}  # fmt: skip
 _CLASS_TYPES: Mapping[type, str] = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
 
 

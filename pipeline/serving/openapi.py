@@ -15,6 +15,7 @@ _VALUES: Mapping[str, dict[str, Any]] = {
     "bool": {"type": "boolean"},
     "str": {"type": "string"},
     "datetime": {"type": "string"},
+    "image": {"type": "string", "contentEncoding": "base64"},
 }
 _REFUSALS: Mapping[str, str] = {
     "400": "The body is malformed.",

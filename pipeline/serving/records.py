@@ -123,17 +123,37 @@ def _str(column: Input) -> Convert:
     return convert
 
 
+def _image(column: Input) -> Convert:
+    from pipeline.picture_rules import ImageRule
+    from pipeline.pictures import ImageError, read_image  # nobody else needs OpenCV
+
+    rule = ImageRule.from_json(column.image or {})
+
+    def convert(value: Any) -> NDArray[np.float64]:
+        if type(value) is not str:
+            raise _UnfitError("an image, its file in base64")
+        try:
+            return read_image(value, rule)
+        except ImageError as error:
+            raise _UnfitError(str(error)) from None
+
+    return convert
+
+
 _CONVERTERS: Mapping[ColumnType, Callable[[Input], Convert]] = {
     "float": _float,
     "int": _int,
     "bool": _bool,
     "datetime": _datetime,
     "str": _str,
+    "image": _image,
 }
 
 
 def _accept_null(column: Input, convert: Convert) -> Convert:
-    missing: float | str = "" if column.kind == "text" else math.nan
+    missing: Any = "" if column.kind == "text" else math.nan
+    if column.image is not None:
+        missing = np.full(len(column.columns), math.nan)
     if not column.nullable:
 
         def refuse(value: Any) -> Any:
@@ -155,6 +175,8 @@ class Reader:
         self.converts = tuple(_accept_null(each, _CONVERTERS[each.type](each)) for each in signature.inputs)
         self._plain = tuple(each.type == "float" for each in signature.inputs)
         self.numbers = tuple(i for i, each in enumerate(signature.inputs) if each.kind != "text")
+        self.width = len(signature.numbers)
+        self.places = tuple(_places(signature.inputs[i] for i in self.numbers))
         self.texts = tuple(i for i, each in enumerate(signature.inputs) if each.kind == "text")
         self._classifies = signature.task == "classification"
 
@@ -199,14 +221,14 @@ class Reader:
 
     def arrays(self, rows: Sequence[Any], *, probabilities: bool = False) -> Rows:
         """Convert rows, or records, that are Python values already; errors as in `read`."""
-        numbers = np.empty((len(rows), len(self.numbers))) if self.numbers else None
+        numbers = np.empty((len(rows), self.width)) if self.numbers else None
         texts = np.empty((len(rows), len(self.texts)), dtype=object) if self.texts else None
         try:
             for start in range(0, len(rows), _PORTION):
                 portion = rows if len(rows) <= _PORTION else rows[start : start + _PORTION]
                 columns = self._converted(portion, type(rows[0]))
-                _fill(numbers, start, columns, self.numbers)
-                _fill(texts, start, columns, self.texts)
+                _fill(numbers, start, columns, self.numbers, self.places)
+                _fill(texts, start, columns, self.texts, range(len(self.texts)))
         except (_UnfitError, OverflowError):
             raise rejected(self._row_faults(rows)) from None
         return Rows(numbers, texts, len(rows), probabilities)
@@ -263,12 +285,27 @@ class Reader:
         return shown if len(self._names) <= 10 else f"{shown}, … ({len(self._names)} columns)"
 
 
-def _fill(matrix: NDArray[Any] | None, start: int, columns: Sequence[Sequence[Any]], which: Sequence[int]) -> None:
+def _places(inputs: Iterable[Input]) -> Iterator[int | slice]:
+    """Give where each number stands in a row of the matrix; those of an image stand side by side."""
+    start = 0
+    for each in inputs:
+        width = len(each.columns)
+        yield start if each.image is None else slice(start, start + width)
+        start += width
+
+
+def _fill(
+    matrix: NDArray[Any] | None,
+    start: int,
+    columns: Sequence[Sequence[Any]],
+    which: Sequence[int],
+    places: Sequence[int | slice],
+) -> None:
     """Write the chosen columns into the matrix, from row `start` on; the matrix is the caller's own."""
     if matrix is None:
         return
-    for position, index in enumerate(which):
-        matrix[start : start + len(columns[index]), position] = columns[index]
+    for place, index in zip(places, which, strict=True):
+        matrix[start : start + len(columns[index]), place] = columns[index]
 
 
 def _convert_column(column: Sequence[Any], convert: Convert, *, plain: bool) -> Sequence[Any]:

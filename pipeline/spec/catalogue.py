@@ -21,6 +21,10 @@ CLASSIFICATION: frozenset[Task] = frozenset({"classification"})
 REGRESSION: frozenset[Task] = frozenset({"regression"})
 
 
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
+"""Files that are images; a partition may be many of them."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """What a metric measures.
@@ -239,6 +243,9 @@ def extras_of(spec: Spec) -> Iterator[tuple[tuple[str, ...], str, str]]:
     for column, rule in spec.transform.items():
         if rule.kind in TRANSFORMER_EXTRAS:
             yield ("transform", column), rule.kind, TRANSFORMER_EXTRAS[rule.kind]
+    for name, column in spec.data.columns.items():
+        if column.type == "image":
+            yield ("data", "columns", name), "image", "images"
 
 
 def _task_of_target(spec: Spec) -> Task | None:

@@ -402,7 +402,10 @@ def _infer(node: Node, kinds: Mapping[str, Kind | ResultKind] | None) -> AnyKind
             raise ExpressionError(
                 node.offset, f"the unknown column `{node.name}`", f"`{close[0]}`" if close else "a column"
             )
-        return kinds[node.name]
+        kind = kinds[node.name]
+        if kind == "image":
+            raise ExpressionError(node.offset, f"the column of images `{node.name}`", "another column")
+        return kind
     found = [_infer(argument, kinds) for argument in node.arguments]
     return _sum(node, found) if node.name in "+-" else _apply(node, found)
 

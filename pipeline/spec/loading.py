@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.errors import InputError, Problem, SpecError
 from pipeline.extras import is_installed, lacking
-from pipeline.spec.catalogue import extras_of, task_of, trainer_name
+from pipeline.spec.catalogue import IMAGE_ENDINGS, extras_of, task_of, trainer_name
 from pipeline.spec.checking import check
 from pipeline.spec.declaring import find_misplaced, find_unknown
 from pipeline.spec.documents import Document, dotted, read_document
@@ -268,13 +268,21 @@ def with_defaults(spec: Spec) -> Spec:
     """Make explicit what a spec implies, so that later steps need not know the rules.
 
     Without ``data.files``, the data are the built-in example: the line y = 2x + 1 with noise (columns ``x`` and
-    ``y``, target ``y``). Trainer and task are filled in where they can be told.
+    ``y``, target ``y``). Files of images have the columns ``image``, ``folder`` and ``file``. Trainer and task are
+    filled in where they can be told.
     """
     if spec.data.files is None:
         columns = spec.data.columns or {name: Column(type="float", nullable=False) for name in ("x", "y")}
         target = spec.model.target or "y"
         spec = _change(spec, "data", columns=columns)
         spec = _change(spec, "model", target=target)
+    elif not spec.data.columns and (spec.data.format == "images" or spec.data.files.endswith(IMAGE_ENDINGS)):
+        columns = {
+            "image": Column(type="image", nullable=False),
+            "folder": Column(type="str"),
+            "file": Column(type="str"),
+        }
+        spec = _change(spec, "data", columns=columns)
     trainer = trainer_name(spec.model) or spec.model.trainer
     return _change(spec, "model", task=task_of(spec), trainer=trainer)
 

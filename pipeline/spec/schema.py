@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from pipeline.spec.schema_deploy import Deploy
+from pipeline.spec.schema_image import Image
 from pipeline.spec.schema_prices import Prices
 from pipeline.spec.schema_run import Run
 from pipeline.spec.schema_schedule import Schedule
@@ -20,7 +21,7 @@ from pipeline.spec.schema_transform import Transformer
 
 Scalar: TypeAlias = bool | int | float | str
 Share = Annotated[float, Field(ge=0, le=1)]
-ColumnType = Literal["float", "int", "str", "bool", "datetime"]
+ColumnType = Literal["float", "int", "str", "bool", "datetime", "image"]
 Task = Literal["classification", "regression"]
 
 
@@ -120,6 +121,8 @@ class Column(Section):
     """Whether a value may be missing."""
     format: str | None = None
     """How a `datetime` is written, in strptime's codes; by default ISO 8601."""
+    image: Image | None = None
+    """How an `image` becomes numbers; by default its pixels, 32 × 32, in gray."""
 
 
 ColumnRule = Annotated[Column, shorthand("type")]
@@ -135,8 +138,10 @@ class Data(Section):
     connection: str | None = None
     """Airflow connection with the key or token for a repository named by a URL; commands use Git's settings."""
     files: str | None = None
-    """Path of the files, with `{name}` for the part that tells partitions apart: `flights/{month}.csv`."""
-    format: Literal["csv", "parquet", "jsonl"] | None = None
+    """Path of the files, with `{name}` for the part that tells partitions apart: `flights/{month}.csv`.
+
+    In a path of images `*` stands for any name, so that a partition is many files: `digits/{part}/*/*.png`."""
+    format: Literal["csv", "parquet", "jsonl", "images"] | None = None
     """Format of the files; by default told from their ending (`.gz` and `.zip` are unpacked)."""
     encoding: str = "utf-8"
     """Character encoding of text files."""

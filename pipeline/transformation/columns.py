@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import InputError
 from pipeline.frames import KINDS, Kind
+from pipeline.picture_rules import rules_of
 from pipeline.spec.expressions import Expression, ExpressionError, ResultKind, kind_of, parse
 from pipeline.spec.schema import ColumnType, Spec
 
@@ -20,8 +21,10 @@ class Columns:
 
     Attributes
     ----------
-    raw : mapping of str to {"number", "text", "time"}
+    raw : mapping of str to {"number", "text", "time", "image"}
         The raw columns in their order.
+    images : mapping of str to tuple of str
+        Column of images → the columns of numbers that they become.
     derived : mapping of str to Expression
         The derived ones, each after those that it reads.
     kinds : mapping of str to str
@@ -29,6 +32,7 @@ class Columns:
     """
 
     raw: Mapping[str, Kind]
+    images: Mapping[str, tuple[str, ...]]
     derived: Mapping[str, Expression]
     kinds: Mapping[str, Kind | ResultKind]
 
@@ -72,7 +76,8 @@ def columns_of(spec: Spec, columns: Mapping[str, ColumnType]) -> Columns:
         for name in ready:
             derived[name] = waiting.pop(name)
             kinds[name] = _kind(name, derived[name], kinds)
-    return Columns(raw, derived, kinds)
+    images = {name: rule.names(name) for name, rule in rules_of(spec.data).items() if name in raw}
+    return Columns(raw, images, derived, kinds)
 
 
 def _parse(name: str, text: str) -> Expression:
@@ -115,14 +120,15 @@ def features_of(spec: Spec, columns: Mapping[str, ColumnType]) -> tuple[str, ...
         raise InputError(f"features.select: {target!r} is the target; expected other columns (features.select)")
     if not chosen:
         raise InputError("features: no column is left; expected at least one (features.select, features.drop)")
-    return tuple(dict.fromkeys(chosen))
+    return tuple(dict.fromkeys(part for name in chosen for part in known.images.get(name, (name,))))
 
 
 def _default(spec: Spec, known: Columns) -> list[str]:
     target = spec.model.target
     hidden = known.origins(target) if target in known.kinds and target else frozenset()
     dropped = set(spec.features.drop)
-    raw = [name for name in known.raw if name not in hidden | dropped]
+    parts = {part for each in known.images.values() for part in each}
+    raw = [name for name in known.raw if name not in hidden | dropped | parts]
     return raw + [name for name in known.derived if name not in dropped and not known.origins(name) & hidden]
 
 
@@ -139,5 +145,5 @@ def inputs_of(spec: Spec, columns: Mapping[str, ColumnType]) -> Inputs:
 def needed_inputs(known: Columns, names: frozenset[str]) -> Inputs:
     """Find the raw columns behind some columns, in the order of the data's columns."""
     needed = frozenset[str]().union(*map(known.origins, names))
-    numbers = tuple(name for name, kind in known.raw.items() if name in needed and kind != "text")
+    numbers = tuple(name for name, kind in known.raw.items() if name in needed and kind in {"number", "time"})
     return Inputs(numbers, tuple(name for name, kind in known.raw.items() if name in needed and kind == "text"))

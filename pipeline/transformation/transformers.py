@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline.errors import InputError
 from pipeline.features import Encoding, Feature
 from pipeline.graphs import Graph
+from pipeline.picture_rules import owner_of
 from pipeline.spec.schema import Spec
 from pipeline.spec.schema_transform import Transformer
 from pipeline.transformation.columns import Columns
@@ -41,12 +42,13 @@ _DEFAULTS = {"number": "none", "flag": "none", "text": "one_hot", "time": "date_
 
 @dataclass(frozen=True)
 class Task:
-    """One column and its rule; ``period`` is that of a cycle of numbers."""
+    """One column and its rule; ``period`` is that of a cycle of numbers, ``owner`` the image that it is a part of."""
 
     column: str
     rule: Transformer
     is_time: bool = False
     period: float | None = None
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def task_of(spec: Spec, known: Columns, column: str) -> Task:
     if rule.kind in WORDED and column in known.derived:
         raise InputError(f"{where}: found {rule.kind!r} for a derived column; expected a column of the data ({where})")
     period = _period(spec, column, rule) if rule.kind == "cyclic" and kind != "time" else None
-    return Task(column, rule, kind == "time", period)
+    return Task(column, rule, kind == "time", period, owner_of(column, known.images))
 
 
 def _period(spec: Spec, column: str, rule: Transformer) -> float:
@@ -123,7 +125,7 @@ def _unary(group: Sequence[Task], ending: str) -> tuple[Feature, ...]:
 
 
 def _none(_graph: Graph, group: Sequence[Task], columns: Columnar) -> list[Block]:
-    return [Block(columns(_names(group)), tuple(Feature(name, name) for name in _names(group)))]
+    return [Block(columns(_names(group)), tuple(Feature(task.column, task.owner or task.column) for task in group))]
 
 
 def _category(_graph: Graph, group: Sequence[Task], columns: Columnar) -> list[Block]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.evaluation.prediction import Prediction
+from pipeline.picture_rules import ImageRule
 from pipeline.serving.model import ServedModel, load_model
 from pipeline.signature import Input, Signature
 from pipeline.transformation import number_matrix, text_matrix
@@ -35,12 +36,31 @@ def predictor_of(bundle: Path) -> Predict:
 def _predict_batch(model: ServedModel, rows: pd.DataFrame) -> Prediction:
     signature = model.signature
     found = model.predict(
-        number_matrix(rows, signature.numbers) if signature.numbers else None,
+        _numbers(rows, signature) if signature.numbers else None,
         text_matrix(rows, signature.texts) if signature.texts else None,
     )
     if signature.task == "regression":
         return Prediction(values=found.values)
     return Prediction(labels=found.values, probabilities=found.probabilities)
+
+
+def _numbers(rows: pd.DataFrame, signature: Signature) -> npt.NDArray[np.float64]:
+    """Give the numbers that the graph reads; those of an image are made of it anew, as in serving."""
+    if all(each.image is None for each in signature.inputs):
+        return number_matrix(rows, signature.numbers)
+    asked = [each for each in signature.inputs if each.kind != "text"]
+    return np.hstack([_image_numbers(rows, each) if each.image else number_matrix(rows, [each.name]) for each in asked])
+
+
+def _image_numbers(rows: pd.DataFrame, column: Input) -> npt.NDArray[np.float64]:
+    from pipeline.pictures import read_image  # nobody else needs OpenCV
+
+    rule = ImageRule.from_json(column.image or {})
+    found = np.full((len(rows), len(column.columns)), np.nan)
+    for place, text in enumerate(rows[column.name]):
+        if isinstance(text, str) and text:
+            found[place] = read_image(text, rule)
+    return found
 
 
 def _join(parts: Sequence[Prediction]) -> Prediction:
@@ -70,7 +90,7 @@ def _json_value(value: Any, column: Input) -> Any:
     if column.type == "datetime":
         moment = pd.Timestamp(value)
         return moment.strftime(column.format) if column.format else moment.tz_localize(UTC).isoformat()
-    return {"int": int, "bool": bool, "float": float, "str": str}[column.type](value)
+    return {"int": int, "bool": bool, "float": float, "str": str, "image": str}[column.type](value)
 
 
 def output_of(prediction: Prediction, row: int, signature: Signature) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.evaluation.sample import Sample
 from pipeline.features import TARGET
 from pipeline.frames import Side
 from pipeline.graphs import compose
+from pipeline.picture_rules import ImageRule, owner_of, rules_of
 from pipeline.planning import Node
 from pipeline.session import Made, Session
 from pipeline.signature import Input, Signature
@@ -102,7 +104,8 @@ def _signature(session: Session, task: Task, trained: Trained, rows: pd.DataFram
     spec, types = session.job.spec, session.columns()
     compiled, _ = compile_features(session)
     wanted = {*compiled.numbers, *compiled.texts}
-    inputs = tuple(_input(spec, name, types[name]) for name in types if name in wanted)
+    images = rules_of(spec.data)
+    inputs = tuple(_input(spec, name, types[name], images) for name in _asked(types, wanted, images))
     classes = None if trained.classes is None else tuple(trained.classes)
     bare = Signature(task, inputs, classes)
     if (bare.numbers, bare.texts) != (compiled.numbers, compiled.texts):
@@ -111,7 +114,13 @@ def _signature(session: Session, task: Task, trained: Trained, rows: pd.DataFram
     return Signature(task, inputs, classes, _example(session, rows, inputs), words)
 
 
-def _input(spec: Spec, name: str, type_: Any) -> Input:
+def _asked(types: Iterable[str], wanted: Collection[str], images: Mapping[str, ImageRule]) -> list[str]:
+    """Give what callers send: the wanted columns, and instead of the parts of an image the image."""
+    owners = {owner_of(name, images) for name in wanted}
+    return [name for name in types if name in owners]
+
+
+def _input(spec: Spec, name: str, type_: Any, images: Mapping[str, ImageRule]) -> Input:
     contract = spec.data.columns.get(name)
     rule = spec.clean.text.get(name) or spec.clean.text.get("*")
     return Input(
@@ -120,6 +129,7 @@ def _input(spec: Spec, name: str, type_: Any) -> Input:
         nullable=contract.nullable if contract else True,
         text=rule.model_dump() if rule and type_ == "str" else None,
         format=contract.format if contract else None,
+        image=asdict(images[name]) if name in images else None,
     )
 
 

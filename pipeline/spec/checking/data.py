@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from pipeline.spec.catalogue import IMAGE_ENDINGS
 from pipeline.spec.checking.view import EVERY, NUMERIC, View, kinds
 from pipeline.spec.expressions import ExpressionError, Name, kind_of, parse, walk
 from pipeline.spec.findings import Finding, KeyPath, describe, quote
 from pipeline.spec.schema import Column, ColumnType, Scalar
 
-_ENDINGS = (".csv", ".parquet", ".jsonl")
+_ENDINGS = (".csv", ".parquet", ".jsonl", *IMAGE_ENDINGS)
 _PACKED = (".gz", ".zip")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -29,7 +30,7 @@ def check_files(view: View) -> Iterator[Finding]:
             expected = f"the path of the files, since data.{own[0]} is given; such as data/{{month}}.csv"
             yield Finding(("data", "files"), "nothing", expected)
     else:
-        yield from _check_template(data.files, known=data.format is not None)
+        yield from _check_template(data.files, data.format)
     if data.repository == "":
         yield Finding(("data", "repository"), "an empty text", "the path or URL of a Git repository")
     try:
@@ -47,7 +48,7 @@ def _is_example(view: View) -> bool:
     )
 
 
-def _check_template(files: str, *, known: bool) -> Iterator[Finding]:
+def _check_template(files: str, form: str | None) -> Iterator[Finding]:
     path = ("data", "files")
     rest = _PLACEHOLDER.sub("x", files)
     repeated = [name for name, n in Counter(_PLACEHOLDER.findall(files)).items() if n > 1]
@@ -58,10 +59,10 @@ def _check_template(files: str, *, known: bool) -> Iterator[Finding]:
         yield Finding(path, quote(files), "{name} for each part that tells partitions apart, and a text between two")
     elif repeated:
         yield Finding(path, f"{{{repeated[0]}}} twice", "a name of its own for each part")
-    elif re.search(r"[*?\[\]]", rest):
+    elif re.search(r"[?\[\]]" if form == "images" or rest.endswith(IMAGE_ENDINGS) else r"[*?\[\]]", rest):
         yield Finding(path, quote(files), "{name} for a part that varies, instead of a wildcard")
-    elif not known and not packed.endswith(_ENDINGS):
-        yield Finding(path, quote(files), "a path that ends in .csv, .parquet or .jsonl (or say data.format)")
+    elif form is None and not packed.endswith(_ENDINGS):
+        yield Finding(path, quote(files), "a path that ends in .csv, .parquet, .jsonl or .png (or say data.format)")
 
 
 def check_columns(view: View) -> Iterator[Finding]:
@@ -74,6 +75,8 @@ def check_columns(view: View) -> Iterator[Finding]:
         yield from _check_allowed(path, column)
         yield from _check_pattern(path, column)
         yield from _check_format(path, column)
+        if column.image is not None and column.type != "image":
+            yield Finding((*path, "image"), f"how to read images for {quote(column.type)}", "it only for image", "key")
 
 
 def _check_range(path: KeyPath, column: Column) -> Iterator[Finding]:
@@ -129,6 +132,7 @@ VALUES: Mapping[ColumnType, str] = {
     "str": "a text (in quotes, where it looks like something else)",
     "bool": "true or false",
     "datetime": "a time in ISO 8601, such as 2013-10-01T12:00:00Z",
+    "image": "nothing, since this is a column of images",
 }
 
 
@@ -136,6 +140,8 @@ def fits(value: Scalar, type_: ColumnType) -> bool:
     """Tell whether a value can stand in a column."""
     if type_ == "datetime":
         return isinstance(value, str) and _is_time(value)
+    if type_ == "image":
+        return False
     if type_ in NUMERIC:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return is_number and (type_ == "float" or float(value).is_integer())

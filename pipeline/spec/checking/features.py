@@ -19,11 +19,11 @@ _WORDED = (*_COUNTED, "hashing", "word2vec")
 # Kind → types of column that it can't read.
 _UNSUITED: Mapping[str, frozenset[ColumnType]] = {
     "none": frozenset({"str"}),
-    **dict.fromkeys(("log", "sqrt", "power", "bins"), frozenset[ColumnType]({"str", "bool", "datetime"})),
-    "cyclic": frozenset({"str", "bool"}),
-    "date_parts": frozenset({"float", "int", "str", "bool"}),
-    **dict.fromkeys(_ENCODERS, frozenset[ColumnType]({"datetime"})),
-    **dict.fromkeys(_WORDED, frozenset[ColumnType]({"float", "int", "bool", "datetime"})),
+    **dict.fromkeys(("log", "sqrt", "power", "bins"), frozenset[ColumnType]({"str", "bool", "datetime", "image"})),
+    "cyclic": frozenset({"str", "bool", "image"}),
+    "date_parts": frozenset({"float", "int", "str", "bool", "image"}),
+    **dict.fromkeys(_ENCODERS, frozenset[ColumnType]({"datetime", "image"})),
+    **dict.fromkeys(_WORDED, frozenset[ColumnType]({"float", "int", "bool", "datetime", "image"})),
 }
 
 # Key of a transformer → the kinds that take it.
@@ -87,7 +87,11 @@ def _check_interactions(view: View) -> Iterator[Finding]:
                 continue
             if (view.declared or view.spec.features.select is not None) and name not in features:
                 yield Finding(path, f"{quote(name)}, which is no feature", f"a feature ({examples(features)})")
-            elif view.type_of(name) in {"str", "datetime"} or _kind(view, name) in {*_ENCODERS, "cyclic", "bins"}:
+            elif view.type_of(name) in {"str", "datetime", "image"} or _kind(view, name) in {
+                *_ENCODERS,
+                "cyclic",
+                "bins",
+            }:
                 yield Finding(path, f"{quote(name)}, which is no number", "a numeric feature")
 
 

@@ -22,6 +22,8 @@ def check_target(view: View) -> Iterator[Finding]:
     type_, task = view.type_of(target), task_of(view.spec)
     if type_ == "datetime":
         yield Finding(path, f"{quote(target)}, a datetime column", "a number, text or flag (derive one in data.derive)")
+    elif type_ == "image":
+        yield Finding(path, f"{quote(target)}, a column of images", "a number, text or flag")
     elif type_ == "str" and task == "regression":
         yield Finding(path, f"{quote(target)}, a text, for regression", "a number, or task: classification")
 

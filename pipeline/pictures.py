@@ -1,0 +1,232 @@
+"""Images: from the bytes of a file to numbers, by the same code in training and in serving.
+
+An image comes in as a file or as base64 text and is refused before it is decoded if it is larger than anybody needs.
+OpenCV decodes it and takes it apart; everything it gives is a column of its own, such as ``photo[0,3,5]``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.extras import require
+from pipeline.picture_rules import EDGE_GRID, HOG_ANGLES, HOG_CELL, ImageRule, hog_shape
+
+MAX_BYTES = 32 * 2**20
+MAX_PIXELS = 40_000_000
+"""Of one image; a file of a few kilobytes can claim to hold many thousand times as much."""
+
+Pixels = NDArray[np.uint8]
+Numbers = NDArray[np.float64]
+
+_WORD_BITS = 256
+
+
+class ImageError(ValueError):
+    """The bytes are no image that is read here; the message says what was expected instead."""
+
+
+def encode_base64(content: bytes) -> str:
+    """Write the bytes of an image as text, as it stands in a frame and in a request."""
+    return base64.b64encode(content).decode()
+
+
+def read_image(text: str, rule: ImageRule) -> Numbers:
+    """Give the numbers of an image.
+
+    Parameters
+    ----------
+    text : str
+        Its file in base64.
+
+    Returns
+    -------
+    float64[n]
+        Values of ``rule.names``.
+
+    Raises
+    ------
+    ImageError
+        It is no image, is damaged or is too large.
+    """
+    if len(text) > MAX_BYTES * 4 // 3 + 4:
+        raise ImageError(f"an image of at most {MAX_BYTES >> 20} MiB")
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError("an image in base64") from error
+    pixels = _decode(content, rule)
+    return np.concatenate([FEATURES[name](pixels, rule) for name in rule.features])
+
+
+@cache
+def _cv2() -> Any:
+    require("images", "data.columns", "an image")
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+    import cv2
+
+    cv2.setNumThreads(1)  # partitions, and requests, are worked on side by side
+    return cv2
+
+
+def _decode(content: bytes, rule: ImageRule) -> Pixels:
+    """Decode a whole and not too large image, and bring it to the rule's size."""
+    cv2 = _cv2()
+    height, width = _measure(content)
+    if height * width > MAX_PIXELS or not height or not width:
+        raise ImageError(f"an image of 1 to {MAX_PIXELS:,} pixels, not {width:,} × {height:,}")
+    how = cv2.IMREAD_GRAYSCALE if rule.color == "gray" else cv2.IMREAD_COLOR
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), how)
+    except cv2.error as error:
+        raise ImageError("an image that can be decoded") from error
+    if image is None:
+        raise ImageError("an image that can be decoded")
+    if rule.color == "rgb":
+        image = image[:, :, ::-1]  # OpenCV puts blue first
+    scaled = cv2.resize(image, rule.size[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(scaled, np.uint8).reshape(*rule.size, rule.channels)
+
+
+def _measure(content: bytes) -> tuple[int, int]:
+    """Read height and width from the header, after a look whether the file is whole."""
+    for start, measure in _MEASURES.items():
+        if content.startswith(start):
+            try:
+                return measure(content)
+            except (struct.error, IndexError) as error:
+                raise ImageError("an image that is not cut off") from error
+    raise ImageError("a PNG, JPEG or BMP image")
+
+
+def _measure_png(content: bytes) -> tuple[int, int]:
+    """Walk over all chunks: OpenCV decodes what is there of a damaged file, and says nothing."""
+    place = 8
+    kinds: list[bytes] = []
+    while not kinds or kinds[-1] != b"IEND":
+        size, kind = struct.unpack(">I4s", content[place : place + 8])
+        body = content[place + 8 : place + 8 + size]
+        (check,) = struct.unpack(">I", content[place + 8 + size : place + 12 + size])
+        if zlib.crc32(kind + body) != check:
+            raise ImageError("an image that is not damaged")
+        kinds.append(kind)
+        place += 12 + size
+    if kinds[0] != b"IHDR":
+        raise ImageError("an image that is not damaged")
+    width, height = struct.unpack(">II", content[16:24])
+    return height, width
+
+
+def _measure_jpeg(content: bytes) -> tuple[int, int]:
+    if b"\xff\xd9" not in content[-1024:]:
+        raise IndexError
+    place = 2
+    while True:
+        marker, size = struct.unpack(">HH", content[place : place + 4])
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in {0xFFC4, 0xFFC8, 0xFFCC}:
+            height, width = struct.unpack(">HH", content[place + 5 : place + 9])
+            return height, width
+        if marker >> 8 != 0xFF or size < 2:
+            raise ImageError("an image that is not damaged")
+        place += 2 + size
+
+
+def _measure_bmp(content: bytes) -> tuple[int, int]:
+    total, width, height = struct.unpack("<2xI12xii", content[:26])
+    if total > len(content):
+        raise IndexError
+    return abs(height), abs(width)
+
+
+_MEASURES: Mapping[bytes, Callable[[bytes], tuple[int, int]]] = {
+    b"\x89PNG\r\n\x1a\n": _measure_png,
+    b"\xff\xd8\xff": _measure_jpeg,
+    b"BM": _measure_bmp,
+}
+
+
+def _pixels(pixels: Pixels, _: ImageRule) -> Numbers:
+    """Give each channel row by row, from 0 to 1."""
+    return pixels.transpose(2, 0, 1).ravel() / 255.0
+
+
+def _histogram(pixels: Pixels, rule: ImageRule) -> Numbers:
+    """Give the share of the pixels in each of a channel's equal ranges of brightness."""
+    places = pixels.reshape(-1, rule.channels).astype(np.int64) * rule.bins // 256
+    shares = [np.bincount(places[:, c], minlength=rule.bins) / len(places) for c in range(rule.channels)]
+    return np.concatenate(shares)
+
+
+def _gradients(pixels: Pixels) -> tuple[Numbers, Numbers]:
+    """Give the strength of the change of brightness at each pixel, and its angle in half turns (0 to 1)."""
+    cv2 = _cv2()
+    gray = np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+    across, down = (cv2.Sobel(gray, cv2.CV_64F, dx, dy, ksize=1) for dx, dy in ((1, 0), (0, 1)))
+    return np.hypot(across, down), (np.arctan2(down, across) / np.pi) % 1
+
+
+def _hog(pixels: Pixels, rule: ImageRule) -> Numbers:
+    """Give histograms of oriented gradients in cells of 8 × 8 pixels, each scaled to length 1.
+
+    Dalal and Triggs, "Histograms of Oriented Gradients for Human Detection" (2005), with blocks of one cell.
+    """
+    strength, angle = _gradients(pixels)
+    rows, columns = hog_shape(rule)
+    y, x = np.indices(strength.shape)
+    cell = np.minimum(y // HOG_CELL, rows - 1) * columns + np.minimum(x // HOG_CELL, columns - 1)
+    place = cell * HOG_ANGLES + np.minimum((angle * HOG_ANGLES).astype(np.int64), HOG_ANGLES - 1)
+    sums = np.bincount(place.ravel(), strength.ravel(), minlength=rows * columns * HOG_ANGLES)
+    cells = sums.reshape(-1, HOG_ANGLES)
+    return np.asarray((cells / (np.linalg.norm(cells, axis=1, keepdims=True) + 1e-6)).ravel())
+
+
+def _edges(pixels: Pixels, _: ImageRule) -> Numbers:
+    """Give the share of pixels on an edge (Canny's, 1986) in each field of a grid of 4 × 4."""
+    cv2 = _cv2()
+    gray = np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+    found = cv2.Canny(gray, 100, 200) > 0
+    fields = [part for row in np.array_split(found, EDGE_GRID) for part in np.array_split(row, EDGE_GRID, axis=1)]
+    return np.array([part.mean() if part.size else 0.0 for part in fields])
+
+
+@cache
+def _word_bits(words: int) -> NDArray[np.int64]:
+    """Choose the bits of a descriptor that tell its word, the same everywhere."""
+    return np.random.default_rng(0).choice(_WORD_BITS, size=words.bit_length() - 1, replace=False)
+
+
+def _words(pixels: Pixels, rule: ImageRule) -> Numbers:
+    """Give the share of each visual word among the ORB key points (Rublee and others, 2011).
+
+    A descriptor's word is a sample of its bits, so that near ones share a word (Indyk and Motwani's hashing for the
+    Hamming distance, 1998). So nothing is fitted, and a new image changes no other one's words.
+    """
+    cv2 = _cv2()
+    gray = np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+    _, found = cv2.ORB_create(nfeatures=200, edgeThreshold=8, patchSize=16, fastThreshold=10).detectAndCompute(
+        gray, None
+    )
+    if found is None:
+        return np.zeros(rule.words)
+    chosen = np.unpackbits(found, axis=1)[:, _word_bits(rule.words)].astype(np.int64)
+    word = chosen @ (1 << np.arange(chosen.shape[1]))
+    return np.bincount(word, minlength=rule.words) / len(word)
+
+
+FEATURES: Mapping[str, Callable[[Pixels, ImageRule], Numbers]] = {
+    "pixels": _pixels,
+    "histogram": _histogram,
+    "hog": _hog,
+    "edges": _edges,
+    "orb": _words,
+}
+"""Feature → pixels uint8[height, width, channels] and rule → float64[n]."""

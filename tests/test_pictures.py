@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.examples.digits import write_png
+from pipeline.picture_rules import NAMES, ImageRule, owner_of
+from pipeline.pictures import FEATURES, ImageError, read_image
+
+pytestmark = pytest.mark.extra("images")
+
+
+def text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def scene(side: int = 40) -> Any:
+    """Gray values with corners and edges."""
+    image = np.random.default_rng(2).integers(0, 60, (side, side))
+    image[8:20, 8:20] = 240
+    image[25:35, 20:38] = 160
+    return image
+
+
+def encode(ending: str, image: Any) -> bytes:
+    import cv2
+
+    done, content = cv2.imencode(ending, image.astype(np.uint8))
+    assert done
+    return bytes(content.tobytes())
+
+
+def png(chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
+    parts = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+             for kind, body in chunks)  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("color", ["gray", "rgb"])
+@pytest.mark.parametrize("feature", FEATURES)
+def test_an_image_gives_a_number_for_each_name_and_the_same_ones_again(feature: str, color: str) -> None:
+    rule = ImageRule((feature,), (32, 24), color)
+    numbers = read_image(text(write_png(scene())), rule)
+    names = rule.names("photo")
+    assert numbers.shape == (len(names),)
+    assert len(set(names)) == len(names)
+    assert np.isfinite(numbers).all()
+    assert numbers.any()
+    np.testing.assert_array_equal(numbers, read_image(text(write_png(scene())), rule))
+
+
+def test_every_feature_has_names() -> None:
+    assert list(FEATURES) == list(NAMES)
+
+
+def test_pixels_stand_channel_by_channel_from_0_to_1() -> None:
+    rule = ImageRule(("pixels",), (4, 4), "rgb")
+    image = np.zeros((4, 4, 3))
+    image[1, 2] = (255, 0, 51)  # blue, green, red
+    numbers = dict(zip(rule.names("p"), read_image(text(encode(".png", image)), rule), strict=True))
+    assert {name: value for name, value in numbers.items() if value} == {"p[0,1,2]": 0.2, "p[2,1,2]": 1.0}
+
+
+def test_several_features_stand_side_by_side() -> None:
+    both = ImageRule(("histogram", "edges"), (16, 16), bins=4)
+    numbers = read_image(text(write_png(scene())), both)
+    assert len(numbers) == 4 + 16
+    assert numbers[:4].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".jpg"])
+def test_each_format_is_read(ending: str) -> None:
+    rule = ImageRule(("pixels",), (40, 40))
+    numbers = read_image(text(encode(ending, scene())), rule)
+    assert np.abs(numbers - scene().ravel() / 255).max() < (0.2 if ending == ".jpg" else 1e-9)
+
+
+BOMB = png([(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)),
+            (b"IDAT", zlib.compress(bytes(10_000))), (b"IEND", b"")])  # fmt: skip
+WHOLE = write_png(scene())
+REFUSED = [
+    ("no base64!", "an image in base64"),
+    (text(b""), "a PNG, JPEG or BMP image"),
+    (text(b"GIF89a..."), "a PNG, JPEG or BMP image"),
+    (text(WHOLE[:-20]), "an image that is not cut off"),
+    (text(WHOLE[:200] + bytes([WHOLE[200] ^ 1]) + WHOLE[201:]), "an image that is not damaged"),
+    (text(BOMB), "an image of 1 to 40,000,000 pixels, not 60,000 × 60,000"),
+    (text(png([(b"IHDR", struct.pack(">IIBBBBB", 0, 5, 8, 0, 0, 0, 0)), (b"IEND", b"")])), "not 0 × 5"),
+    (text(b"\xff\xd8\xff\xe0\0\x10" + bytes(40)), "an image that is not cut off"),
+    (text(b"BM" + struct.pack("<I12xii", 10**6, 9, 9) + bytes(40)), "an image that is not cut off"),
+    ("A" * 50_000_000, "an image of at most 32 MiB"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), REFUSED)
+def test_what_is_no_whole_image_is_refused_before_it_is_decoded(given: str, message: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_image(given, ImageRule())
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp"])
+def test_no_damage_passes_but_as_an_image_error(ending: str) -> None:
+    whole, draw = encode(ending, scene(24)), np.random.default_rng(7)
+    for _ in range(300):
+        content = bytearray(whole)
+        for place in draw.integers(0, len(content), 3):
+            content[place] = draw.integers(256)
+        cut = bytes(content[: draw.integers(1, len(content) + 1)])
+        try:
+            assert np.isfinite(read_image(text(cut), ImageRule())).all()
+        except ImageError:
+            continue
+
+
+def test_the_part_of_an_image_knows_its_owner() -> None:
+    assert owner_of("photo[0,1,2]", {"photo"}) == "photo"
+    assert owner_of("price[usd]", {"photo"}) == "price[usd]"
