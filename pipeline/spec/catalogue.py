@@ -243,8 +243,8 @@ def extras_of(spec: Spec) -> Iterator[tuple[tuple[str, ...], str, str]]:
     for column, rule in spec.transform.items():
         if rule.kind in TRANSFORMER_EXTRAS:
             yield ("transform", column), rule.kind, TRANSFORMER_EXTRAS[rule.kind]
-    for name, column in spec.data.columns.items():
-        if column.type == "image":
+    for name, each in spec.data.columns.items():
+        if each.type == "image":
             yield ("data", "columns", name), "image", "images"
 
 
