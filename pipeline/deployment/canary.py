@@ -1,15 +1,16 @@
-"""A canary on a cluster: beside the stable pods some of the candidate, and as many new ones of what is live.
+"""A candidate on a cluster, tried beside the stable pods: as a canary with its baseline, or as a shadow.
 
 The stable Deployment is not touched before the candidate is promoted.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.deployment.beside import baseline_of, canary_of, scaled, shadow_of, version_of
 from pipeline.deployment.cluster import Cluster
 from pipeline.deployment.leases import Lease, LostError
 from pipeline.deployment.manifests import (
@@ -19,8 +20,6 @@ from pipeline.deployment.manifests import (
     ROUTES,
     TRACK,
     Manifest,
-    deployment,
-    facts_of,
     labels_of,
     name_of,
     selector_of,
@@ -30,11 +29,10 @@ from pipeline.deployment.rolling import alive, serving_pods
 from pipeline.deployment.traffic import TRACKS, Traffic, traffic_of
 from pipeline.deployment.troubles import diagnose
 from pipeline.errors import DeploymentError, InputError
-from pipeline.packaging import PREFIX
 from pipeline.release import Release
 from pipeline.rollouts.deciding import Rollout
 from pipeline.rollouts.driving import Sight, drive
-from pipeline.rollouts.readings import Reading, read_metrics, total
+from pipeline.rollouts.readings import read_metrics, total
 from pipeline.spec.schema_canary import Canary
 
 _OUT_S = 30.0
@@ -123,20 +121,7 @@ class _Tracks:
     ) -> None:
         self._cluster, self._lease, self._target, self._plan, self._put = cluster, lease, target, plan, put
         self._name, self._deploy, self._traffic = name_of(target.model), target.spec.deploy, _traffic(target)
-        labels = labels_of(target.model, target.environment)
-        facts = facts_of(release, target.environment, image)
-        self._canary = {
-            "apiVersion": APPS,
-            "kind": "Deployment",
-            "metadata": {
-                "name": f"{self._name}-{CANARY}",
-                "namespace": self._deploy.namespace,
-                "labels": labels,
-                "annotations": facts,
-            },
-            "spec": deployment(target.spec, labels, facts, image, CANARY, 0),
-        }
-        self._candidate = str(release.version)
+        self._release, self._image, self._way = release, image, WAYS[target.spec.deploy.strategy]
 
     def keep(self, weight: int) -> Sight:
         self._lease.check()
@@ -148,7 +133,7 @@ class _Tracks:
             pods = {each: self._traffic.pods(each, replicas, max(weights)) for each in (0, *weights)}
         except InputError as error:
             return Sight(ready=False, trouble=str(error))
-        for each in (self._canary, baseline_of(stable)):
+        for each in self._way.deployments(stable, self._target, self._release, self._image):
             self._cluster.apply(scaled(each, pods[weight]))
         for each in self._traffic.objects(weight):
             self._cluster.apply(each)
@@ -166,17 +151,19 @@ class _Tracks:
         remove_canary(self._cluster, self._lease, self._target)
 
     def _look(self, count: int, stable: str) -> Sight:
-        pods = {track: self._pods(track) for track in TRACKS}
+        pods = {track: self._pods(track) for track in self._way.tracks}
         trouble = diagnose(pods[CANARY])
-        known = {name for track in TRACKS for name in _endpoints(self._cluster, self._traffic.service(track))}
+        known = {name for track in pods for name in _endpoints(self._cluster, self._traffic.service(track))}
         ready = all(len(names(each)) == count and names(each) <= known for each in pods.values())
         in_force = not self._deploy.gateway or self._traffic.is_in_force(
             self._cluster.get(ROUTES, "HTTPRoute", self._name)
         )
+        texts = {track: self._metrics(names(each) & known) for track, each in pods.items()}
+        model, candidate = self._target.model, str(self._release.version)
         return Sight(
             ready and in_force,
-            self._read(pods[CANARY], known, self._candidate),
-            self._read(pods[BASELINE], known, stable),
+            total(read_metrics(text, model, candidate, self._way.counted_as) for text in texts[CANARY]),
+            total(read_metrics(text, model, stable) for text in texts[self._way.tracks[-1]]),
             trouble.say if trouble and trouble.final else None,
         )
 
@@ -184,44 +171,38 @@ class _Tracks:
         found = self._cluster.list("v1", "Pod", selector_of(self._name, track))
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
-    def _read(self, pods: Iterable[Object], known: set[str], version: str) -> Reading:
-        texts = (self._cluster.metrics(name, self._deploy.port) for name in sorted(names(pods) & known))
-        return total(read_metrics(text, self._target.model, version) for text in texts)
+    def _metrics(self, pods: Iterable[str]) -> list[str]:
+        return [self._cluster.metrics(name, self._deploy.port) for name in sorted(pods)]
 
 
-def baseline_of(stable: Object) -> Manifest:
-    """Give a Deployment of what is live, under another track: as new as the canary, and as large."""
-    keys = ("labels", "annotations")
-    made = {
-        "apiVersion": APPS,
-        "kind": "Deployment",
-        "metadata": {
-            "name": f"{stable['metadata']['name']}-{BASELINE}",
-            "namespace": stable["metadata"]["namespace"],
-            **{key: stable["metadata"][key] for key in keys if key in stable["metadata"]},
-        },
-        "spec": stable["spec"],
-    }
-    made["metadata"]["annotations"] = {
-        key: value for key, value in made["metadata"].get("annotations", {}).items() if key.startswith(f"{PREFIX}/")
-    }
-    relabelled: Manifest = _relabel(json.loads(json.dumps(made)))
-    return relabelled
+@dataclass(frozen=True)
+class Way:
+    """How a candidate is tried.
+
+    Attributes
+    ----------
+    deployments : callable
+        What is live, the target, the release and its image → the Deployments beside it.
+    tracks : tuple of str
+        Whose pods there are: the candidate's first, and last those in which what is live is measured.
+    counted_as : str
+        The server's own word for the candidate, in what it counts.
+    """
+
+    deployments: Callable[[Object, Target, Release, str], tuple[Manifest, ...]]
+    tracks: tuple[str, ...]
+    counted_as: str
 
 
-def scaled(manifest: Object, replicas: int) -> Manifest:
-    """Give a Deployment, as it can be applied, with another number of pods."""
-    kept = ("name", "namespace", "labels", "annotations")
-    metadata = {key: value for key, value in manifest["metadata"].items() if key in kept}
-    notes = {key: value for key, value in metadata.get("annotations", {}).items() if key.startswith(f"{PREFIX}/")}
-    spec = {**manifest["spec"], "replicas": replicas}
-    return {"apiVersion": APPS, "kind": "Deployment", "metadata": metadata | {"annotations": notes}, "spec": spec}
-
-
-def version_of(stable: Object) -> str:
-    """Give the version that a Deployment's pods have."""
-    notes: Mapping[str, str] = stable["spec"]["template"]["metadata"].get("annotations", {})
-    return notes[f"{PREFIX}/version"]
+WAYS: Mapping[str, Way] = {
+    "canary": Way(
+        lambda stable, target, release, image: (canary_of(target, release, image), baseline_of(stable)),
+        (CANARY, BASELINE),
+        "live",
+    ),
+    "shadow": Way(lambda stable, _target, _release, image: (shadow_of(stable, image),), (CANARY,), "shadow"),
+}
+"""The strategies that try a candidate."""
 
 
 def names(pods: Iterable[Object]) -> set[str]:
@@ -230,14 +211,8 @@ def names(pods: Iterable[Object]) -> set[str]:
 
 
 def _traffic(target: Target) -> Traffic:
-    return traffic_of(name_of(target.model), target.spec.deploy, labels_of(target.model, target.environment))
-
-
-def _relabel(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {key: each for key, each in value.items() if each is not None}
-        return {key: BASELINE if key == TRACK else _relabel(each) for key, each in kept.items()}
-    return [_relabel(each) for each in value] if isinstance(value, list) else value
+    labels = labels_of(target.model, target.environment)
+    return traffic_of(name_of(target.model), target.spec.deploy, labels)
 
 
 def _endpoints(cluster: Cluster, name: str) -> set[str]:

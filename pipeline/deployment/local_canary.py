@@ -17,7 +17,7 @@ from pipeline.errors import DeploymentError, TransientError
 from pipeline.rollouts.deciding import Rollout
 from pipeline.rollouts.driving import Sight, drive
 from pipeline.rollouts.readings import Reading, read_metrics
-from pipeline.serving.lineup import Place
+from pipeline.serving.lineup import Place, Track
 from pipeline.spec.schema_canary import Canary
 
 _METRICS_S = 5.0
@@ -26,7 +26,9 @@ Put = Callable[[Path, tuple[str, ...], Deployment | None], Deployment]
 """Makes a bundle live, with others beside it, instead of what is expected to be live."""
 
 
-def roll_out(bundle: Path, version: str, plan: Canary, *, model: str, name: str, state: Path, put: Put) -> Deployment:
+def roll_out(
+    bundle: Path, version: str, plan: Canary, *, model: str, name: str, state: Path, put: Put, track: Track = "canary"
+) -> Deployment:
     """Make a bundle live if it does no worse than what is live; where nothing else is, at once.
 
     Parameters
@@ -35,6 +37,8 @@ def roll_out(bundle: Path, version: str, plan: Canary, *, model: str, name: str,
         Of the bundle, without a leading ``v``.
     model, name : str
         Of the model, and of its deployment.
+    track : str
+        Whether it answers its part of the requests, or is only asked as well.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def roll_out(bundle: Path, version: str, plan: Canary, *, model: str, name: str,
             if now is None or _plain(now.version) == version:
                 (folder / ROLLOUT).unlink(missing_ok=True)
                 return put(bundle, (), None)
-            tracks = _Tracks(folder, model, now, put, bundle.resolve())
+            tracks = _Tracks(folder, model, now, put, bundle.resolve(), track)
             try:
                 drive(tracks.begin(f"{model}@v{version}"), tracks, plan)
             except DeploymentError:
@@ -67,7 +71,8 @@ def roll_out(bundle: Path, version: str, plan: Canary, *, model: str, name: str,
 class _Tracks:
     """The live release and the canary in one server."""
 
-    def __init__(self, folder: Path, model: str, stable: Deployment, put: Put, bundle: Path) -> None:
+    def __init__(self, folder: Path, model: str, stable: Deployment, put: Put, bundle: Path, track: Track) -> None:
+        self._track: Track = track
         self._folder, self._model, self._stable, self._put, self._bundle = folder, model, stable, put, bundle
         self._version, self._before = "", ""
         self._now = stable
@@ -84,7 +89,7 @@ class _Tracks:
         return Rollout(candidate, stable, "", began=time.time())
 
     def keep(self, weight: int) -> Sight:
-        canary = Place(self._bundle, "canary", weight / 100).argument()
+        canary = Place(self._bundle, self._track, weight / 100).argument()
         try:
             self._change(Path(self._stable.bundle), canary)
         except ChangedError:
@@ -92,7 +97,9 @@ class _Tracks:
         except DeploymentError as error:
             return Sight(ready=False, trouble=str(error))
         text = _metrics(self._now.address)
-        return Sight(True, self._since(text, self._version, "canary"), self._since(text, self._stable.version, "live"))
+        return Sight(
+            True, self._since(text, self._version, self._track), self._since(text, self._stable.version, "live")
+        )
 
     def save(self, rollout: Rollout) -> None:
         write_json(self._folder / ROLLOUT, {"rollout": rollout.to_json(), "before": self._before})

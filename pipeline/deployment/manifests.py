@@ -221,10 +221,11 @@ def service(selector: Mapping[str, str], kind: str = "ClusterIP") -> Manifest:
     return {"type": kind, "selector": dict(selector), "ports": ports}
 
 
-def route(name: str, gateway: Gateway, weight: int = 0) -> Manifest:
-    """Give the spec of an HTTPRoute, by which a canary and its baseline get so many percent of the requests each."""
+def route(name: str, gateway: Gateway, weight: int = 0, tracks: Sequence[str] = ()) -> Manifest:
+    """Give the spec of an HTTPRoute, by which each of these tracks gets so many percent of the requests."""
     parent = {"name": gateway.name, **({"namespace": gateway.namespace} if gateway.namespace else {})}
-    parts = {name: 100 - 2 * weight} | ({f"{name}-{track}": weight for track in (BASELINE, CANARY)} if weight else {})
+    beside = {f"{name}-{track}": weight for track in tracks} if weight else {}
+    parts = {name: 100 - sum(beside.values())} | beside
     backends = [{"name": service, "port": 80, "weight": part} for service, part in parts.items()]
     names = {"hostnames": gateway.hostnames} if gateway.hostnames else {}
     return {"parentRefs": [parent], **names, "rules": [{"backendRefs": backends}]}

@@ -152,7 +152,14 @@ class Local:
         from pipeline.deployment.local_canary import roll_out
 
         made = roll_out(
-            bundle, str(release.version), settings.canary, model=target.model, name=name, state=target.state, put=put
+            bundle,
+            str(release.version),
+            settings.canary,
+            model=target.model,
+            name=name,
+            state=target.state,
+            put=put,
+            track="shadow" if settings.strategy == "shadow" else "canary",
         )
         return _live(target, made)
 

@@ -48,12 +48,12 @@ class Traffic(Protocol):
 class _ByPods:
     """A Service sends each of its pods as much as the next, so the numbers of pods are the weights."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, tracks: Sequence[str]) -> None:
+        self._name, self._tracks = name, tracks
 
     def pods(self, weight: int, stable: int, largest: int) -> int:
         del largest
-        return require_replicas(weight, stable) if weight else 0
+        return require_replicas(weight, stable, len(self._tracks)) if weight else 0
 
     def objects(self, weight: int) -> Sequence[Manifest]:
         del weight
@@ -71,8 +71,10 @@ class _ByPods:
 class _ByGateway:
     """An HTTPRoute gives each Service its weight; both tracks have one, and as many pods as in the last step."""
 
-    def __init__(self, name: str, namespace: str, gateway: Gateway, labels: Mapping[str, str]) -> None:
-        self._name, self._gateway = name, gateway
+    def __init__(
+        self, name: str, namespace: str, gateway: Gateway, labels: Mapping[str, str], tracks: Sequence[str]
+    ) -> None:
+        self._name, self._gateway, self._tracks = name, gateway, tracks
         self._about = {"namespace": namespace, "labels": dict(labels)}
 
     def pods(self, weight: int, stable: int, largest: int) -> int:
@@ -83,9 +85,9 @@ class _ByGateway:
         return [
             *(
                 self._make("v1", "Service", self.service(track), service(selector_of(self._name, track)))
-                for track in TRACKS
+                for track in self._tracks
             ),
-            self._make(ROUTES, "HTTPRoute", self._name, route(self._name, self._gateway, weight)),
+            self._make(ROUTES, "HTTPRoute", self._name, route(self._name, self._gateway, weight, self._tracks)),
         ]
 
     def service(self, track: str) -> str:
@@ -105,4 +107,7 @@ class _ByGateway:
 
 def traffic_of(name: str, deploy: Deploy, labels: Mapping[str, str]) -> Traffic:
     """Give the way that a spec chooses."""
-    return _ByGateway(name, deploy.namespace, deploy.gateway, labels) if deploy.gateway else _ByPods(name)
+    tracks = (CANARY,) if deploy.strategy == "shadow" else TRACKS
+    return (
+        _ByGateway(name, deploy.namespace, deploy.gateway, labels, tracks) if deploy.gateway else _ByPods(name, tracks)
+    )

@@ -43,24 +43,28 @@ class Shadows:
             )
             task.add_done_callback(partial(self._end, shadow))
 
-    def _end(self, shadow: Served, done: asyncio.Future[tuple[int, int, int, float]]) -> None:
+    def _end(self, shadow: Served, done: asyncio.Future[tuple[int, int, int, float, float | None]]) -> None:
         self._waiting -= 1
-        status, rows, different, seconds = done.result()
-        shadow.meter.end(status, seconds, rows)
+        status, rows, different, seconds, output = done.result()
+        shadow.meter.end(status, seconds, rows, output=output)
         if status == 200:
             shadow.meter.compare(rows, different)
 
 
-def _compare(shadow: Served, question: Question, outputs: list[object]) -> tuple[int, int, int, float]:
-    """Give status, rows, how many of them differ, and the seconds it took."""
+def _compare(shadow: Served, question: Question, outputs: list[object]) -> tuple[int, int, int, float, float | None]:
+    """Give status, rows, how many of them differ, the seconds it took, and what was predicted for one of the rows."""
     started = perf_counter()
     model = shadow.model
     try:
         rows = question.rows if question.rows is not None else model.reader.arrays(question.listed or ())
-        answers = model.outputs(model.predict(rows.numbers, rows.texts))
+        predictions = model.predict(rows.numbers, rows.texts)
+        if not np.isfinite(predictions.values).all():
+            return 422, 0, 0, perf_counter() - started, None
+        answers = model.outputs(predictions)
     except Exception:  # noqa: BLE001  # a shadow that fails must be seen in the counts, and nowhere else
-        return 500, 0, 0, perf_counter() - started
-    return 200, rows.count, _differences(outputs, answers), perf_counter() - started
+        return 500, 0, 0, perf_counter() - started, None
+    seconds, output = perf_counter() - started, predictions.pick(random.random())  # noqa: S311  # no secret
+    return 200, rows.count, _differences(outputs, answers), seconds, output
 
 
 def _differences(ours: Sequence[object], theirs: Sequence[object]) -> int:

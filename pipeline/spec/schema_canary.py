@@ -19,8 +19,9 @@ CANARY_METRICS: Mapping[str, str] = {
 class CanaryStep(Section):
     """A part of the requests, for a time."""
 
-    weight: Annotated[int, Field(ge=1, le=50)]
-    """Percent of the requests that the canary answers; its baseline answers as many."""
+    weight: Annotated[int, Field(ge=1, le=100)]
+    """Percent of the requests that the canary answers, at most 50, since its baseline answers as many; or that a shadow
+    is asked."""
     hold_s: NonNegativeInt = 60
     """Seconds that it stays so, at least."""
 

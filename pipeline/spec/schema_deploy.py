@@ -79,10 +79,10 @@ class Deploy(Section):
     """Server processes, in each replica."""
     push_tags: bool = False
     """Push the tags of releases to the remote `origin`; a release that cannot be pushed is then not made."""
-    strategy: Literal["rolling", "canary"] = "rolling"
-    """How a release takes the place of the live one: without more ado, or as a `canary` that must prove itself."""
+    strategy: Literal["rolling", "canary", "shadow"] = "rolling"
+    """How a release takes the live one's place: at once; once it has answered requests; once it was only asked them."""
     canary: Canary | None = None
-    """For the strategy `canary`: `{steps, metrics, …}`."""
+    """For the strategies `canary` and `shadow`: `{steps, metrics, …}`."""
     mode: Literal["apply", "gitops"] = "apply"
     """On Kubernetes: apply the objects, or commit them to a repository from which Argo CD or Flux applies them."""
     gitops: GitOps | None = None

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
 from tests.serving.bundles import line_graph, write_bundle
 
 from .conftest import BASE_IMAGE, REGISTRY, kubectl, wait_until
+from .cutting import cut_off
 
 NAME = "line"
 CANARY = {
@@ -194,7 +195,32 @@ def test_a_weight_that_pods_cannot_reach_is_an_error_and_nothing_is_started(line
     assert set(line.answered()) == {"1.0.0"}
 
 
-def start(line: Line, version: str, graph: onnx.ModelProto | None = None) -> subprocess.Popen[bytes]:
+def shadowed(line: Line) -> Line:
+    """Let candidates be asked, but not answer."""
+    given = line.with_canary(steps=[{"weight": 50, "hold_s": 5}], metrics={"errors": 0.01, "outputs": 0.25}).target
+    spec = given.spec.model_dump(exclude_unset=True)
+    spec["deploy"] |= {"strategy": "shadow"}
+    return replace(line, target=replace(given, spec=Spec.model_validate(spec)))
+
+
+def test_a_shadow_is_asked_too_and_promoted_without_a_dropped_request(line: Line) -> None:
+    assert shadowed(line).deploy("2.0.0").replaced == "1.0.0"
+    assert line.tracks() == {NAME: 1}
+    assert line.dropped() == {}
+
+
+def test_a_lying_shadow_is_aborted_and_has_answered_nobody(line: Line) -> None:
+    stable = line.pods("stable")
+    with pytest.raises(AbortedError, match=r"aborted: outputs: .*; v1.0.0 stays live"):
+        shadowed(line).deploy("2.0.0", line_graph(1.2 * SLOPE))
+    assert line.pods("stable") == stable
+    assert line.tracks() == {NAME: 1}
+    assert set(line.answered()) == {"1.0.0"}
+
+
+def start(
+    line: Line, version: str, graph: onnx.ModelProto | None = None, kubeconfig: Path | None = None
+) -> subprocess.Popen[bytes]:
     """Deploy in a process of its own, which can be killed."""
     code = """
 import sys
@@ -210,7 +236,8 @@ except ModelrailError as error:
     line.bundle(version, graph or line_graph(SLOPE))
     spec = line.target.spec.model_dump_json(exclude_unset=True)
     command = [sys.executable, "-c", code, spec, str(line.folder), version]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[2], env=child_environment(), stderr=subprocess.PIPE)
+    environment = child_environment() | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment, stderr=subprocess.PIPE)
 
 
 def test_a_killed_deploy_is_taken_over_where_it_was_and_two_never_interleave(line: Line) -> None:
@@ -275,3 +302,45 @@ def test_without_requests_it_is_aborted_at_the_deadline(line: Line) -> None:
     with pytest.raises(DeploymentError, match=r"0 of 200 requests were answered in the step when the deadline of 10 s"):
         line.with_canary(deadline_s=10).deploy("2.0.0")
     assert line.tracks() == {NAME: 1}
+
+
+@pytest.mark.parametrize(
+    ("stage", "graph", "ends"),
+    [
+        (lambda line: "line-canary" in line.tracks(), line_graph(SLOPE), "promoted"),
+        (lambda line: line.rollout().get("verdict") == "promote", line_graph(SLOPE), "promoted"),
+        (lambda line: line.rollout().get("verdict") == "abort", line_graph(1.2 * SLOPE), "aborted"),
+    ],
+    ids=["coming up", "promoting", "aborting"],
+)
+def test_a_deploy_killed_at_any_stage_is_brought_to_its_end_by_the_next(
+    line: Line, stage: Callable[[Line], bool], graph: onnx.ModelProto, ends: str
+) -> None:
+    with start(line, "2.0.0", graph) as process:
+        wait_until(lambda: stage(line), "the stage")
+        os.kill(process.pid, signal.SIGKILL)
+    if ends == "promoted":
+        assert line.deploy("2.0.0").version == "2.0.0"
+    else:
+        with pytest.raises(AbortedError, match="aborted: outputs"):
+            line.deploy("2.0.0")
+    assert line.tracks() == {NAME: 1}
+    assert line.rollout() == {}
+    assert line.live() == ("2.0.0" if ends == "promoted" else "1.0.0")
+    assert line.dropped() == {}
+
+
+def test_a_canary_goes_on_after_the_api_server_was_away_for_half_a_minute(line: Line, tmp_path: Path) -> None:
+    with cut_off(tmp_path) as (kubeconfig, cut), start(line, "2.0.0", kubeconfig=kubeconfig) as process:
+        wait_until(lambda: line.rollout().get("step") == 0, "the first step")
+        cut.set()
+        threading.Event().wait(1)
+        left = line.get("lease", NAME)["metadata"]["resourceVersion"]
+        threading.Event().wait(30)
+        assert line.get("lease", NAME)["metadata"]["resourceVersion"] == left, "it was cut off"
+        assert process.poll() is None
+        cut.clear()
+        assert process.wait(120) == 0, process.stderr and process.stderr.read()
+    assert line.live() == "2.0.0"
+    assert line.tracks() == {NAME: 1}
+    assert line.dropped() == {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.deployment.canary import baseline_of, scaled
+from pipeline.deployment.beside import baseline_of, scaled, shadow_of
 from pipeline.deployment.manifests import TRACK
 from pipeline.deployment.traffic import traffic_of
 from pipeline.errors import InputError
@@ -64,6 +64,19 @@ def test_with_a_gateway_the_service_knows_the_stable_pods_alone() -> None:
     assert made["Service"]["spec"]["selector"][TRACK] == "stable"
     assert weights(made.values()) == {"line-1": 100}
     assert TRACK not in render()["Service"]["spec"]["selector"]
+
+
+def test_a_shadow_is_what_is_live_with_the_candidate_s_model_copied_in() -> None:
+    stable = render()["Deployment"]
+    pod = shadow_of(stable, "r.example/m@sha256:2")["spec"]["template"]["spec"]
+    (copy,), (server,) = pod["initContainers"], pod["containers"]
+    assert copy["image"] == "r.example/m@sha256:2"
+    assert copy["securityContext"] == server["securityContext"]
+    assert server["image"] == stable["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert server["args"][-2:] == ["--bundle", "shadow:1.0:/shadow"]
+    assert {each["mountPath"] for each in server["volumeMounts"]} >= {"/shadow"}
+    shadow = Deploy.model_validate({"strategy": "shadow", "gateway": {"name": "public"}})
+    assert weights(traffic_of("m", shadow, {}).objects(60)) == {"m": 40, "m-canary": 60}
 
 
 def test_a_baseline_is_what_is_live_under_another_name_and_track() -> None:

@@ -19,6 +19,7 @@ from pipeline.deployment import local
 from pipeline.deployment.local_canary import roll_out
 from pipeline.deployment.state import ROLLOUT, folder_of, read_json
 from pipeline.errors import AbortedError, DeploymentError, TransientError
+from pipeline.serving.lineup import Track
 from pipeline.serving.workers import child_environment
 from pipeline.spec.schema_canary import Canary
 from tests.rollouts.candidates import SLOPE, asking, erring_graph, slow_graph
@@ -39,14 +40,14 @@ def state(tmp_path: Path) -> Iterator[Path]:
 def release(tmp_path: Path, state: Path) -> Callable[..., local.Deployment]:
     """Give a function that writes a bundle and rolls it out."""
 
-    def deploy(version: str, graph: onnx.ModelProto, plan: Canary = PLAN) -> local.Deployment:
+    def deploy(version: str, graph: onnx.ModelProto, plan: Canary = PLAN, track: Track = "canary") -> local.Deployment:
         folder = tmp_path / version
         bundle = folder if folder.exists() else write_bundle(folder, version=version, graph=graph)
 
         def put(path: Path, beside: tuple[str, ...], was: local.Deployment | None) -> local.Deployment:
             return local.deploy(path, model="line", port=0, state=state, beside=beside, instead_of=was)
 
-        return roll_out(bundle, version, plan, model="line", name="line", state=state, put=put)
+        return roll_out(bundle, version, plan, model="line", name="line", state=state, put=put, track=track)
 
     return deploy
 
@@ -83,6 +84,30 @@ def test_a_bad_candidate_is_aborted_and_no_request_is_dropped(
     assert live is not None
     assert (live.version, live.beside, live.pid) == ("1.0.0", (), first.pid)
     assert {predict(live.address, [0.5]).version for _ in range(50)} == {"1.0.0"}
+
+
+@pytest.mark.parametrize(
+    ("graph", "ends"),
+    [(line_graph(SLOPE), None), (erring_graph(), "errors"), (line_graph(1.2 * SLOPE), "outputs")],
+    ids=["good", "erring", "lying"],
+)
+def test_a_shadow_is_asked_too_and_no_caller_gets_its_answers(
+    release: Callable[..., local.Deployment], state: Path, graph: onnx.ModelProto, ends: str | None
+) -> None:
+    first = release("1.0.0", line_graph(SLOPE))
+    plan = PLAN.model_copy(update={"metrics": {"errors": 0.01, "outputs": 0.25}})
+    with asking(first.address) as client:
+        if ends:
+            with pytest.raises(AbortedError, match=rf"aborted: {ends}: "):
+                release("2.0.0", graph, plan, track="shadow")
+        else:
+            release("2.0.0", graph, plan, track="shadow")
+    assert client.dropped == []
+    assert set(client.statuses) == {200}
+    assert bool(client.versions["2.0.0"]) is (ends is None)
+    live = local.live("line", state)
+    assert live is not None
+    assert (live.version, live.beside) == ("1.0.0" if ends else "2.0.0", ())
 
 
 def test_without_requests_it_is_aborted_at_the_deadline(release: Callable[..., local.Deployment], state: Path) -> None:

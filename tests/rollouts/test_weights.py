@@ -15,6 +15,12 @@ def test_a_weight_is_reached_to_the_percent_or_not_at_all(weight: int, stable: i
     assert replicas_for(weight, stable) == count
 
 
+def test_a_shadow_needs_no_baseline_so_it_can_get_more() -> None:
+    assert replicas_for(50, 3, tracks=1) == 3
+    assert replicas_for(75, 1, tracks=1) == 3
+    assert reachable(1, tracks=1) == [50, 67, 75, 80, 83]
+
+
 def test_whatever_number_of_pods_is_given_has_the_weight_that_was_asked_for() -> None:
     for stable in range(1, 60):
         for weight in range(1, 50):

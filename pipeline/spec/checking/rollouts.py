@@ -11,6 +11,8 @@ from pipeline.spec.findings import Finding, examples, quote, suggest
 from pipeline.spec.schema_canary import CANARY_METRICS, Canary
 from pipeline.spec.schema_deploy import Deploy
 
+TRACKS = {"canary": 2, "shadow": 1}
+"""Strategy → tracks beside what is live: a canary has a baseline."""
 _LEAST = {"errors": 0.0, "latency": 1.0, "outputs": 0.0}
 """The limit of a canary that may be no worse at all."""
 
@@ -19,13 +21,16 @@ def check_rollout(view: View) -> Iterator[Finding]:
     """Check how a release takes the place of another."""
     deploy = view.spec.deploy
     if deploy.canary is None:
-        if deploy.strategy == "canary":
-            yield Finding(("deploy",), "no 'canary' with the strategy canary", "it: {steps: [{weight: 20}]}", "key")
+        if deploy.strategy in TRACKS:
+            found = f"no 'canary' with the strategy {deploy.strategy}"
+            yield Finding(("deploy",), found, "it: {steps: [{weight: 20}]}", "key")
         return
-    if deploy.strategy != "canary":
+    if deploy.strategy not in TRACKS:
         found = f"a canary with the strategy {deploy.strategy}"
         yield Finding(("deploy", "canary"), found, "deploy.strategy: canary, or no canary", "key")
+        return
     yield from _check_metrics(deploy.canary)
+    yield from _check_largest(deploy.canary, 100 // TRACKS[deploy.strategy])
     yield from _check_steps(deploy.canary)
     if view.spec.environment.platform == "kubernetes" and deploy.gateway is None:
         yield from _check_weights(deploy, deploy.canary)
@@ -48,9 +53,16 @@ def _check_weights(deploy: Deploy, canary: Canary) -> Iterator[Finding]:
         yield Finding(("deploy", "autoscale"), found, "deploy.gateway, or a fixed number of replicas", "key")
         return
     for number, step in enumerate(canary.steps):
-        if replicas_for(step.weight, deploy.replicas) is None:
+        if replicas_for(step.weight, deploy.replicas, TRACKS[deploy.strategy]) is None:
             path = ("deploy", "canary", "steps", number, "weight")
-            yield Finding(path, str(step.weight), expect_weight(deploy.replicas))
+            yield Finding(path, str(step.weight), expect_weight(deploy.replicas, TRACKS[deploy.strategy]))
+
+
+def _check_largest(canary: Canary, largest: int) -> Iterator[Finding]:
+    for number, step in enumerate(canary.steps):
+        if step.weight > largest:
+            path = ("deploy", "canary", "steps", number, "weight")
+            yield Finding(path, str(step.weight), f"at most {largest}, since the baseline of a canary gets as much")
 
 
 def _check_steps(canary: Canary) -> Iterator[Finding]:
