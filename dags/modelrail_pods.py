@@ -29,7 +29,7 @@ _LOGGED_EACH_S = 15
 class StepPod(KubernetesPodOperator):
     """The pod of one step's task; not a task itself, but what a task works with."""
 
-    def __init__(self, *, task_id: str, manifest: Mapping[str, Any], run: Run, timeout_s: int) -> None:
+    def __init__(self, *, task_id: str, manifest: Mapping[str, Any], run: Run, timeout_s: int, **kwargs: Any) -> None:
         super().__init__(
             task_id=task_id,
             kubernetes_conn_id=run.connection,
@@ -47,6 +47,7 @@ class StepPod(KubernetesPodOperator):
             log_pod_spec_on_failure=False,
             execution_timeout=timedelta(seconds=timeout_s),
             do_xcom_push=False,
+            **kwargs,
         )
         self.last_seen: Mapping[str, Any] | None = None
 

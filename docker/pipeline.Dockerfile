@@ -22,14 +22,19 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
 # seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one.
 RUN PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /app/site \
  && find /app -exec touch -h -d @0 {} +
+COPY pyproject.toml /build/
 COPY pipeline/ /own/pipeline/
-RUN find /own -type d -name __pycache__ -prune -exec rm -rf {} + \
+RUN python -c 'import pathlib, tomllib; \
+        version = tomllib.loads(pathlib.Path("/build/pyproject.toml").read_text())["project"]["version"]; \
+        folder = pathlib.Path(f"/own/modelrail-{version}.dist-info"); folder.mkdir(); \
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: modelrail\nVersion: {version}\n")' \
+ && find /own -type d -name __pycache__ -prune -exec rm -rf {} + \
  && PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /own \
  && find /own -exec touch -h -d @0 {} +
 
 FROM base
 COPY --from=build /app/site /app/site
-COPY --from=build /own/pipeline /app/pipeline
+COPY --from=build /own /app
 ENV PYTHONPATH=/app/site:/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 WORKDIR /work

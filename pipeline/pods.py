@@ -183,12 +183,18 @@ def explain_end(pod: Object | None, step: str, timeout_s: int) -> ModelrailError
 
 
 def _explain_exit(step: str, name: str, ended: Mapping[str, Any]) -> ModelrailError:
-    code, said = ended["exitCode"], (ended.get("message") or "").strip().rpartition("modelrail: ")[2]
+    code, said = ended["exitCode"], _last_words(ended.get("message") or "")
     if code > 128:
         found = f"pod {name}: found its process killed by signal {code - 128}"
         return TransientError(f"{step}: {found}; expected it to end by itself: did someone delete the pod?")
     kinds = {each.exit_code: each for each in (InputError, TransientError)}
     return kinds.get(code, ModelrailError)(said or f"{step}: pod {name}: found the exit code {code}; see its log")
+
+
+def _last_words(log: str) -> str:
+    """Give the message that the command ended with, or the last line of its traceback."""
+    _, found, message = log.strip().rpartition("modelrail: ")
+    return message if found else message.rpartition("\n")[2]
 
 
 def _ended(status: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -77,7 +77,7 @@ class World:
         return self.follow(self.trigger(environment, **conf))
 
     def log(self, run: str, task: str) -> str:
-        return str(self.airflow._request("GET", f"{name_run('late', run)}/taskInstances/{task}/logs/1"))
+        return str(self.airflow.request("GET", f"{name_run('late', run)}/taskInstances/{task}/logs/1"))
 
     def restart(self) -> None:
         """Kill all of Airflow, and start it again."""
@@ -206,7 +206,7 @@ def test_a_task_that_is_marked_failed_takes_its_pod_along(world: World) -> None:
     run = world.trigger("slow")
     world.namespace.wait_for("Running", "train", 120)
     address = f"{name_run('late', run)}/taskInstances/train"
-    world.airflow._request("PATCH", address, json={"new_state": "failed"})
+    world.airflow.request("PATCH", address, json={"new_state": "failed"})
     world.namespace.wait_until_empty()
 
 
@@ -221,5 +221,5 @@ def test_the_same_pod_goes_on_when_all_of_airflow_was_killed(world: World) -> No
     (after,) = world.namespace.pods()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["phase"] == "Running"
-    world.airflow._request("PATCH", f"{name_run('late', run)}/taskInstances/train", json={"new_state": "failed"})
+    world.airflow.request("PATCH", f"{name_run('late', run)}/taskInstances/train", json={"new_state": "failed"})
     world.namespace.wait_until_empty()
