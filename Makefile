@@ -1,7 +1,7 @@
 # make run    set everything up and run the main job on real data (EXIT=1: end by itself afterwards)
 # make test   set everything up, check the code, run every test
 # make setup  set everything up
-# make extra-torch  install an extra: torch, tensorflow, images, boosting, text or pods (make extras: all of them)
+# make extra-torch  install an extra: torch, tensorflow, images, boosting, text, pods or dask (make extras: all of them)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,7 +12,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3.11
 MODELRAIL := .venv/bin/modelrail
-EXTRAS := kubernetes torch tensorflow images boosting text pods
+EXTRAS := kubernetes torch tensorflow images boosting text pods dask
 
 # Some environments forbid bytecode; without it every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -74,7 +74,7 @@ lock:
 	for extra in $(EXTRAS); do
 	  wanted $$extra | uv pip compile $$options --excludes requirements-excluded.in -c "$$folder/all.txt" -o requirements-$$extra.txt -
 	done
-	uv pip compile $$options --extra s3 -c requirements.txt -o requirements-pipeline.txt pyproject.toml
+	uv pip compile $$options --extra s3 --extra kubernetes -c requirements.txt -o requirements-pipeline.txt pyproject.toml
 
 clean:
 	test ! -x $(MODELRAIL) || $(MODELRAIL) down

@@ -1,7 +1,7 @@
 """What a pod adds to a step: ``python -m benchmarks.pods`` (with KUBECONFIG and what tests/pods/cluster.py asks for).
 
-A small model is run in a real Airflow on a real cluster: with all steps in processes, in a pod each, and with five steps
-that share a pod. Seconds from the start of the first step's task to the end of the last one's, and of each task.
+A small model is run in a real Airflow on a real cluster: with all steps in processes, in a pod each, and with five
+steps that share a pod. Seconds from the start of the first step's task to the end of the last one's, and of each task.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from benchmarks.measuring import say_machine
 from pipeline.deployment.local import stop_all
 from pipeline.standalone import Airflow, down, follow, up
-from rich.console import Console
 from tests.pods.cluster import HOW, is_here, namespace, served
 from tests.pods.test_in_airflow import make_project, name_run
 
@@ -63,12 +64,12 @@ def run(airflow: Airflow, conf: dict[str, Any]) -> list[float]:
     if outcome.failures:
         raise SystemExit(str(outcome.failures))
     tasks = airflow.request("GET", f"{name_run('late', name)}/taskInstances")["task_instances"]
-    ends = {step: max(_moment(each["end_date"]) for each in tasks if each["task_id"] == step) for step in ("plan", *STEPS)}
-    return [(after - before).total_seconds() for before, after in pairwise(ends.values())]
+    ends = [_end(tasks, step) for step in ("plan", *STEPS)]
+    return [(after - before).total_seconds() for before, after in pairwise(ends)]
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+def _end(tasks: list[dict[str, Any]], step: str) -> datetime:
+    return max(datetime.fromisoformat(each["end_date"]) for each in tasks if each["task_id"] == step)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pipeline.job import Job
 from pipeline.planning import PARTITIONED, Node
 from pipeline.session import Made, Session, StepResult
 from pipeline.spec.findings import count, examples, quote, suggest
+from pipeline.spreading import scheduler, spread
 from pipeline.store import Artifact
 from pipeline.tracking import StepDone
 
@@ -56,8 +57,9 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
         return _reused(session, step, nodes)
     from pipeline.work import WORK, returned_memory  # imports pandas and the like: only where something is computed
 
-    with returned_memory(), accounted(session, step, len(todo)) as cost:
-        made = _make(WORK[step], session, todo, threads)
+    address = scheduler() if step in PARTITIONED and len(todo) > 1 else None
+    with returned_memory(), measure() if address else accounted(session, step, len(todo)) as cost:
+        made = _spread(address, step, session, todo) if address else _make(WORK[step], session, todo, threads)
     session.advance()
     _remember(session, todo, made)
     rows = _total_rows(session, nodes)
@@ -109,6 +111,16 @@ def _make(work: Work, session: Session, nodes: Sequence[Node], threads: int) -> 
         return [_make_one(work, session, node) for node in nodes]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda node: _make_one(work, session, node), nodes))
+
+
+def _spread(address: str, step: str, session: Session, nodes: Sequence[Node]) -> list[tuple[Artifact, Made]]:
+    """Have a Dask cluster make the artifacts, each worker accounting for its own; find them in the store."""
+    spread(address, session.job, step, [str(node.partition) for node in nodes], session.run)
+    keys = [node.recipe.key for node in nodes if node.recipe]
+    found = session.find_all(keys)
+    if len(found) < len(keys):
+        raise StoreError(f"{step}: found nothing where Dask's workers have published; expected one MODELRAIL_STORE")
+    return [(found[key], Made("", rows=found[key].manifest["rows"])) for key in keys]
 
 
 def _make_one(work: Work, session: Session, node: Node) -> tuple[Artifact, Made]:

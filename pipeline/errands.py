@@ -20,7 +20,7 @@ from pipeline.errors import InputError, ModelrailError
 from pipeline.home import home, store_address
 from pipeline.job import Job, RunRequest, open_job
 from pipeline.planning import PARTITIONED
-from pipeline.pods import addresses, manifest, threads_of
+from pipeline.pods import addresses, errand_words, manifest, threads_of
 from pipeline.recipes import STEPS, methods_of
 from pipeline.repository import check_out
 from pipeline.running import Opened, pinned, run_step
@@ -32,40 +32,14 @@ from pipeline.spec.schema_run import StepName
 from pipeline.store import open_store
 
 Result = dict[str, Any]
-_TOLD = ("request", "data_commit", "spec_digest", "mlflow_run", "run", "methods")
-"""What of an opened run its steps need to know."""
 
 
 def pod_of(opened: Opened, step: StepName, partitions: Sequence[str] | None) -> tuple[Spec, dict[str, Any]]:
     """Give the spec of an opened run, and the pod that does a step of it and those that share its pod."""
     spec = load_spec(opened["request"]["spec"], opened["request"]["environment"]).spec
     steps = [step, *companions(spec.run, step)]
-    words = words_of(opened, steps, partitions, threads_of(placement(spec.run, step)))
+    words = errand_words(opened, steps, partitions, threads_of(placement(spec.run, step)))
     return spec, manifest(spec, step, words, addresses(os.environ))
-
-
-def words_of(opened: Opened, steps: Sequence[str], partitions: Sequence[str] | None, threads: int) -> list[str]:
-    """Give the arguments of ``modelrail`` that do steps of an opened run elsewhere.
-
-    Parameters
-    ----------
-    steps : sequence of str
-        Done in this order; only the first one must succeed.
-    """
-    first, *others = steps
-    told = json.dumps({name: opened[name] for name in _TOLD}, separators=(",", ":"))
-    words = [
-        "step",
-        first,
-        opened["spec_path"],
-        "--repository",
-        opened["repository"],
-        "--commit",
-        opened["spec_commit"],
-    ]
-    words += [word for step in others for word in ("--then", step)]
-    words += [word for partition in partitions or () for word in ("--partition", partition)]
-    return [*words, "--threads", str(threads), "--opened", told]
 
 
 def do(

@@ -33,6 +33,7 @@ EXTRAS: Mapping[str, Extra] = {
     "images": Extra(("cv2",), ("opencv-python-headless",)),
     "boosting": Extra(("lightgbm", "xgboost"), ("lightgbm", "xgboost")),
     "text": Extra(("gensim", "tokenizers"), ("gensim", "tokenizers")),
+    "dask": Extra(("distributed",), ()),
     "pods": Extra(("kubernetes", "kubernetes_asyncio"), ()),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ DEPLOYING: tuple[StepName, ...] = ("deploy", "verify")
 _WORK, _SCRATCH = "/work", "/tmp"  # noqa: S108 - the pod's own
 _SLACK_S = 120
 """Seconds after a step's time-out at which the cluster ends a pod that nobody watches any more."""
+_TOLD = ("request", "data_commit", "spec_digest", "mlflow_run", "run", "methods")
+"""What of an opened run its steps need to know."""
 _PASSED_ON = ("MODELRAIL_STORE", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
 
 
@@ -79,6 +82,32 @@ def refuse_unclonable(spec_path: str, uncommitted: Sequence[str], commit: str, r
         )
 
 
+def errand_words(
+    opened: Mapping[str, Any], steps: Sequence[str], partitions: Sequence[str] | None, threads: int
+) -> list[str]:
+    """Give the arguments of ``modelrail`` that do steps of an opened run elsewhere.
+
+    Parameters
+    ----------
+    steps : sequence of str
+        Done in this order; only the first one must succeed.
+    """
+    first, *others = steps
+    told = json.dumps({name: opened[name] for name in _TOLD}, separators=(",", ":"))
+    words = [
+        "step",
+        first,
+        opened["spec_path"],
+        "--repository",
+        opened["repository"],
+        "--commit",
+        opened["spec_commit"],
+    ]
+    words += [word for step in others for word in ("--then", step)]
+    words += [word for partition in partitions or () for word in ("--partition", partition)]
+    return [*words, "--threads", str(threads), "--opened", told]
+
+
 def manifest(spec: Spec, step: StepName, arguments: Sequence[str], told: Mapping[str, str]) -> dict[str, Any]:
     """Give the pod that runs a step: no root, nothing to write on but its own scratch space, no token.
 
@@ -130,7 +159,8 @@ def threads_of(place: Placement) -> int:
 
 def _container(spec: Spec, place: Placement, arguments: Sequence[str], told: Mapping[str, str]) -> dict[str, Any]:
     folders = {"HOME": _WORK, "MODELRAIL_HOME": f"{_WORK}/state", "TMPDIR": _SCRATCH, "MPLCONFIGDIR": _SCRATCH}
-    environment = {**folders, "OMP_NUM_THREADS": str(threads_of(place)), **told}
+    quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {**folders, **quiet, "OMP_NUM_THREADS": str(threads_of(place)), **told}
     return {
         "name": CONTAINER,
         "image": spec.run.image,

@@ -222,6 +222,11 @@ def methods_of(spec: Spec) -> dict[str, str]:
     return {step: method_of(step, spec).digest[:16] for step in STEPS}
 
 
+def spec_digest(spec: Spec) -> str:
+    """Hash a spec as it was read, to notice one that is edited while a run is going on."""
+    return digest_of(spec.model_dump(mode="json"))
+
+
 def digest_of(value: Any) -> str:
     """Hash a JSON-able value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

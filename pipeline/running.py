@@ -26,7 +26,7 @@ from pipeline.home import home, tracking_address, working
 from pipeline.job import BUILT_IN, WORK_TREE, Job, RunRequest, open_job
 from pipeline.planning import ORDER, PlannedStep
 from pipeline.pods import addresses, refuse_unclonable
-from pipeline.recipes import STEPS, digest_of, methods_of
+from pipeline.recipes import STEPS, methods_of, spec_digest
 from pipeline.session import Session, StepResult
 from pipeline.spec.catalogue import extras_of
 from pipeline.spec.findings import quote
@@ -140,7 +140,7 @@ def run_one(
     opened = {
         "request": request.to_json(),
         "data_commit": job.data_commit,
-        "spec_digest": spec_digest(job),
+        "spec_digest": spec_digest(job.spec),
         "mlflow_run": mlflow_run,
         "run": uuid.uuid4().hex[:12],
     }
@@ -251,7 +251,7 @@ def _opened(session: Session, steps: Sequence[PlannedStep]) -> Opened:
         "data_commit": job.data_commit,
         "spec_path": job.spec_path,
         "spec_commit": job.spec_commit,
-        "spec_digest": spec_digest(job),
+        "spec_digest": spec_digest(job.spec),
         "dirty": bool(job.uncommitted),
         "mlflow_run": session.recorder.run_id() if session.recorder else None,
         "run": session.run,
@@ -295,13 +295,8 @@ def summarize(steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
     return lines
 
 
-def spec_digest(job: Job) -> str:
-    """Hash the spec as it was read, to notice one that is edited while a run is going on."""
-    return digest_of(job.spec.model_dump(mode="json"))
-
-
 def _refuse_other_spec(job: Job, opened: Opened) -> None:
-    if spec_digest(job) != opened["spec_digest"]:
+    if spec_digest(job.spec) != opened["spec_digest"]:
         raise InputError(f"{job.spec_path}: found another spec than when the run began; expected the same: start anew")
 
 

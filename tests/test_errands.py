@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errands import is_there, result_of, words_of
+from pipeline.errands import is_there, result_of
 from pipeline.errors import InputError
 from pipeline.job import RunRequest, open_job
+from pipeline.pods import errand_words as words_of
 from pipeline.recipes import methods_of
 from pipeline.repository import check_out
 from pipeline.running import Opened, open_run, run_step

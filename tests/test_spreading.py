@@ -1,0 +1,97 @@
+"""Partition work on a Dask cluster: a real scheduler and two workers, each a process with a state of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError, TransientError
+from pipeline.standalone.ports import choose_port
+
+from .conftest import Commit, git
+from .test_running import SPEC, counts, month, run_job
+
+pytestmark = [pytest.mark.extra("dask"), pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a scheduler and two workers; give its address."""
+    folder = tmp_path_factory.mktemp("dask")
+    address = f"tcp://127.0.0.1:{choose_port(18786)}"
+    scheduler = ["scheduler", "--host", address, "--no-dashboard", "--no-show"]
+    workers = [["worker", address, "--nthreads", "1", "--no-dashboard", "--name", name] for name in ("one", "two")]
+    started = []
+    for words in (scheduler, *workers):
+        own = folder / words[-1].strip("-")
+        own.mkdir()
+        environment = os.environ | {"MODELRAIL_HOME": str(own / "state"), "MODELRAIL_STORE": str(folder / "store")}
+        command = [sys.executable, "-m", "dask", *words]
+        with (own / "log").open("wb") as log:
+            started.append(subprocess.Popen(command, cwd=own, env=environment, stdout=log, stderr=log))
+    yield address
+    for process in reversed(started):
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def spec(
+    project: Path, commit: Commit, cluster: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:  # fmt: skip
+    monkeypatch.setenv("MODELRAIL_DASK", cluster)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (store,) = tmp_path_factory.getbasetemp().glob("dask*/")
+    monkeypatch.setenv("MODELRAIL_STORE", str(store / "store"))
+    monkeypatch.chdir(project)
+    files: dict[str, str | bytes] = {f"data/2013-{number:02}.csv": month(number) for number in range(1, 7)}
+    text = SPEC.replace(
+        "gate: {roc_auc: {at_least: 0.6, behind_champion_at_most: 0.05}}", "gate: {roc_auc: {at_least: 1}}"
+    )
+    commit({"models/late.yaml": text, ".gitignore": ".modelrail/\n", **files})
+    git(project, "remote", "add", "origin", f"file://{project}")
+    return project / "models/late.yaml"
+
+
+def workers_of(store: Path) -> set[str]:
+    """Give the workers that have cloned the spec."""
+    return {each.name for each in store.parent.iterdir() if (each / "state" / "repositories").exists()}
+
+
+def test_workers_do_the_partitions_and_the_result_is_the_same(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, spread = run_job(spec)
+    assert {step: counts(spread)[step] for step in ("clean", "transform")} == {"clean": (6, 0), "transform": (6, 0)}
+    store = Path(os.environ["MODELRAIL_STORE"])
+    assert workers_of(store) == {"one", "two"}
+    monkeypatch.delenv("MODELRAIL_DASK")
+    monkeypatch.setenv("MODELRAIL_STORE", str(store.parent / "other"))
+    _, alone = run_job(spec)
+    assert alone["train"].key == spread["train"].key
+
+
+def test_an_error_of_a_worker_is_told_as_its_own(spec: Path, commit: Commit) -> None:
+    commit({"data/2013-07.csv": "id,delay\n1,2\n", "data/2013-08.csv": "id,delay\n1,2\n"})
+    with pytest.raises(Exception, match=r"data/2013-0[78].csv.*found no column 'carrier'"):
+        run_job(spec)
+
+
+def test_what_workers_cannot_clone_is_refused(spec: Path, project: Path) -> None:
+    spec.write_text(spec.read_text() + "\n# changed\n")
+    with pytest.raises(InputError, match=r"models/late.yaml: found changes in a run with steps in pods"):
+        run_job(spec)
+
+
+def test_a_scheduler_that_does_not_answer_is_worth_another_try(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELRAIL_DASK", f"tcp://127.0.0.1:{choose_port(19786)}")
+    monkeypatch.setattr("pipeline.spreading._TIMEOUT_S", 1)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="MODELRAIL_DASK: found no answer at"):
+        run_job(spec, force=True)
+    assert time.monotonic() - began < 30
