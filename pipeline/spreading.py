@@ -23,6 +23,7 @@ _BATCHES_EACH = 2
 _RETRIES = 2
 """Times that a batch goes to another worker when its own was lost."""
 _TIMEOUT_S = 10
+_WORKERS_S = 120
 
 
 def scheduler() -> str | None:
@@ -43,10 +44,7 @@ def spread(address: str, job: Job, step: str, partitions: Sequence[str], run: st
     require("dask", "MODELRAIL_DASK", address)
     opened = _opened(job, run)
     with _client(address) as client:
-        threads = sum(client.nthreads().values())
-        if not threads:
-            raise TransientError(f"MODELRAIL_DASK: found no workers at {address}; expected at least one")
-        size = max(1, -(-len(partitions) // (threads * _BATCHES_EACH)))
+        size = max(1, -(-len(partitions) // (_threads(client, address) * _BATCHES_EACH)))
         batches = [partitions[start : start + size] for start in range(0, len(partitions), size)]
         words = [errand_words(opened, [step], batch, 1) for batch in batches]
         for code, said in client.gather(client.map(do, words, pure=False, retries=_RETRIES)):
@@ -77,6 +75,14 @@ def _client(address: str) -> Any:
         return Client(address, timeout=_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise TransientError(f"MODELRAIL_DASK: found no answer at {address}; expected Dask's scheduler") from error
+
+
+def _threads(client: Any, address: str) -> int:
+    try:
+        client.wait_for_workers(1, timeout=_WORKERS_S)  # a cluster may grow from none
+    except TimeoutError as error:
+        raise TransientError(f"MODELRAIL_DASK: found no workers at {address}; expected at least one") from error
+    return sum(client.nthreads().values())
 
 
 def do(words: Sequence[str]) -> tuple[int, str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,21 @@ from .test_running import SPEC, counts, month, run_job
 pytestmark = [pytest.mark.extra("dask"), pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
 
 
+@dataclass(frozen=True)
+class Cluster:
+    address: str
+    folder: Path
+
+    def workers(self) -> set[str]:
+        """Give the workers that have cloned the spec."""
+        return {each.name for each in self.folder.iterdir() if (each / "state" / "repositories").exists()}
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a scheduler and two workers; give its address."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Start a scheduler and two workers."""
+    from distributed import Client
+
     folder = tmp_path_factory.mktemp("dask")
     address = f"tcp://127.0.0.1:{choose_port(18786)}"
     scheduler = ["scheduler", "--host", address, "--no-dashboard", "--no-show"]
@@ -35,21 +48,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         command = [sys.executable, "-m", "dask", *words]
         with (own / "log").open("wb") as log:
             started.append(subprocess.Popen(command, cwd=own, env=environment, stdout=log, stderr=log))
-    yield address
+    with Client(address, timeout=60) as client:
+        client.wait_for_workers(2, timeout=120)
+    yield Cluster(address, folder)
     for process in reversed(started):
         process.terminate()
         process.wait(20)
 
 
 @pytest.fixture
-def spec(
-    project: Path, commit: Commit, cluster: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:  # fmt: skip
-    monkeypatch.setenv("MODELRAIL_DASK", cluster)
+def spec(project: Path, commit: Commit, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MODELRAIL_DASK", cluster.address)
+    monkeypatch.setenv("MODELRAIL_STORE", str(cluster.folder / "store"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (store,) = tmp_path_factory.getbasetemp().glob("dask*/")
-    monkeypatch.setenv("MODELRAIL_STORE", str(store / "store"))
     monkeypatch.chdir(project)
     files: dict[str, str | bytes] = {f"data/2013-{number:02}.csv": month(number) for number in range(1, 7)}
     text = SPEC.replace(
@@ -60,18 +71,14 @@ def spec(
     return project / "models/late.yaml"
 
 
-def workers_of(store: Path) -> set[str]:
-    """Give the workers that have cloned the spec."""
-    return {each.name for each in store.parent.iterdir() if (each / "state" / "repositories").exists()}
-
-
-def test_workers_do_the_partitions_and_the_result_is_the_same(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_do_the_partitions_and_the_result_is_the_same(
+    spec: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, spread = run_job(spec)
     assert {step: counts(spread)[step] for step in ("clean", "transform")} == {"clean": (6, 0), "transform": (6, 0)}
-    store = Path(os.environ["MODELRAIL_STORE"])
-    assert workers_of(store) == {"one", "two"}
+    assert cluster.workers() == {"one", "two"}
     monkeypatch.delenv("MODELRAIL_DASK")
-    monkeypatch.setenv("MODELRAIL_STORE", str(store.parent / "other"))
+    monkeypatch.setenv("MODELRAIL_STORE", str(cluster.folder / "other"))
     _, alone = run_job(spec)
     assert alone["train"].key == spread["train"].key
 
