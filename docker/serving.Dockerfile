@@ -8,7 +8,8 @@ RUN python -m pip install --quiet --no-cache-dir --no-compile --no-deps --only-b
         --target /app/site -r /build/requirements-serving.txt \
  && rm -rf /app/site/bin /app/site/onnxruntime/transformers /app/site/onnxruntime/tools /app/site/onnxruntime/quantization \
  && find /app/site -type d -name tests -prune -exec rm -rf {} +
-COPY pipeline/__init__.py pipeline/errors.py pipeline/frames.py pipeline/signature.py pipeline/text.py /app/pipeline/
+COPY pipeline/__init__.py pipeline/errors.py pipeline/frames.py pipeline/picture_rules.py pipeline/signature.py \
+     pipeline/text.py pipeline/words.py /app/pipeline/
 COPY pipeline/serving/ /app/pipeline/serving/
 # The root file system is read-only at run time, so bytecode is made now: in one process, in one order and with one hash
 # seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one.

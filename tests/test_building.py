@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.building import BUILDERS, Program, build, build_command
+from pipeline.building import BUILDERS, ROOT, Program, build, build_command
 from pipeline.errors import DeploymentError, InputError
 
 
@@ -38,3 +41,15 @@ def test_a_build_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeploymentError, match=r"docker build .*: found exit code 3"):
         build("serving", "r.example/s:1")
+
+
+def test_the_serving_image_has_every_module_that_the_server_imports() -> None:
+    code = (
+        "import pkgutil, sys, pipeline.serving\n"
+        "for each in pkgutil.iter_modules(pipeline.serving.__path__):\n"
+        "    __import__(f'pipeline.serving.{each.name}')\n"
+        "print(*(each for each in sys.modules if each.startswith('pipeline.') and '.serving' not in each))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    copied = re.findall(r"pipeline/(\w+)\.py", (ROOT / "docker/serving.Dockerfile").read_text())
+    assert {f"pipeline.{name}" for name in copied} - {"pipeline.__init__"} == set(done.stdout.split())

@@ -8,143 +8,29 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 
-from pipeline.deployment.kubernetes import Kubernetes
-from pipeline.deployment.platforms import Live, Target
+from pipeline.deployment.access import deployer
 from pipeline.errors import AbortedError, DeploymentError, TransientError
-from pipeline.release import Evidence, Release, Version
 from pipeline.serving.workers import child_environment
 from pipeline.spec.schema import Spec
 from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
-from tests.serving.bundles import line_graph, write_bundle
+from tests.serving.bundles import line_graph
 
-from .conftest import BASE_IMAGE, REGISTRY, kubectl, wait_until
+from .conftest import wait_until
 from .cutting import cut_off
-
-NAME = "line"
-CANARY = {
-    "steps": [{"weight": 33, "hold_s": 5}],
-    "metrics": {"errors": 0.01, "latency": 3.0, "outputs": 0.25},
-    "every_s": 2,
-    "deadline_s": 180,
-}
-EVIDENCE = Evidence(
-    data_repository=".", data_commit="a" * 40, spec_commit="b" * 40, code="c", spec_path="models/line.yaml",
-    environment=None, as_of=None, partitions=1, artifacts={"train": "d"}, model_digest="e", recipe="f", signature={},
-    metrics={}, verdict=(), mlflow_run=None, who="Test", why="",
-)  # fmt: skip
-
-CLIENT = """
-import collections, http.client, json, random, threading, time
-found = collections.Counter()
-
-def ask():
-    while True:
-        connection = http.client.HTTPConnection("line", timeout=20)
-        try:
-            connection.request("POST", "/api/predict", json.dumps({"inputs": [[random.random()]]}))
-            answer = connection.getresponse()
-            content = answer.read()
-            found[json.loads(content)["version"] if answer.status == 200 else f"status {answer.status}"] += 1
-        except (OSError, http.client.HTTPException) as error:
-            found[f"dropped: {error!r}"] += 1
-        connection.close()
-        time.sleep(0.01)
-
-for _ in range(3):
-    threading.Thread(target=ask, daemon=True).start()
-while True:
-    time.sleep(0.2)
-    print(json.dumps(dict(list(found.items()))), flush=True)
-"""
-
-
-@dataclass
-class Line:
-    """A model on the cluster whose releases are written by hand, so that they can be as bad as they should."""
-
-    target: Target
-    folder: Path
-
-    def bundle(self, version: str, graph: onnx.ModelProto) -> Path:
-        folder = self.folder / version
-        return folder if folder.exists() else write_bundle(folder, version=version, graph=graph)
-
-    def deploy(self, version: str, graph: onnx.ModelProto | None = None, **changes: Any) -> Live:
-        release = Release(NAME, Version.parse(version), EVIDENCE)
-        target = replace(self.target, **changes)
-        return Kubernetes().deploy(target, release, self.bundle(version, graph or line_graph(SLOPE)), None)
-
-    def with_canary(self, **canary: Any) -> Line:
-        spec = self.target.spec.model_dump(exclude_unset=True)
-        spec["deploy"] |= {"strategy": "canary", "canary": CANARY | canary}
-        return replace(self, target=replace(self.target, spec=Spec.model_validate(spec)))
-
-    def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        return kubectl(self.target.spec.deploy.namespace, *arguments, given=given)
-
-    def get(self, *arguments: str) -> Any:
-        return json.loads(self.kubectl("get", *arguments, "--output", "json"))
-
-    def live(self) -> str | None:
-        found = Kubernetes().live(self.target)
-        return found.version if found else None
-
-    def tracks(self) -> dict[str, int]:
-        found = {each["metadata"]["name"]: each["spec"]["replicas"] for each in self.get("deployments")["items"]}
-        return {name: count for name, count in found.items() if count}
-
-    def pods(self, track: str) -> set[str]:
-        found = self.get("pods", "--selector", f"modelrail.dev/track={track}")["items"]
-        return {each["metadata"]["uid"] for each in found}
-
-    def rollout(self) -> Mapping[str, Any]:
-        leases = {each["metadata"]["name"]: each for each in self.get("leases")["items"]}
-        notes = leases.get(NAME, {"metadata": {}})["metadata"].get("annotations", {})
-        written: Mapping[str, Any] = json.loads(notes.get("modelrail.dev/rollout", "{}"))
-        return written
-
-    def answered(self) -> dict[str, int]:
-        lines = self.kubectl("logs", "client", "--tail=1")
-        found: dict[str, int] = json.loads(lines) if lines.strip() else {}
-        return found
-
-    def dropped(self) -> dict[str, int]:
-        return {name: count for name, count in self.answered().items() if name.startswith(("dropped", "status 5"))}
+from .lines import NAME, Line, begin
 
 
 @pytest.fixture
 def line(namespace: str, serving_image: str, tmp_path: Path) -> Line:
-    """Give the model with its first release live, and a client in the cluster that never stops."""
-    deploy = {
-        "image": {"base": serving_image, "repository": f"{REGISTRY}/{namespace}"},
-        "namespace": namespace,
-        "ready_within_s": 90,
-        "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-    }
-    spec = {"model": {"name": NAME}, "deploy": deploy, "environment": {"platform": "kubernetes"}}
-    made = Line(Target(Spec.model_validate(spec), None, tmp_path), tmp_path)
-    made.deploy("1.0.0")
-    container = {
-        "name": "client",
-        "image": BASE_IMAGE,
-        "command": ["python3", "-c", CLIENT],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    context = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
-    pod = {"containers": [container], "securityContext": context, "terminationGracePeriodSeconds": 0}
-    about = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}}
-    made.kubectl("apply", "--filename", "-", given=json.dumps({**about, "spec": pod}))
-    made.kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=60s")
-    wait_until(lambda: made.answered().get("1.0.0", 0) > 20, "twenty answers")
-    return made.with_canary()
+    """Give the model with its first release live, and a client that never stops."""
+    return begin(namespace, serving_image, tmp_path)
 
 
 def corrupt(line: Line, version: str) -> None:
@@ -225,7 +111,9 @@ def start(
     code = """
 import sys
 from pathlib import Path
-from tests.cluster.test_canaries import *
+from pipeline.deployment.platforms import Target
+from pipeline.spec.schema import Spec
+from tests.cluster.lines import Line
 from pipeline.errors import ModelrailError
 spec, folder, version = Spec.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 try:
@@ -295,6 +183,22 @@ def test_a_rollback_in_the_middle_ends_the_canary_within_seconds(line: Line) -> 
     assert line.rollout() == {}
     assert line.live() == "1.0.0"
     assert line.dropped() == {}
+
+
+def test_the_deployer_s_account_has_the_rights_for_a_canary(line: Line, tmp_path: Path) -> None:
+    namespace = line.target.spec.deploy.namespace
+    rights = {"apiVersion": "v1", "kind": "List", "items": deployer(namespace)}
+    line.kubectl("apply", "--filename", "-", given=json.dumps(rights))
+    config = json.loads(line.kubectl("config", "view", "--raw", "--minify", "--flatten", "--output", "json"))
+    config["users"][0]["user"] = {"token": line.kubectl("create", "token", "modelrail-deployer").strip()}
+    (tmp_path / "deployer.json").write_text(json.dumps(config))
+    with start(line, "2.0.0", line_graph(1.2 * SLOPE), tmp_path / "deployer.json") as process:
+        _, said = process.communicate()
+    assert "AbortedError: deploy line@v2.0.0: aborted: outputs" in said.decode()
+    assert line.tracks() == {NAME: 1}
+    with start(line, "3.0.0", kubeconfig=tmp_path / "deployer.json") as process:
+        assert process.wait() == 0
+    assert line.live() == "3.0.0"
 
 
 def test_without_requests_it_is_aborted_at_the_deadline(line: Line) -> None:

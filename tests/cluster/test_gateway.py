@@ -28,7 +28,8 @@ from tests.rollouts.candidates import SLOPE
 from tests.serving.bundles import line_graph
 
 from .conftest import kubectl, wait_until
-from .test_canaries import NAME, Line, line
+from .lines import NAME, Line
+from .test_canaries import line
 
 __all__ = ["line"]
 
