@@ -72,7 +72,7 @@ def _client(address: str) -> Any:
     from distributed import Client
 
     try:
-        return Client(address, timeout=_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+        return Client(address, timeout=_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise TransientError(f"MODELRAIL_DASK: found no answer at {address}; expected Dask's scheduler") from error
 
