@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError, InputError, StoreError, TransientError
+from pipeline.garbage.sweeping import sweep
 from pipeline.store import ObjectStore, open_store
+from pipeline.uses import Holding
+from tests.garbage.test_gc import NOW, OLD, publish, survey_of
 
 pytestmark = [
     pytest.mark.cluster,
@@ -48,6 +52,18 @@ def test_an_artifact_without_its_last_file_is_not_found(store: ObjectStore) -> N
         store.publish(key, folder, {})
     store.files.rm_file(f"{store.root}/{key[:2]}/{key}/b")
     assert store.find(key) is None
+
+
+def test_what_goes_is_gone_and_what_a_run_needs_stays(store: ObjectStore) -> None:
+    keys = [hashlib.sha256(bytes([number])).hexdigest() for number in range(8)]
+    for key in keys:
+        publish(store, key, OLD)
+    Holding(store, "line").hold(keys[:3], NOW)
+    done = sweep(survey_of(store), NOW)
+    assert (done.removed, done.spared) == (5, 3)
+    assert {each.key for each in store.entries()} == set(keys[:3])
+    assert len(store.find_all(keys)) == 3
+    assert all(each.modified and each.bytes > 400 for each in store.entries())
 
 
 def test_a_bucket_that_is_not_there_is_said(tmp_path: Path) -> None:

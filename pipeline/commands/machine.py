@@ -53,6 +53,7 @@ def status(as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from pipeline.deployment.local import deployments
+    from pipeline.deployment.state import name_of
     from pipeline.drift import observe
     from pipeline.first_deployments import find_waiting
     from pipeline.home import home
@@ -80,7 +81,9 @@ def status(as_json: Json = False) -> None:
             }
         )
     else:
-        show_status(services, find_dead(services) if services else (), live)
+        asked = {name_of(each.model, each.environment) for each in elsewhere if each.live}
+        here = [each for each in live if each.model not in asked] or live
+        show_status(services, find_dead(services) if services else (), here)
         show_elsewhere(elsewhere)
         show_waiting(waiting)
 

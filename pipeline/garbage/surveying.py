@@ -85,7 +85,8 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
     released = releases_of(list_tags(repository, "*@v*"))
     uses, entries = read_uses(store), store.entries()  # in this order: what is made meanwhile is new
     names = {each.job.model for each in sessions} | {each.model for each in released}
-    mine, others = _part(entries, repository, None if _is_own(store_address(state), repository) else names)
+    own = _is_own(store_address(state), repository)
+    mine, others = _part(entries, repository, None if own else names)
     needs = Needs(_needed_by_releases(released, uses), frozenset(map(cut, planned)), needed_by_runs(uses, limit, now))
     return Survey(
         store=store,
@@ -93,7 +94,7 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
         fates=tuple(decide(mine, needs, limit)),
         others=tuple(others),
         leftovers=tuple(each for each in entries if each.manifest is None and _is_old(each, now)),
-        over=tuple(each for each in uses if is_over(each, limit, now)),
+        over=tuple(each for each in uses if is_over(each, limit, now) and (own or each.model in names)),
         merges=tuple(find_merges(store, names, now.date())),
     )
 
@@ -116,7 +117,8 @@ def _open(path: Path, environment: str | None, repository: Repository) -> Iterat
     """Open a spec as the work tree has it, and where that is not committed, as the newest commit has it."""
     request = RunRequest(str(path), environment)
     session = Session(open_job(request))
-    session.refresh()
+    if repository.attempt("remote", "get-url", "origin").succeeded:  # else nobody has released anything elsewhere
+        session.refresh()
     yield session
     if session.job.uncommitted and repository.has_commits() and repository.files("HEAD", session.job.spec_path):
         yield Session(open_job_at(request, "HEAD"))

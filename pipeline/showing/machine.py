@@ -36,7 +36,7 @@ def show_status(services: Services | None, dead: Sequence[Service], live: Sequen
     for deployment in live:
         console.print(f"{deployment.model} v{deployment.version.removeprefix('v')}  {deployment.address}")
     if not live:
-        console.print("no model is live ('modelrail run' makes one)")
+        console.print("no model is live here ('modelrail run' makes one)")
 
 
 def show_waiting(found: Sequence[tuple[str, str]]) -> None:

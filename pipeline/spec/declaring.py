@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pipeline.spec.findings import quote, suggest
 
 _SECTION, _KEY = "environment", "models"
 _NAME = f"{_SECTION}.{_KEY}"
+# Reading YAML takes milliseconds, and most environments name no model.
+_MAY_NAME = re.compile(rb"models[\"']?\s*:")
 
 
 def find_declared(spec: Path, model: str) -> list[str]:
@@ -49,7 +52,7 @@ def find_misplaced(document: Document) -> Iterator[Problem]:
 
 def _read(file: Path) -> Document | None:
     try:
-        return read_document(file) if b"models" in file.read_bytes() else None
+        return read_document(file) if _MAY_NAME.search(file.read_bytes()) else None
     except (FileError, OSError):
         return None
 

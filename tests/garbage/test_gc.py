@@ -128,6 +128,17 @@ def test_every_environment_has_a_plan_of_its_own(spec: Path, project: Path, comm
     assert gone == {(step, None) for step in ("clean", "transform", "normalize", "train", "evaluate")}
 
 
+def test_what_is_not_committed_yet_is_planned_beside_what_is(spec: Path, project: Path, commit: Commit) -> None:
+    commit({"environments/prod.yaml": "deploy: {push_tags: true}\n"})  # and there is no remote to ask
+    run_job(spec)
+    spec.write_text(SPEC.replace("linear_regression", "ridge"))
+    (project / "data/2.csv").write_text(part(5))
+    assert run_job(spec)[0] == "not released"
+    assert not look(project).goes, "both may be run next"
+    git(project, "checkout", "-q", ".")
+    assert {each.step for each in look(project).goes} == {"clean", "transform", "normalize", "train", "evaluate"}
+
+
 def test_a_spec_with_mistakes_forbids_all(spec: Path, project: Path) -> None:
     run_job(spec)
     (project / "models/other.yaml").write_text("model: {nme: m}\n")
