@@ -22,7 +22,7 @@ from pipeline.large_files import LargeFile, find_partitions, list_folder, read_l
 from pipeline.large_files.finding import is_pointer, places_of
 from pipeline.repository import File, Repository, is_url, key_in, mirror, open_repository
 from pipeline.spec.findings import count
-from pipeline.spec.loading import load_spec
+from pipeline.spec.loading import load_spec, module_of
 from pipeline.spec.schema import Spec
 
 WORK_TREE = "work tree"
@@ -177,7 +177,9 @@ def open_job(request: RunRequest) -> Job:
     path = Path(request.spec)
     loaded = load_spec(path, request.environment)
     repository = open_repository(path.resolve().parent)
-    sources = [each for each in (loaded.path, loaded.overlay) if each is not None]
+    own = module_of(loaded.spec)
+    beside = None if own is None else loaded.path.parent / own
+    sources = [each for each in (loaded.path, loaded.overlay, beside) if each is not None]
     uncommitted = repository.changes([repository.path_of(each) for each in sources])
     checkout = Path(__file__).parents[1]
     if checkout == repository.root:

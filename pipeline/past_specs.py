@@ -56,6 +56,7 @@ def _laid_out(repository: Repository, commit: str, path: str) -> Iterator[tuple[
     except InputError as error:
         raise InputError(f"{error}{explain_shallow(repository)}") from error
     found = [each for each in files if places & {PurePosixPath(each.path), PurePosixPath(each.path).parent}]
+    found += [each for each in files if each.path.endswith(".py") and PurePosixPath(each.path).parent == wanted.parent]
     if not any(each.path == path for each in found):
         raise InputError(f"{repository.root}: found no {path} in commit {commit[:12]}; expected the spec there")
     with tempfile.TemporaryDirectory() as place:

@@ -9,10 +9,44 @@ import pytest
 
 from pipeline.spec.catalogue import TRAINERS
 
+OWN = {
+    "torch": """
+import torch
+from torch import nn
+
+class Residual(nn.Module):
+    def __init__(self, inputs, outputs, width):
+        super().__init__()
+        self.first, self.second = nn.Linear(inputs, width), nn.Linear(width, width)
+        self.norm, self.last = nn.LayerNorm(width), nn.Linear(width, outputs)
+
+    def forward(self, rows):
+        hidden = nn.functional.gelu(self.first(rows))
+        return self.last(hidden + self.norm(torch.tanh(self.second(hidden))))
+
+def build(inputs, outputs, width=8):
+    return Residual(inputs, outputs, width)
+""",
+    "tensorflow": """
+import keras
+
+def build(inputs, outputs, width=8):
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input((inputs,)), layers.Dense(width, activation="relu"), layers.Dropout(0.1), layers.Dense(width),
+        layers.Activation("tanh"), layers.Dense(outputs),
+    ])
+""",
+}
+"""Networks of a user's own."""
+
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     f"{framework}_{kind}": {"layers": [8], "epochs": 60, "learning_rate": 0.02} | own
     for framework in ("torch", "tensorflow")
     for kind, own in {"mlp": {}, "cnn": {"shape": [1, 2, 2], "filters": [4]}}.items()
+} | {
+    f"{framework}_custom": {"module": {"file": "network.py", "source": source}, "epochs": 60, "learning_rate": 0.02}
+    for framework, source in OWN.items()
 }
 """Parameters with which a network is trained in about a second."""
 BOOSTERS: Mapping[str, Mapping[str, Any]] = {name: {"n_estimators": 10} for name in ("xgboost", "lightgbm")}

@@ -179,7 +179,12 @@ def test_pictures_are_small() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_specs_in_documents_are_valid(document: Path, project: Path) -> None:
-    for block in read_blocks(document):
+    blocks = list(read_blocks(document))
+    for own in re.findall(r"module: (\w+\.py)", document.read_text("utf-8")):  # a network, shown below its spec
+        (text,) = [block.text for block in blocks if block.kind == "python" and "def build(" in block.text]
+        (project / "models").mkdir(exist_ok=True)
+        (project / "models" / own).write_text(text, "utf-8")
+    for block in blocks:
         if block.kind == "yaml" and re.search(r"^model:", block.text, re.MULTILINE):
             spec = project / "models" / "shown.yaml"
             spec.parent.mkdir(exist_ok=True)

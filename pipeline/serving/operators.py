@@ -12,13 +12,14 @@ from pipeline.serving.protobuf import CHILDREN, fields
 
 _OPERATOR, _DOMAIN, _FUNCTION_NAME, _FUNCTION_DOMAIN = 4, 7, 1, 10
 _STANDARD = frozenset(
-    """Abs Acos Add And ArgMax ArgMin Asin Atan Cast CastLike Ceil Clip Concat Constant ConstantOfShape Conv Cos Cosh
-    CumSum Div Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gemm Greater GreaterOrEqual
-    HardSigmoid Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Mean Min Mod Mul
-    Neg Not OneHot Or Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin
-    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round Scan Shape Sigmoid Sign Sin Sinh Slice Softmax Softplus
-    Split Sqrt Squeeze StringConcat StringNormalizer StringSplit Sub Sum Tan Tanh TfIdfVectorizer Tile TopK Transpose
-    Unsqueeze Where Xor""".split()  # noqa: SIM905
+    """Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Concat
+    Constant ConstantOfShape Conv Cos Cosh CumSum Div Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements
+    GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid HardSwish Identity
+    InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max
+    MaxPool Mean Min Mod Mul Neg Not OneHot Or PRelu Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp
+    ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round Scan Selu Shape Sigmoid
+    Sign Sin Sinh Slice Softmax Softplus Softsign Split Sqrt Squeeze StringConcat StringNormalizer StringSplit Sub
+    Sum Tan Tanh TfIdfVectorizer Tile TopK Transpose Unsqueeze Where Xor""".split()  # noqa: SIM905
 )
 _LEARNED = frozenset(
     """ArrayFeatureExtractor Binarizer CategoryMapper DictVectorizer FeatureVectorizer Imputer LabelEncoder

@@ -7,6 +7,7 @@ to ``trainers.json`` by ``python -m pipeline.training.parameters``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,6 +22,8 @@ CLASSIFICATION: frozenset[Task] = frozenset({"classification"})
 REGRESSION: frozenset[Task] = frozenset({"regression"})
 
 
+MODULE = r"[A-Za-z_]\w*\.py"
+"""Name of a file with a network of one's own."""
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 """Files that are images; a partition may be many of them."""
 
@@ -122,8 +125,10 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "lightgbm": _boosted(),
     "torch_mlp": _network("torch"),
     "torch_cnn": _network("torch"),
+    "torch_custom": _network("torch"),
     "tensorflow_mlp": _network("tensorflow"),
     "tensorflow_cnn": _network("tensorflow"),
+    "tensorflow_custom": _network("tensorflow"),
 }
 
 # Other names that people know a trainer by, squeezed; the class names of scikit-learn say the task as well.
@@ -412,6 +417,8 @@ _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], bool]] = {
     "none": lambda value, _: value is None,
     "boolean": lambda value, _: isinstance(value, bool),
     "list": lambda value, _: isinstance(value, list | tuple),
+    "mapping": lambda value, _: isinstance(value, dict),
+    "module": lambda value, _: isinstance(value, str) and re.fullmatch(MODULE, value) is not None,
     "sizes": lambda value, _: isinstance(value, list | tuple) and all(map(_is_size, value)),
     "option": lambda value, rule: isinstance(value, str) and value in rule["values"],
     "integer": lambda value, rule: _is_number(value) and isinstance(value, int) and _in_interval(value, rule),
@@ -421,6 +428,8 @@ _KINDS: Mapping[str, str] = {
     "none": "null",
     "boolean": "true or false",
     "list": "a list",
+    "mapping": "a mapping",
+    "module": "the name of a Python file beside the spec, such as network.py",
     "sizes": "a list of whole numbers ≥ 1",
 }
 

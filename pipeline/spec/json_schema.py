@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from pipeline.spec.catalogue import METRICS, TRAINERS, parameters_of, set_elsewhere, trainer_names
+from pipeline.spec.catalogue import METRICS, MODULE, TRAINERS, parameters_of, set_elsewhere, trainer_names
 from pipeline.spec.schema import ColumnType, Spec
 
 Schema = dict[str, Any]
@@ -130,6 +130,8 @@ def _form(rule: Mapping[str, Any]) -> Schema:
     kind = rule["kind"]
     if kind == "option":
         return {"enum": rule["values"]}
+    if kind == "module":
+        return {"type": "string", "pattern": f"^{MODULE}$"}
     if kind == "sizes":
         return {"type": "array", "items": {"type": "integer", "minimum": 1}}
     if kind in _SIMPLE:
@@ -141,4 +143,4 @@ def _form(rule: Mapping[str, Any]) -> Schema:
     return {"type": kind} | {key: bound for key, bound in bounds.items() if bound is not None}
 
 
-_SIMPLE: Mapping[str, str] = {"none": "null", "boolean": "boolean", "list": "array"}
+_SIMPLE: Mapping[str, str] = {"none": "null", "boolean": "boolean", "list": "array", "mapping": "object"}

@@ -80,7 +80,37 @@ def load_spec(path: str | Path, environment: str | None = None, environments: st
     spec, problems = _read(documents)
     if spec is None or problems:
         raise SpecError(problems)
-    return Loaded(spec, path, environment, overlay, documents[0].text, documents[-1].text if overlay else "")
+    spec = _with_module(spec, path, documents)
+    return Loaded(
+        spec,
+        path,
+        environment,
+        overlay,
+        documents[0].text,
+        documents[-1].text if overlay else "",
+    )
+
+
+def module_of(spec: Spec) -> str | None:
+    """Give the name of the file, beside the spec, that holds a network of the user's own."""
+    if not str(spec.model.trainer).endswith("_custom"):
+        return None
+    named = spec.model.params.get("module", "network.py")
+    return str(named["file"] if isinstance(named, dict) else named)
+
+
+def _with_module(spec: Spec, path: Path, documents: Sequence[Document]) -> Spec:
+    """Make the text of the user's own network a part of the spec, so that another text is another model."""
+    name = module_of(spec)
+    if name is None:
+        return spec
+    try:
+        source = (path.parent / name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"{quote(name)}, which cannot be read beside the spec ({error.__class__.__name__})"
+        finding = Finding(("model", "params", "module"), found, "a Python file in the spec's folder")
+        raise SpecError([_place(finding, _merge_documents(documents))]) from error
+    return _change(spec, "model", params={**spec.model.params, "module": {"file": name, "source": source}})
 
 
 def check_specs(

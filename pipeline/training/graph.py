@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, compose, helper
 
 from pipeline import graphs
 from pipeline.training.results import Array
@@ -25,6 +25,14 @@ class Graph(graphs.Graph):
     def append(self, node: onnx.NodeProto) -> None:
         """Add a node that was made elsewhere."""
         self._nodes.append(node)
+
+    def splice(self, model: onnx.ModelProto) -> str:
+        """Add the nodes of a model that reads the matrix too, and give the name of its only output."""
+        inner = compose.add_prefix(model, "own_", rename_inputs=False)
+        self._constants |= {("own", (), each.name.encode()): each for each in inner.graph.initializer}
+        for node in inner.graph.node:
+            self.append(node)
+        return str(inner.graph.output[0].name)
 
     def shape(self, *sizes: int) -> str:
         """Give the name of a constant list of integers, such as axes."""

@@ -173,7 +173,7 @@ def _facts(
         evaluation=found,
         description=spec.model.description,
         owner=spec.model.owner,
-        parameters=spec.model.params,
+        parameters=_shown(spec.model.params),
         verdict=_verdict(session, found, champion),
         champion=champion.evaluation.metrics if champion and champion.evaluation else None,
         champion_version=f"v{champion.release.version}" if champion else "",
@@ -185,6 +185,11 @@ def _facts(
             "Train artifact": trained.key,
         },
     )
+
+
+def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the file of a network of one's own, instead of showing its text."""
+    return {name: each["file"] if name == "module" else each for name, each in params.items()}
 
 
 def _verdict(session: Session, found: Evaluation, champion: Champion | None) -> Verdict:

@@ -18,6 +18,7 @@ from pipeline.spec.schema import Model
 from pipeline.training.neural.schedules import SCHEDULES, rate_at
 from pipeline.training.results import Matrix, Support, Trained
 from pipeline.training.training import train
+from tests.extras import NETWORKS
 
 BOTH = [pytest.param(name, marks=pytest.mark.extra(name)) for name in ("torch", "tensorflow")]
 QUICK: dict[str, Any] = {"layers": [8], "epochs": 20, "learning_rate": 0.02}
@@ -117,6 +118,43 @@ def test_what_is_no_image_is_refused(matrix, params: dict[str, Any], columns: li
     rows = replace(matrix("flag"), columns=tuple(columns))
     with pytest.raises(TrainingError, match=re.escape(message)):
         train(rows, Model(name="m", trainer="torch_cnn", params=params), "classification")
+
+
+@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize(("kind", "task"), [("values", "regression"), ("texts", "classification")])
+def test_a_network_of_ones_own_learns_and_keeps_parity(matrix, framework: str, kind: str, task: Any) -> None:
+    params = NETWORKS[f"{framework}_custom"] | {"arguments": {"width": 12}, "epochs": 30}
+    settings = Model(name="m", trainer=f"{framework}_custom", params=params, seed=5)
+    trained = train(matrix(kind), settings, task)
+    assert trained.parity.holds
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
+    again = train(matrix(kind), settings, task)
+    assert again.history == trained.history
+
+
+OWN_FAULTS = [
+    ("torch", "x = (", "network.py:1: found SyntaxError"),
+    ("torch", "", "network.py: found no function 'build'; expected one"),
+    ("torch", "def build(inputs, outputs):\n    return 1 / 0", "network.py:2: found ZeroDivisionError: division"),
+    ("torch", "def build(inputs, outputs):\n    return 7", "found int from build; expected a torch.nn.Module"),
+    ("torch", "import torch\ndef build(inputs, outputs):\n    return torch.nn.Linear(inputs, 9)",
+     "found (2, 9) for two rows of 4 features; expected the shape (2, 1)"),
+    ("tensorflow", "def build(inputs, outputs):\n    return 7", "found int from build; expected a keras.Sequential"),
+    ("tensorflow", "import keras\ndef build(inputs, outputs):\n    return keras.Sequential([keras.layers.Dense(2)])",
+     "found the shape (None, 2) of its output; expected (None, 1)"),
+    ("tensorflow", "import keras\ndef build(inputs, outputs):\n    return keras.Sequential([keras.layers.Softmax()])",
+     "found the layer Softmax; expected"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("framework", "source", "message"),
+    [pytest.param(*each, marks=pytest.mark.extra(each[0])) for each in OWN_FAULTS],
+)
+def test_what_is_wrong_with_a_network_of_ones_own_is_told(matrix, framework: str, source: str, message: str) -> None:
+    params = {"module": {"file": "network.py", "source": source}}
+    with pytest.raises(TrainingError, match=re.escape(message)):
+        train(matrix("values"), Model(name="m", trainer=f"{framework}_custom", params=params), "regression")
 
 
 @pytest.mark.extra("torch", "tensorflow")

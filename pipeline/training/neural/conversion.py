@@ -8,20 +8,25 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pipeline.training.graph import Graph
-from pipeline.training.neural.fitting import Layered
+from pipeline.training.neural.fitting import Layered, Own
 from pipeline.training.neural.layers import Layer, Weights
 
 
-def convert_network(graph: Graph, model: Layered, classes: int) -> str:
+def convert_network(graph: Graph, model: Layered | Own, classes: int) -> str:
     """Add the nodes of a network; gives values (rows, 1), or probabilities (rows, classes)."""
-    value = graph.doubles()
-    for place, layer in enumerate(model.layers):
-        own = {name: model.weights[f"{place}.{name}"].astype(np.float64) for name in layer.shapes}
-        value = _ADDERS[layer.kind](graph, value, layer, own)
+    value = _add_layers(graph, model) if isinstance(model, Layered) else model.add(graph)
     if classes:
         return graph.add("Softmax", value, axis=1)
     scaled = graph.add("Mul", value, graph.constant(model.scale.factor))
     return graph.add("Add", scaled, graph.constant(model.scale.shift))
+
+
+def _add_layers(graph: Graph, model: Layered) -> str:
+    value = graph.doubles()
+    for place, layer in enumerate(model.layers):
+        own = {name: model.weights[f"{place}.{name}"].astype(np.float64) for name in layer.shapes}
+        value = _ADDERS[layer.kind](graph, value, layer, own)
+    return value
 
 
 def _dense(graph: Graph, value: str, _: Layer, weights: Weights) -> str:

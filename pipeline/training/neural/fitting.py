@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from pipeline.extras import require
 from pipeline.spec.catalogue import TRAINERS
+from pipeline.training.graph import Graph
 from pipeline.training.lessons import Lesson
 from pipeline.training.neural.layers import Layer, Weights, dense_layers, image_layers, initial_weights
 from pipeline.training.neural.learning import learn
@@ -38,6 +39,17 @@ class Layered:
     scale: Scale
 
 
+class Own(Protocol):
+    """A fitted network that the user wrote, which adds itself to a graph."""
+
+    @property
+    def scale(self) -> Scale:
+        """What turns its output into values."""
+
+    def add(self, graph: Graph) -> str:
+        """Add the nodes that give the raw outputs, in double precision."""
+
+
 def fit_network(lesson: Lesson) -> Fitted:
     """Fit a network.
 
@@ -50,6 +62,8 @@ def fit_network(lesson: Lesson) -> Fitted:
     """
     framework, _, kind = lesson.trainer.partition("_")
     require(str(TRAINERS[lesson.trainer].extra), "model.trainer", f"'{lesson.trainer}'")
+    if kind == "custom":
+        return _OWN_FITS[framework](lesson, lesson.train.features.shape[1], _outputs(lesson))
     layers = _LAYERS[kind](lesson)
     network = _NETWORKS[framework](layers, initial_weights(layers, lesson.seed), lesson.params)
     vary = variation(shape_of(lesson.columns, lesson.params["shape"]), lesson.params) if kind == "cnn" else None
@@ -124,6 +138,27 @@ def _tensorflow(layers: Sequence[Layer], weights: Weights, params: Params) -> Ne
     return KerasNetwork(lambda dtype: build_model(layers, weights, dtype), params)
 
 
+def _fit_own_torch(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
+    from pipeline.training.neural.own_torch import OwnModule, build_own_module
+    from pipeline.training.neural.torch_network import TorchNetwork
+
+    module = build_own_module(lesson.params, inputs, outputs, lesson.seed)
+    return fit_with(lesson, TorchNetwork(module, lesson.params), lambda scale: OwnModule(module, scale))
+
+
+def _fit_own_keras(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
+    from pipeline.training.neural.keras_network import KerasNetwork
+    from pipeline.training.neural.own_keras import build_own_model, read_layers
+
+    def build(dtype: str) -> Any:
+        return build_own_model(lesson.params, inputs, outputs, lesson.seed, dtype)
+
+    network = KerasNetwork(build, lesson.params)
+    read_layers(network.model, lesson.params)  # what has no graph is told before it is trained
+    return fit_with(lesson, network, lambda scale: Layered(*read_layers(network.model, lesson.params), scale))
+
+
+_OWN_FITS: Mapping[str, Callable[[Lesson, int, int], Fitted]] = {"torch": _fit_own_torch, "tensorflow": _fit_own_keras}
 _LAYERS: Mapping[str, Callable[[Lesson], tuple[Layer, ...]]] = {"mlp": _perceptron, "cnn": _convolutional}
 _NETWORKS: Mapping[str, Callable[[Sequence[Layer], Weights, Params], Network]] = {
     "torch": _torch,

@@ -106,10 +106,10 @@ class KerasNetwork:
         self._build, self._params = build, params
         self._gpu = bool(tf.config.list_physical_devices("GPU"))
         self._mixed = params["precision"] == "mixed" and self._gpu
-        self._model = build("mixed_bfloat16" if self._mixed else "float32")
+        self.model = build("mixed_bfloat16" if self._mixed else "float32")
         self._loss = _LOSSES[params["loss"]](params)
         self._optimizer = _OPTIMIZERS[params["optimizer"]](params)
-        self._optimizer.build(self._model.trainable_variables)
+        self._optimizer.build(self.model.trainable_variables)
         self._epoch = tf.function(self._learn_all, reduce_retracing=True)
         self.notes = tuple(self._notes())
 
@@ -128,7 +128,7 @@ class KerasNetwork:
         return float(self._epoch(*tensors))
 
     def _dropouts(self) -> list[Any]:
-        return [each for each in self._model.layers if isinstance(each, keras.layers.Dropout)]
+        return [each for each in self.model.layers if isinstance(each, keras.layers.Dropout)]
 
     def _learn_all(self, features: Any, target: Any, weights: Any) -> Any:
         size, rows = self._params["batch_size"], tf.shape(target)[0]
@@ -140,9 +140,9 @@ class KerasNetwork:
         return total / tf.cast(rows, tf.float64)
 
     def _learn_batch(self, features: Any, target: Any, weights: Any) -> Any:
-        variables = self._model.trainable_variables
+        variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            loss = self._mean_loss(self._model(features, training=True), target, weights)
+            loss = self._mean_loss(self.model(features, training=True), target, weights)
         gradients = tape.gradient(loss, variables)
         if self._params["clip_norm"] is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self._params["clip_norm"])
@@ -158,12 +158,12 @@ class KerasNetwork:
 
     def judge(self, rows: Batch) -> float:  # noqa: D102
         weights = np.ones(len(rows.target), np.float32) if rows.weights is None else rows.weights
-        outputs = self._model(rows.features, training=False)
+        outputs = self.model(rows.features, training=False)
         return float(self._mean_loss(outputs, rows.target, weights))
 
     def _kept(self) -> dict[str, Any]:
         """Give everything that changes in training, by a name that is the same in another process."""
-        variables = {"model": self._model.weights, "optimizer": self._optimizer.variables}
+        variables = {"model": self.model.weights, "optimizer": self._optimizer.variables}
         return {f"{kind}.{place}": each for kind, listed in variables.items() for place, each in enumerate(listed)}
 
     def state(self) -> Weights:  # noqa: D102
@@ -175,7 +175,7 @@ class KerasNetwork:
 
     def predictor(self) -> Predict:  # noqa: D102
         exact = self._build("float64")
-        exact.set_weights([each.astype(np.float64) for each in self._model.get_weights()])
+        exact.set_weights([each.astype(np.float64) for each in self.model.get_weights()])
 
         def predict(features: Array) -> Floats:
             starts = range(0, max(len(features), 1), _PREDICTED)
@@ -186,7 +186,7 @@ class KerasNetwork:
 
     def weights(self) -> Weights:  # noqa: D102
         found: Weights = {}
-        for place, layer in enumerate(self._model.layers[1:]):  # the first one is the input
+        for place, layer in enumerate(self.model.layers[1:]):  # the first one is the input
             for name, value in zip(("weight", "bias"), layer.get_weights(), strict=False):
                 if not isinstance(layer, keras.layers.Dropout):
                     found[f"{place}.{name}"] = _from_keras(value)

@@ -52,7 +52,10 @@ def network_parameters(kind: str, task: Task) -> Table:
     kind : str
         The trainer's name without its framework: ``mlp``.
     """
-    return {**_OWN[kind], **_learning(task)}
+    shared = _learning(task)
+    if kind == "custom":  # its layers are the user's
+        shared = {name: each for name, each in shared.items() if name not in {"activation", "dropout"}}
+    return {**_OWN[kind], **shared}
 
 
 _OWN: Mapping[str, Table] = {
@@ -66,5 +69,9 @@ _OWN: Mapping[str, Table] = {
         "flip": _flag(False),
         "shift": _integer(0, 0),
         "noise": _number(0.0, 0),
+    },
+    "custom": {
+        "module": {"default": "network.py", "accepts": [{"kind": "module"}]},
+        "arguments": {"default": {}, "accepts": [{"kind": "mapping"}]},
     },
 }
