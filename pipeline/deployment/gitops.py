@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.commits import Published, publish, read_folder, read_tree, write_folder
 from pipeline.deployment import argocd
 from pipeline.deployment.cluster import MANAGER, Cluster, open_cluster
-from pipeline.deployment.differences import Difference, compare, flatten
+from pipeline.deployment.differences import Difference, compare, flatten, strangers
 from pipeline.deployment.kubernetes import Kubernetes, address_of, find, open_target, own
 from pipeline.deployment.manifests import APPS, STABLE, Manifest, manifests, name_of, selector_of, to_yaml
 from pipeline.deployment.platforms import Live, Target
@@ -24,6 +24,8 @@ from pipeline.spec.schema_gitops import GitOps
 
 _POLL_S = 1.0
 _REFRESH_S = 10.0
+_MANAGERS: Mapping[str, str] = {"argocd": "argocd-controller", "flux": "kustomize-controller"}
+"""Their names as the owners of fields."""
 _EMPTY = "Nothing is deployed here.\n"
 
 
@@ -54,10 +56,12 @@ class GitOpsKubernetes(Kubernetes):
         if image is None:
             raise InputError(f"{release.tag}: found no image of it; expected one: 'modelrail promote' makes it")
         place = _Place(target, mirror(_settings(target).repository, target.state))
+        follower = place.settings.applied_by
         with open_target(target) as cluster:
-            wanted = _files(_objects(target, release, image, cluster))
-        seen = argocd.differences(place.application()) if place.settings.applied_by == "argocd" else ()
-        return [*_compare(place.read(), wanted), *seen]
+            wanted = _objects(target, release, image, cluster)
+            added = [each for one in wanted for each in _added(find(cluster, one), _MANAGERS[follower])]
+        seen = argocd.differences(place.application()) if follower == "argocd" else ()
+        return [*_compare(place.read(), _files(wanted)), *seen, *added]
 
     def stop(self, target: Target) -> Live | None:
         """Commit that nothing is there; Argo CD removes the objects."""
@@ -228,6 +232,14 @@ def _compare(found: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[Di
         for path in dict.fromkeys([*now, *then]):
             if now.get(path) != then.get(path):
                 yield Difference(f"Git: {name}", path, now.get(path), then.get(path))
+
+
+def _added(found: Mapping[str, Any] | None, manager: str) -> Iterator[Difference]:
+    """Give what others have added to an object, which what follows Git does not see."""
+    if found is None:
+        return
+    for path, who in strangers(found, manager):
+        yield Difference(f"{found['kind']}/{found['metadata']['name']}", path, "a value", None, who)
 
 
 def _parse(text: str) -> Any:

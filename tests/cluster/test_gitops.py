@@ -84,8 +84,13 @@ def test_a_release_goes_live_by_a_commit_is_healed_and_rolled_back_by_a_commit(
 
     flights.kubectl("scale", "deployment", NAME, "--replicas=1")
     wait_until(lambda: flights.get("deployment", NAME)["spec"]["replicas"] == 2, "Argo CD to heal it")
-    flights.kubectl("set", "env", f"deployment/{NAME}", "EDITED=1")
-    wait_until(lambda: "EDITED" not in json.dumps(flights.get("deployment", NAME)["spec"]), "Argo CD to heal it")
+    flights.kubectl("set", "resources", f"deployment/{NAME}", "--limits=memory=600Mi")
+    wait_until(lambda: "600Mi" not in json.dumps(flights.get("deployment", NAME)["spec"]), "Argo CD to heal it")
+    flights.kubectl("set", "env", f"deployment/{NAME}", "EDITED=1")  # an addition, which Argo CD leaves alone
+    told = modelrail(flights, "deploy", NAME, "--environment", "kubernetes", "--dry-run").stdout
+    assert "EDITED" in told, told
+    assert "kubectl" in told, told
+    flights.kubectl("set", "env", f"deployment/{NAME}", "EDITED-")
 
     flights.commit({"data/2.csv": rows(900, shift=5)}, "more data")
     second = flights.run()
