@@ -108,12 +108,15 @@ class _Place:
         """Commit what was there before, unless others have changed it since; says what came of it."""
         if self.settings.review_branch:
             return ""
-        if made.before is None or not made.changed:
+        if not made.changed:
+            return "; the deployment repository had it before, and keeps it"
+        if made.before is None:
             return "; the deployment repository had nothing before, and keeps the commit for you to look at"
         self.repository.update()
         if read_tree(self.repository, f"refs/heads/{self.settings.branch}", self.folder) != made.tree:
             return "; the deployment repository has been changed meanwhile, and that stands"
         again = self.publish(made.before, f"Take {release.tag} back: it did not come up\n", review=False)
+        self._refresh()
         return f"; what was there before is committed again ({again.commit[:10]})"
 
     def application(self) -> Mapping[str, Any]:
