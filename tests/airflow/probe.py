@@ -16,6 +16,9 @@ from airflow.serialization.serialized_objects import DagSerialization
 from pipeline.errors import InputError, ModelrailError
 
 
+HEAVY = {"pandas", "mlflow", "sklearn", "onnx", "kubernetes", "modelrail_pods", "pipeline.running"}
+
+
 def describe(dag: DAG) -> dict[str, Any]:
     return {
         "tags": sorted(dag.tags),
@@ -87,7 +90,7 @@ def main(only: str | None) -> dict[str, Any]:
     dags = {value.dag_id: value for value in module.values() if isinstance(value, DAG)}
     params = {"data_commit": None, "as_of": None, "environment": None, "force": False, "reason": ""}
     return {
-        "heavy": sorted({"pandas", "mlflow", "sklearn", "onnx", "pipeline.running"} & set(sys.modules)),
+        "heavy": sorted(HEAVY & set(sys.modules)),
         "dags": {name: describe(dag) for name, dag in dags.items()},
         "retries": judge_retries(module["RETRY_POLICY"]),
         "full disk": fail_on_a_full_disk(modelrail_tasks),

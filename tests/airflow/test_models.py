@@ -55,7 +55,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (models / "b.yaml").write_text(BROKEN)
     (models / "c.yaml").write_text(GOOD.format(name="flight-delay"))
     (models / "d.yaml").write_bytes(b"\xff\xfe\x00nonsense")
-    (models / "e.yaml").write_text("model: {name: LinearRegression}\nenvironment: {platform: Local}\n")
+    (models / "e.yaml").write_text(
+        "model: {name: LinearRegression}\nenvironment: {platform: Local}\nrun: {train: pod, image: i}\n"
+    )
     return folder
 
 
