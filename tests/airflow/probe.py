@@ -15,7 +15,6 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from pipeline.errors import InputError, ModelrailError
 
-
 HEAVY = {"pandas", "mlflow", "sklearn", "onnx", "kubernetes", "modelrail_pods", "pipeline.running"}
 
 
