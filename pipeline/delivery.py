@@ -19,7 +19,7 @@ from pipeline.first_deployments import deploy_first
 from pipeline.job import WORK_TREE, Job
 from pipeline.judging import Verdict, judge
 from pipeline.promotion import Place, ask, make_live, record_abort
-from pipeline.recipes import installed, method_digest
+from pipeline.recipes import made_with, method_digest
 from pipeline.release import Evidence, Release, same_model
 from pipeline.session import Session, StepResult
 from pipeline.spec.schema import Bound, Spec
@@ -266,5 +266,5 @@ def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: Ma
         mlflow_run=session.recorder.run_id() if session.recorder else None,
         who=job.repository.who(),
         why=job.request.reason,
-        made_with=installed(),
+        made_with=made_with(job.spec),
     )

@@ -10,7 +10,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -210,10 +210,14 @@ def method_digest(spec: Spec) -> str:
     return digest_of([method_of(step, spec).digest for step in ("clean", "transform", "normalize", "train")])
 
 
-def installed() -> dict[str, str]:
-    """Give what is installed of all that decides results: Python, the platform, the libraries of every step."""
-    libraries = sorted({name for step in STEPS.values() for name in step.libraries})
-    known = {name: _versions()[name] for name in libraries if name in _versions()}
+def made_with(spec: Spec) -> dict[str, str]:
+    """Give the versions of all that decides a model's results: Python, the platform, the libraries of every step."""
+    return installed({name for step in STEPS for name in method_of(step, spec).libraries})
+
+
+def installed(libraries: Iterable[str]) -> dict[str, str]:
+    """Give the versions that are here: Python, the platform, and those of the libraries that are installed."""
+    known = {name: _versions()[name] for name in sorted(libraries) if name in _versions()}
     return {"python": platform.python_version(), "platform": f"{sys.platform} {platform.machine()}", **known}
 
 

@@ -163,13 +163,17 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Say who changed, approved, released, promoted and rolled back what; what is unsigned or unreviewed is flagged."""
+    from pipeline.past_specs import explain_shallow
     from pipeline.provenance.auditing import audit as list_events
     from pipeline.repository import open_repository
     from pipeline.showing.audits import show_audit
 
     limit = read_date(since)
     told, notes = _ask_airflow(limit)
-    events = list_events(open_repository(Path.cwd()), limit, told)
+    repository = open_repository(Path.cwd())
+    events = list_events(repository, limit, told)
+    if explain_shallow(repository):
+        notes.append("this clone is shallow, so older commits are not part of this: 'git fetch --unshallow' gets them")
     if as_json:
         print_json({"events": [each.to_json() for each in events], "notes": notes})
     else:

@@ -7,12 +7,14 @@ tag that must have been there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal
 
+from pipeline.errors import ReleaseError
 from pipeline.release import Release, Version, releases_of
 from pipeline.repository import Repository
 from pipeline.stages import Stage, stages_of
@@ -24,7 +26,9 @@ WATCHED = ("models", "environments")
 _GRADES: Mapping[str, Signature] = {"G": "good", "N": "none", "B": "bad", "R": "bad", "X": "bad", "Y": "bad",
                                     "U": "unknown key", "E": "unknown key"}  # fmt: skip
 _REVIEWS = re.compile(r"^(?:Reviewed|Approved|Acked)-by: *(.+)$", re.IGNORECASE | re.MULTILINE)
-_FORM = "%x1e%H%x1f%P%x1f%cI%x1f%an <%ae>%x1f%cn <%ce>%x1f%G?%x1f%s%x1f%b%x1f"
+_COMMIT = "//commit"  # no path can be this
+_FORM = f"{_COMMIT}%x00%H%x00%P%x00%cI%x00%an <%ae>%x00%cn <%ce>%x00%G?%x00%s%x00%b%x00"
+_FIELDS = 8
 _ADDRESS = re.compile(r"<([^>]*)>")
 _VERBS = {"deploy": "deployed", "promote": "promoted", "rollback": "rolled back"}
 _FLAGS: Mapping[Signature, str] = {
@@ -133,35 +137,53 @@ def _merges(repository: Repository) -> dict[str, _Commit]:
 
 
 def _log(repository: Repository, since: datetime | None, *options: str) -> Iterator[_Commit]:
+    """List commits. Fields end with NUL, which no message can hold, so that none can pass for another commit."""
     limit = [f"--since={since.isoformat()}"] if since else []
-    listing = repository.ask("log", f"--format={_FORM}", *limit, *options)
-    for entry in listing.split("\x1e")[1:]:
-        name, parents, when, author, committer, grade, subject, body, paths = entry.split("\x1f")
-        moment = datetime.fromisoformat(when).astimezone(UTC)
-        listed = tuple(paths.split("\n"))
-        yield _Commit(name, tuple(parents.split()), moment, author, committer, _GRADES.get(grade, "unknown key"),
-                      subject, body, tuple(filter(None, listed)))  # fmt: skip
+    parts = iter(repository.ask("log", "-z", f"--format={_FORM}", *limit, *options).split("\0"))
+    found: list[list[str]] = []
+    for part in parts:
+        if part.lstrip("\n") == _COMMIT:
+            found.append(list(islice(parts, _FIELDS)))
+        elif path := part.lstrip("\n"):
+            found[-1].append(path)
+    for name, parents, when, author, committer, grade, subject, body, *paths in found:
+        moment, signature = datetime.fromisoformat(when).astimezone(UTC), _GRADES.get(grade, "unknown key")
+        yield _Commit(name, tuple(parents.split()), moment, author, committer, signature, subject, body, tuple(paths))
 
 
 def _tagged(repository: Repository, since: datetime | None) -> Iterator[Event]:
-    """Tell of every release and stage, and of those that are missing."""
-    tags = {each.name: each for each in list_tags(repository, "*@v*", "*#*#*")}
-    released, assigned = releases_of(tags.values()), stages_of(tags.values())
-    signatures = _verify(repository, [each for each in tags.values() if since is None or each.date >= since])
-    names = {each.tag for each in released}
-    yield from (_release(each, tags[each.tag], signatures) for each in released if each.tag in signatures)
-    yield from (_stage(each, tags[each.tag], signatures, names) for each in assigned if each.tag in signatures)
-    yield from _missing(released, assigned)
+    """Tell of every release and stage, of tags that only have such a name, and of those that are missing."""
+    tags = list_tags(repository, "*@v*", "*#*#*")
+    signatures = _verify(repository, [each for each in tags if since is None or each.date >= since])
+    released: dict[str, Release] = {}
+    assigned: dict[str, Stage] = {}
+    for tag in tags:
+        try:
+            released |= {each.tag: each for each in releases_of([tag])}
+            assigned |= {each.tag: each for each in stages_of([tag])}
+        except ReleaseError as error:
+            yield _foreign(tag, str(error))
+    recent = {each.name: each for each in tags if each.name in signatures}
+    for name, tag in recent.items():
+        if name in released:
+            yield _release(released[name], tag, signatures[name])
+        elif name in assigned:
+            yield _stage(assigned[name], tag, signatures[name], released.keys())
+    yield from _missing(list(released.values()), list(assigned.values()))
 
 
-def _release(release: Release, tag: Tag, signatures: Mapping[str, Signature]) -> Event:
-    signature, evidence = signatures[release.tag], release.evidence
+def _foreign(tag: Tag, trouble: str) -> Event:
+    flag = "a release's or stage's name, but not made by Modelrail"
+    return Event(tag.date, tag.tagger, "tagged", tag.name, tag.name, trouble, flags=(flag,))
+
+
+def _release(release: Release, tag: Tag, signature: Signature) -> Event:
+    evidence = release.evidence
     return Event(release.date, evidence.who, "released", release.tag, release.tag, evidence.why or "by its gate",
                  by=_other(tag.tagger, evidence.who), signature=signature, flags=_doubts(signature))  # fmt: skip
 
 
-def _stage(stage: Stage, tag: Tag, signatures: Mapping[str, Signature], released: set[str]) -> Event:
-    signature = signatures[stage.tag]
+def _stage(stage: Stage, tag: Tag, signature: Signature, released: Container[str]) -> Event:
     gone = () if stage.release in released else (f"the tag {stage.release} is gone",)
     return Event(stage.date, stage.who, _VERBS[stage.action], f"{stage.release} in {stage.environment}", stage.tag,
                  stage.why or "by its gate", by=_other(tag.tagger, stage.who), signature=signature,

@@ -130,7 +130,7 @@ def rebuild(repository: Repository, release: Release, folder: Path, report: Call
     ran = release.evidence.code if code else "the installed code"
     notes = (note,) if note else ()
     return Rebuilt(
-        release.tag, str(folder), ran, recorded, installed(), proofs, notes, round(time.monotonic() - began, 1)
+        release.tag, str(folder), ran, recorded, installed(recorded), proofs, notes, round(time.monotonic() - began, 1)
     )
 
 

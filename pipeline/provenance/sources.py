@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.errors import ModelrailError
+from pipeline.errors import ModelrailError, ReleaseError
 from pipeline.home import home, store_address, tracking_address
 from pipeline.job import BUILT_IN
 from pipeline.places import Place, places_here
@@ -34,14 +35,20 @@ class Sources:
     def releases(self) -> dict[str, list[Release]]:
         """Model → its releases, oldest first."""
         found: dict[str, list[Release]] = {}
-        for release in releases_of(list_tags(self.repository, "*@v*")):
-            found.setdefault(release.model, []).append(release)
-        return found
+        for tag in list_tags(self.repository, "*@v*"):
+            with suppress(ReleaseError):  # one that only has such a name: 'modelrail audit' tells of it
+                for release in releases_of([tag]):
+                    found.setdefault(release.model, []).append(release)
+        return {model: sorted(each, key=lambda release: release.version) for model, each in found.items()}
 
     @cached_property
     def stages(self) -> list[Stage]:
         """All stages, by model and environment, in their order."""
-        return stages_of(list_tags(self.repository, "*#*#*"))
+        tags, found = list_tags(self.repository, "*#*#*"), list[Stage]()
+        for tag in tags:
+            with suppress(ReleaseError):
+                found += stages_of([tag])
+        return sorted(found, key=lambda each: (each.model, each.environment, each.number))
 
     @cached_property
     def catalogue(self) -> Catalogue:

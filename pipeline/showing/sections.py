@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.showing.terminal import console, print_whole
+from pipeline.showing.terminal import console, plain, print_whole
 
 _TONES = {"better": "green", "worse": "red", "breaks callers": "red"}
 
@@ -38,7 +38,7 @@ def print_sections(title: str, sections: Iterable[Section]) -> None:
         if section.rows:
             print_whole(_table(section))
         for line in section.lines:
-            console.print(f"  {escape(line)}")
+            console.print(f"  {escape(plain(line))}")
 
 
 def markdown_sections(title: str, sections: Iterable[Section]) -> str:
@@ -73,4 +73,4 @@ def _table(section: Section) -> Table:
 
 def _toned(text: str) -> str:
     tone = _TONES.get(text.removesuffix(" (clearly)"))
-    return f"[{tone}]{escape(text)}[/]" if tone else escape(text)
+    return f"[{tone}]{escape(text)}[/]" if tone else escape(plain(text))

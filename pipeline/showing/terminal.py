@@ -33,9 +33,17 @@ def print_whole(table: Table) -> None:
 
 def print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print plain text in columns as wide as their content; a thousand rows take a table of Rich most of a second."""
-    widths = [max(cell_len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
+    shown = [tuple(map(plain, row)) for row in rows]
+    widths = [max(cell_len(row[place]) for row in (heads, *shown)) for place in range(len(heads))]
     console.print(_line(heads, widths), style="bold", markup=False)
-    console.file.write("".join(f"{_line(row, widths)}\n" for row in rows))
+    console.file.write("".join(f"{_line(row, widths)}\n" for row in shown))
+
+
+def plain(text: str) -> str:
+    """Give a text on one line without control characters: what others wrote must not move the terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in " ".join(text.split()))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

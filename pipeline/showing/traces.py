@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from pipeline.showing.terminal import console
+from pipeline.showing.terminal import console, plain
 
 if TYPE_CHECKING:
     from pipeline.provenance.chains import Node
@@ -28,7 +28,7 @@ def show_trace(found: Trace) -> None:
         console.print(f"  {_line(subject.node)}")
         for name, value in subject.node.facts.items():
             if value not in (None, "", [], {}):
-                console.print(f"    {escape(name)}: {escape(str(value))}")
+                console.print(f"    {escape(name)}: {escape(plain(str(value)))}")
     for chain in found.chains:
         console.print()
         for line in (_line(chain), *_draw(chain)):
@@ -65,8 +65,8 @@ def _line(node: Node) -> str:
     name = node.name[:_DIGITS] if node.kind in _SHORT else node.name
     kind = "" if node.kind in ("release", "step", "artifact", "partitions") else f"{node.kind} "
     colon = ":" if node.kind == "partitions" else ""
-    said = f"{colon} [dim]{escape(node.said)}[/]" if node.said else ""
-    return f"{kind}[bold]{escape(name)}[/]{said}{_HERE if node.here else ''}"
+    said = f"{colon} [dim]{escape(plain(node.said))}[/]" if node.said else ""
+    return f"{kind}[bold]{escape(plain(name))}[/]{said}{_HERE if node.here else ''}"
 
 
 def _has_here(node: Node) -> bool:

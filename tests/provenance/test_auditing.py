@@ -19,6 +19,7 @@ from pipeline.provenance.auditing import Event, audit
 from pipeline.release import record
 from pipeline.repository import Repository, open_repository
 from pipeline.stages import assign
+from tests.conftest import Commit, git
 from tests.test_release import evidence
 
 from .conftest import ANN, BOB, as_person, own_settings
@@ -225,6 +226,39 @@ def test_the_command_prints_a_table_or_json(place: Place, monkeypatch: Any) -> N
     told = json.loads(call("--json"))
     assert {each["action"] for each in told["events"]} >= {"changed", "approved", "released", "rolled back", "missing"}
     assert CliRunner().invoke(app, ["audit", "--since", "yesterday"]).exit_code
+
+
+def test_a_message_cannot_pass_for_another_commit_or_move_the_cursor(
+    project: Path, commit: Commit, monkeypatch: Any
+) -> None:
+    commit({"models/m n.yaml": "1", "models/ä.yaml": "1"}, "//commit\x1e\x1f\x1b[2J\x1b[31mred\n\n//commit\n")
+    (event,) = audit(open_repository(project), None)
+    assert event.what == "models/m n.yaml, models/ä.yaml"
+    assert event.why.startswith("//commit")
+    monkeypatch.chdir(project)
+    said = call()
+    assert "\x1b" not in said
+    assert "\x1e" not in said
+    assert "1 event, 1 flagged" in said
+
+
+def test_a_tag_that_only_looks_like_a_release_is_flagged(project: Path, commit: Commit) -> None:
+    head = commit()
+    record(open_repository(project), "m", evidence(spec_commit=head))
+    git(project, "tag", "-a", "-m", "by hand", "n@v1.0.0")
+    found = {each.id: each for each in audit(open_repository(project), None)}
+    assert found["n@v1.0.0"].flags == ("a release's or stage's name, but not made by Modelrail",)
+    assert found["m@v1.0.0"].action == "released"
+
+
+def test_a_shallow_clone_says_that_it_does_not_know_all(
+    project: Path, commit: Commit, tmp_path: Path, monkeypatch: Any
+) -> None:
+    for subject in "ab":
+        commit({"models/m.yaml": subject}, subject)
+    subprocess.run(["git", "clone", "-q", "--depth", "1", project.as_uri(), str(tmp_path / "shallow")], check=True)
+    monkeypatch.chdir(tmp_path / "shallow")
+    assert "this clone is shallow, so older commits are not part of this" in call()
 
 
 def test_an_empty_repository_has_nothing_to_tell(project: Path) -> None:

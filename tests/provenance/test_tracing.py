@@ -251,6 +251,14 @@ def test_a_clone_without_state_or_remote_still_traces(at_project: Story, tmp_pat
     assert tags(call(at_project.commits["February"][:8])) == ["line@v1.1.0", "line@v1.0.1"]
 
 
+def test_a_foreign_tag_of_another_model_does_not_stop_a_trace(at_project: Story) -> None:
+    as_person(at_project.project, ANN, "tag", "-a", "-m", "by hand", "other@v1.0.0")
+    try:
+        assert tags(call("v1.0.0")) == ["line@v1.0.0"]
+    finally:
+        as_person(at_project.project, ANN, "tag", "-d", "other@v1.0.0")
+
+
 def test_a_repository_without_releases_has_nothing_to_trace(project: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(project)
     done = CliRunner().invoke(app, ["trace", "line@v1.0.0"])

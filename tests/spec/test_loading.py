@@ -82,7 +82,7 @@ def test_mistakes_of_form_do_not_hide_contradictions(tmp_path: Path) -> None:
 def test_the_two_lines_of_a_tutorial_are_a_spec(tmp_path: Path) -> None:
     loaded = load_spec(_write(tmp_path, LINE))
     assert loaded.name == "LinearRegression"
-    assert loaded.section("environment") == {"platform": "local", "region": None, "prices": None}
+    assert loaded.section("environment") == {"platform": "local", "region": None, "prices": None, "models": []}
     assert {name: column["type"] for name, column in loaded.section("data")["columns"].items()} == {
         "x": "float",
         "y": "float",
