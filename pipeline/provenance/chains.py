@@ -157,7 +157,7 @@ def _outcomes(release: Release, sources: Sources, prediction: Node | None) -> tu
     stages = [_stage(stage, after) for stage, after in sources.stages_of(release)]
     live = [place for place in sources.places(release.model) if place.answers == f"v{release.version}"]
     deployed = [
-        Node("deployment", place.environment, f"answers on this machine at {place.address}", {"address": place.address})
+        Node("deployment", place.environment, f"answers at {place.address}", {"address": place.address})
         for place in live
     ]
     return (*stages, *deployed, _predictions(release, sources, prediction))

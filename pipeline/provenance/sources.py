@@ -6,11 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
+from pipeline.deployment.platforms import platform_of
 from pipeline.errors import ModelrailError, ReleaseError
 from pipeline.home import home, store_address, tracking_address
 from pipeline.job import BUILT_IN
-from pipeline.places import Place, places_here
+from pipeline.places import Answering, Place, judge_place, places_here
+from pipeline.promotion import find_place
 from pipeline.provenance.catalogue import Catalogue, read_catalogue
 from pipeline.provenance.code import code_checkout
 from pipeline.provenance.commits import DataCommit, lookup_for
@@ -74,9 +77,20 @@ class Sources:
         return [(each, after.get((each.environment, each.number + 1))) for each in mine if each.release == release.tag]
 
     def places(self, model: str) -> list[Place]:
-        """Say for each environment what should be live, and what answers on this machine."""
+        """Say for each environment what should be live, and what answers: on this machine, or on its platform."""
         newest = {each.environment: each for each in self.stages if each.model == model}
-        return places_here(model, list(newest.values()), self.state)
+        here = places_here(model, list(newest.values()), self.state)
+        return [self._ask(model, each) if each.state == "unknown" else each for each in here]
+
+    def _ask(self, model: str, place: Place) -> Place:
+        try:
+            target = find_place(self.repository, model, place.environment).target
+            if target.spec.environment.platform == "local":
+                return place  # of another machine
+            now: Answering | Literal["nothing"] = platform_of(target.spec).live(target) or "nothing"
+        except (ModelrailError, OSError):  # its spec is gone, or the platform does not answer
+            return place
+        return judge_place(place.environment, place.stage.version if place.stage else None, now, place.stage)
 
     def data_commit(self, release: Release) -> DataCommit:
         """Look up the data commit of a release."""

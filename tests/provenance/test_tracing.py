@@ -19,13 +19,23 @@ from pipeline.errors import InputError
 from pipeline.provenance.code import commit_of
 from pipeline.provenance.sources import Sources, open_sources
 from pipeline.provenance.tracing import trace
-from pipeline.release import Release
+from pipeline.release import Release, find_release
+from pipeline.repository import open_repository
+from pipeline.stages import assign
 from pipeline.store import open_store
 from pipeline.tracking.runs import open_client
 
 from .conftest import ANN, Story, as_person
 
 Json = dict[str, Any]
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{name: c, context: {cluster: c, user: u}}]
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: u, user: {token: t}}]
+"""
 
 
 @pytest.fixture
@@ -257,6 +267,23 @@ def test_a_foreign_tag_of_another_model_does_not_stop_a_trace(at_project: Story)
         assert tags(call("v1.0.0")) == ["line@v1.0.0"]
     finally:
         as_person(at_project.project, ANN, "tag", "-d", "other@v1.0.0")
+
+
+def test_a_cluster_that_does_not_answer_stops_no_trace(at_project: Story, tmp_path: Path, monkeypatch: Any) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(at_project.project), str(clone)], check=True)
+    overlay = "environment: {platform: kubernetes}\ndeploy: {image: {registry: 127.0.0.1:9/models}}\n"
+    (clone / "environments/cluster.yaml").write_text(overlay)
+    (tmp_path / "config").write_text(KUBECONFIG)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.chdir(clone)
+    repository = open_repository(clone)
+    released = find_release(repository, "line@v1.0.1")
+    assign(repository, released, "cluster", action="promote", why="there", push=False, who=ANN)
+    place = next(each for each in open_sources(clone).places("line") if each.environment == "cluster")
+    assert (place.state, place.version) == ("unknown", "v1.0.1")
+    stages = [each["name"] for each in nodes(call("line@v1.0.1")["chains"], "stage")]
+    assert stages == ["line#cluster#1", "line#local#2"]
 
 
 def test_a_repository_without_releases_has_nothing_to_trace(project: Path, monkeypatch: Any) -> None:
