@@ -108,7 +108,7 @@ def _changes(repository: Repository, since: datetime | None) -> Iterator[Event]:
     """Tell of every commit that changed a spec or an environment, and of who approved it."""
     if not repository.has_commits():
         return
-    merges = _merges(repository)
+    merges = _merges(repository, since)
     # Of a merge, --cc names what is as in none of its parents: a change that came in by the merge itself.
     listed = _log(repository, since, "--cc", "--name-only", "--", *WATCHED)
     for commit in (each for each in listed if each.paths):
@@ -126,10 +126,10 @@ def _changes(repository: Repository, since: datetime | None) -> Iterator[Event]:
             yield Event(when, name, "approved", files, commit.id, how)
 
 
-def _merges(repository: Repository) -> dict[str, _Commit]:
+def _merges(repository: Repository, since: datetime | None) -> dict[str, _Commit]:
     """Give commit → the merge that brought it into the branch, for all that came by one."""
     found: dict[str, _Commit] = {}
-    for merge in reversed(list(_log(repository, None, "--merges", "--first-parent"))):  # the oldest first
+    for merge in reversed(list(_log(repository, since, "--merges", "--first-parent"))):  # the oldest first
         brought = repository.ask("rev-list", *merge.parents[1:], f"^{merge.parents[0]}").split()
         for commit in brought:
             found.setdefault(commit, merge)

@@ -208,7 +208,8 @@ def _step_of(key: str, found: Sequence[Release]) -> str:
 
 def _commit(asked: str, sources: Sources) -> Subject | None:
     """Find a revision in Git that no release names: what followed it does."""
-    for name, repository in sources.repositories.items():
+    anywhere = _DIGITS.fullmatch(asked) is not None  # a branch or HEAD is that of the specs
+    for name, repository in sources.repositories.items() if anywhere else [("specs", sources.repository)]:
         try:
             commit = repository.commit(asked)
         except ModelrailError:

@@ -87,23 +87,29 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Release three times: the first, on more data, with another spec; promote and roll back in prod."""
     told = Story(tmp_path_factory.mktemp("story"))
     with own_settings(told.folder):
-        for each in (told.project, told.data):
-            subprocess.run(["git", "init", "-q", "-b", "main", str(each)], check=True)
-        told.commit("January", told.data, {"parts/2024-01.csv": table(2)}, BOB)
-        files = {"models/line.yaml": SPEC, "environments/prod.yaml": "evaluate: {gate: {rmse: {at_most: 4}}}\n",
-                 "environments/dev.yaml": "deploy: {workers: 2}\n", ".gitignore": ".modelrail/\n"}  # fmt: skip
-        told.commit("A line", told.project, files)
-        told.run(reason="the first")
-        told.run(environment="prod")
-        told.commit("Notes", told.data, {"README.md": "Two months\n"}, BOB)
-        told.commit("February", told.data, {"parts/2024-02.csv": table(2.02)}, BOB)
-        told.run(reason="a new month")
-        told.commit("Scale z", told.project, {"models/line.yaml": NEWER})
-        told.run(reason="z is scaled")
-        promote("line", "v1.1.0", "prod", why="better", who=ANN, root=told.project)
-        rollback("line", None, "prod", why="not better", who=BOB, root=told.project)
-        yield told
-        stop_all(told.project / ".modelrail")
+        try:
+            tell(told)
+            yield told
+        finally:
+            stop_all(told.project / ".modelrail")
+
+
+def tell(told: Story) -> None:
+    for each in (told.project, told.data):
+        subprocess.run(["git", "init", "-q", "-b", "main", str(each)], check=True)
+    told.commit("January", told.data, {"parts/2024-01.csv": table(2)}, BOB)
+    files = {"models/line.yaml": SPEC, "environments/prod.yaml": "evaluate: {gate: {rmse: {at_most: 4}}}\n",
+             "environments/dev.yaml": "deploy: {workers: 2}\n", ".gitignore": ".modelrail/\n"}  # fmt: skip
+    told.commit("A line", told.project, files)
+    told.run(reason="the first")
+    told.run(environment="prod")
+    told.commit("Notes", told.data, {"README.md": "Two months\n"}, BOB)
+    told.commit("February", told.data, {"parts/2024-02.csv": table(2.02)}, BOB)
+    told.run(reason="a new month")
+    told.commit("Scale z", told.project, {"models/line.yaml": NEWER})
+    told.run(reason="z is scaled")
+    promote("line", "v1.1.0", "prod", why="better", who=ANN, root=told.project)
+    rollback("line", None, "prod", why="not better", who=BOB, root=told.project)
 
 
 @pytest.fixture
