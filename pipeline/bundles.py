@@ -12,10 +12,11 @@ from typing import Any
 
 from pipeline.errors import DeploymentError
 from pipeline.release import Release
+from pipeline.sentences import ENCODER, PIECES
 from pipeline.store import Artifact, Store
 
 RECORD = "release.json"
-_FILES = ("model.onnx", "signature.json", "preprocess.onnx", "estimator.skops")
+_FILES = ("model.onnx", "signature.json", "preprocess.onnx", "estimator.skops", ENCODER, PIECES)
 
 
 def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None = None) -> Path:

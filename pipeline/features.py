@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.sentences import Sentences
 from pipeline.spec.schema import Missing, Outliers, Spec
 from pipeline.spec.schema_transform import Transformer
 from pipeline.words import Words
@@ -100,6 +101,8 @@ class Transform:
         Derived columns whose missing value drops the row.
     words : tuple of TextFeature
         Columns of the input ``words`` string[N, W] that the fitted graph has besides.
+    sentences : tuple of Sentences
+        Columns whose vectors, side by side, are the input ``vectors`` float32[N, V] that it has besides.
     """
 
     model: ModelProto
@@ -114,11 +117,13 @@ class Transform:
     sources: tuple[str, ...]
     required: tuple[str, ...]
     words: tuple[TextFeature, ...] = ()
+    sentences: tuple[Sentences, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Columns of a transformed frame, but for the target."""
-        return (*(each.name for each in (*self.features, *self.labels)), *(each.name for each in self.words))
+        vectors = (name for each in self.sentences for name in each.columns)
+        return (*(each.name for each in (*self.features, *self.labels)), *(each.name for each in self.words), *vectors)
 
 
 def missing_rule(spec: Spec, column: str) -> Missing | None:

@@ -39,8 +39,8 @@ class Graph:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = {}
         self._outputs: list[onnx.ValueInfoProto] = []
 
-    def input(self, name: str, element: Element, columns: int) -> str:
-        """Declare an input of ``columns`` columns."""
+    def input(self, name: str, element: Element, columns: int | str) -> str:
+        """Declare an input of ``columns`` columns; a name stands for a number that may differ from call to call."""
         self.inputs[name] = helper.make_tensor_value_info(name, _ELEMENTS[element], ["N", columns])
         return name
 

@@ -155,7 +155,7 @@ STEPS: Mapping[str, Step] = {
         _clean_settings,
     ),
     "transform": Step(
-        ("work.features", "transformation", "splitting"),
+        ("work.features", "transformation", "splitting", "sentences"),
         ("numpy", "onnxruntime"),
         _pick(
             "model.target data.derive data.key features transform normalize split clean.duplicates clean.missing "

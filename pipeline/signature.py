@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.frames import KINDS, Kind
 from pipeline.picture_rules import ImageRule
+from pipeline.sentences import Sentences
 from pipeline.words import Words
 
 if TYPE_CHECKING:  # a server needs no schema of the spec, and it takes long to import
@@ -57,6 +58,8 @@ class Signature:
         One real record, by column name.
     words : tuple of Words
         Columns of the graph's ``words`` input, in order; callers send the text itself.
+    sentences : tuple of Sentences
+        Columns whose vectors are the graph's ``vectors`` input, in order.
     """
 
     task: Task
@@ -64,6 +67,7 @@ class Signature:
     classes: tuple[Any, ...] | None = None
     example: dict[str, Any] = field(default_factory=dict)
     words: tuple[Words, ...] = ()
+    sentences: tuple[Sentences, ...] = ()
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -80,8 +84,8 @@ class Signature:
         facts = asdict(self)
         inputs = [{key: value for key, value in each.items() if key != "image" or value} for each in facts["inputs"]]
         listed = {"inputs": inputs, "classes": None if self.classes is None else list(self.classes)}
-        words = facts.pop("words")
-        return facts | listed | ({"words": [*words]} if words else {})
+        found = {name: [*each] for name in ("words", "sentences") if (each := facts.pop(name))}
+        return facts | listed | found
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Signature:
@@ -92,4 +96,5 @@ class Signature:
             classes=None if data["classes"] is None else tuple(data["classes"]),
             example=data["example"],
             words=tuple(map(Words.from_json, data.get("words", ()))),
+            sentences=tuple(Sentences(**each) for each in data.get("sentences", ())),
         )

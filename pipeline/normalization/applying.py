@@ -62,8 +62,9 @@ def normalize(parts: Iterable[pd.DataFrame], preprocessing: Preprocessing) -> It
     """
     if not preprocessing.names:
         raise DataError(_NOTHING)
-    left, right, last = (_open(compile_normalize(preprocessing, [part])) for part in PARTS)
-    end = len(preprocessing.names) - sum(rule.width for rule in preprocessing.words)
+    left, right, third, _ = (_open(compile_normalize(preprocessing, [part])) for part in PARTS)
+    last = len(preprocessing.names) - len(preprocessing.vectors)
+    end = last - sum(rule.width for rule in preprocessing.words)
     width = end - _text_width(preprocessing)
     for part in parts:
         _check(part, preprocessing)
@@ -72,8 +73,10 @@ def normalize(parts: Iterable[pd.DataFrame], preprocessing: Preprocessing) -> It
             _fill_numbers(rows[:, :width], part, preprocessing, left)
         if right is not None:
             _fill_texts(rows[:, width:end], part, preprocessing, right)
-        if last is not None:
-            _fill_words(rows[:, end:], part, preprocessing, last)
+        if third is not None:
+            _fill_words(rows[:, end:last], part, preprocessing, third)
+        if preprocessing.vectors:  # the graph gives them on as they are
+            rows[:, last:] = part[list(preprocessing.vectors)].to_numpy(dtype=np.float32)
         yield rows
 
 
@@ -83,7 +86,11 @@ def _open(model: ModelProto | None) -> InferenceSession | None:
 
 def _check(part: pd.DataFrame, preprocessing: Preprocessing) -> None:
     worded = (rule.name for rule in preprocessing.words)
-    missing = [name for name in (*preprocessing.features, *preprocessing.labels, *worded) if name not in part]
+    missing = [
+        name
+        for name in (*preprocessing.features, *preprocessing.labels, *worded, *preprocessing.vectors)
+        if name not in part
+    ]
     if missing:
         raise DataError(f"normalize: {missing[:5]} is missing; expected the columns that were fitted (features)")
 

@@ -13,12 +13,12 @@ from pipeline.graphs import Graph
 from pipeline.normalization.preprocessing import CategoryRule, NumberRule, Preprocessing
 from pipeline.normalization.wording import add_words
 
-Part = Literal["features", "labels", "words"]
-PARTS: tuple[Part, ...] = ("features", "labels", "words")
+Part = Literal["features", "labels", "words", "vectors"]
+PARTS: tuple[Part, ...] = ("features", "labels", "words", "vectors")
 
 
 def compile_normalize(preprocessing: Preprocessing, parts: Sequence[Part] = PARTS) -> ModelProto | None:
-    """Compile from ``features`` double[N, M], ``labels`` and ``words`` string[N, …] to ``matrix`` float32[N, P].
+    """Compile from ``features`` double, ``labels`` and ``words`` string, ``vectors`` float32 to ``matrix`` float32.
 
     Parameters
     ----------
@@ -43,6 +43,9 @@ def compile_normalize(preprocessing: Preprocessing, parts: Sequence[Part] = PART
     if "words" in parts and preprocessing.words:
         value = graph.input("words", "string", len(preprocessing.words))
         made += add_words(graph, value, preprocessing.words)
+    if "vectors" in parts and preprocessing.vectors:
+        width = len(preprocessing.vectors)
+        made.append((graph.input("vectors", "float", width), width))
     if not made:
         return None
     graph.output("matrix", graph.join([part for part, _ in made]), "float", sum(width for _, width in made))

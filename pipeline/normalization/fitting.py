@@ -87,6 +87,7 @@ def fit(
         max((each.error / max(each.count, 1) for each in statistics.quantiles.values()), default=0.0),
         tuple(fills.notes),
         tuple(_fit_words(each, statistics, training_frames, spec.model.seed) for each in transform.words),
+        tuple(name for each in transform.sentences for name in each.columns),
     )
 
 

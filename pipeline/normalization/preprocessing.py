@@ -105,6 +105,8 @@ class Preprocessing:
         What a person should know.
     words : tuple of WordRule
         In the order of the columns that the graph takes as ``words``.
+    vectors : tuple of str
+        Columns that the graph takes as ``vectors`` and gives on as they are.
     """
 
     numbers: tuple[NumberRule, ...]
@@ -115,14 +117,15 @@ class Preprocessing:
     rank_error: float = 0.0
     notes: tuple[str, ...] = ()
     words: tuple[WordRule, ...] = ()
+    vectors: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Columns of the matrix: plain numbers, binned ones, categories (one-hot ones before others), then words."""
+        """Columns of the matrix: plain numbers, binned ones, categories (one-hot ones first), words, vectors."""
         plain, binned = self.split_numbers()
         coded = (name for group in self.split_categories() for rule in group for name in rule.columns)
         worded = (name for rule in self.words for name in rule.columns)
-        return (*(rule.name for rule in (*plain, *binned)), *coded, *worded)
+        return (*(rule.name for rule in (*plain, *binned)), *coded, *worded, *self.vectors)
 
     def split_numbers(self) -> tuple[list[NumberRule], list[NumberRule]]:
         """Tell numbers without and with bins apart."""
@@ -151,7 +154,7 @@ class Preprocessing:
             CategoryRule(**{**rule, "categories": tuple(rule["categories"]), "values": tuple(rule["values"])})
             for rule in data["categories"]
         )
-        lists = {name: tuple(data[name]) for name in ("features", "labels", "notes")}
+        lists = {name: tuple(data[name]) for name in ("features", "labels", "notes", "vectors")}
         words = tuple(map(WordRule.from_json, data["words"]))
         rows, error = int(data["rows"]), float(data["rank_error"])
         return cls(tuple(numbers), tuple(categories), rows=rows, rank_error=error, words=words, **lists)

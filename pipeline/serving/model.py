@@ -14,6 +14,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.errors import DeploymentError
+from pipeline.sentences import ENCODER, PIECES
+from pipeline.sentences.encoding import SentenceEncoder
 from pipeline.serving.bodies import RejectedError
 from pipeline.serving.operators import foreign_operators
 from pipeline.serving.protobuf import has_external_data
@@ -24,7 +26,12 @@ from pipeline.words import portions
 GRAPH, PREPROCESS, ESTIMATOR = "model.onnx", "preprocess.onnx", "estimator.skops"
 _TRUSTED_TYPES = ("sklearn.", "_loss.Cy")  # the second: scikit-learn's compiled losses, under their module's own name
 _PORTION = 4096
-_INPUT_TYPES = {"numbers": "tensor(double)", "texts": "tensor(string)", "words": "tensor(string)"}
+_INPUT_TYPES = {
+    "numbers": "tensor(double)",
+    "texts": "tensor(string)",
+    "words": "tensor(string)",
+    "vectors": "tensor(float)",
+}
 
 Feeds = dict[str, NDArray[Any]]
 
@@ -70,6 +77,7 @@ class ServedModel:
     release: Mapping[str, Any]
     reader: Reader
     score: Callable[[Feeds], Predictions]
+    encoder: SentenceEncoder | None = None
 
     def predict(self, numbers: NDArray[np.float64] | None, texts: NDArray[np.object_] | None) -> Predictions:
         """Predict rows of raw values.
@@ -86,6 +94,8 @@ class ServedModel:
             feeds["numbers"] = numbers
         if texts is not None:
             feeds["texts"] = texts
+        if texts is not None and self.encoder is not None:
+            feeds["vectors"] = _encode(texts, self.signature, self.encoder)
         if texts is not None and self.signature.words:
             feeds["words"] = _find_words(texts, self.signature)
             return _score_portions(self.score, feeds)
@@ -102,6 +112,12 @@ class ServedModel:
         # numbers as text in one go, during which no other thread (the event loop) has its turn.
         portions = (values[start : start + _PORTION] for start in range(0, len(values), _PORTION))
         return [float(text) for portion in portions for text in portion.astype(str)]
+
+
+def _encode(texts: NDArray[np.object_], signature: Signature, encoder: SentenceEncoder) -> NDArray[np.float32]:
+    """Give float32[n, V], the vectors of the columns whose meaning the graph reads."""
+    columns = [(texts[:, signature.texts.index(each.column)], each.fill) for each in signature.sentences]
+    return np.concatenate([encoder.of([text or fill for text in column]) for column, fill in columns], axis=1)
 
 
 def _find_words(texts: NDArray[np.object_], signature: Signature) -> NDArray[np.object_]:
@@ -149,7 +165,8 @@ def load_model(folder: Path, max_bytes: int | None = None) -> ServedModel:
     except (ValueError, KeyError, TypeError) as error:
         raise DeploymentError(f"{folder / 'signature.json'}: found {error!r}; expected a signature") from error
     score = _open_graph(files, signature, folder) if GRAPH in files else _open_native(files, signature, folder)
-    model = ServedModel(str(release["model"]), str(release["version"]), signature, release, reader, score)
+    encoder = _open_encoder(files, signature, folder)
+    model = ServedModel(str(release["model"]), str(release["version"]), signature, release, reader, score, encoder)
     _warm_up(model, folder)
     return model
 
@@ -177,6 +194,7 @@ def _read_checked(folder: Path, release: Mapping[str, Any], max_bytes: int | Non
         raise DeploymentError(
             f"{folder / 'release.json'}: found {found} in 'files'; expected {GRAPH} and signature.json"
         )
+    wanted |= {ENCODER, PIECES} & names
     return {name: _read_file(folder / name, release["files"][name], max_bytes) for name in sorted(wanted)}
 
 
@@ -209,6 +227,14 @@ def _open_session(content: bytes, path: Path) -> ort.InferenceSession:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise DeploymentError(f"{path}: found {_first_line(error)}; expected an ONNX graph") from error
+
+
+def _open_encoder(files: Mapping[str, bytes], signature: Signature, folder: Path) -> SentenceEncoder | None:
+    if not signature.sentences:
+        return None
+    if lacking := {ENCODER, PIECES} - files.keys():
+        raise DeploymentError(f"{folder / 'release.json'}: found no {', '.join(sorted(lacking))}; expected the encoder")
+    return SentenceEncoder(_open_session(files[ENCODER], folder / ENCODER), files[PIECES])
 
 
 def _open_graph(files: Mapping[str, bytes], signature: Signature, folder: Path) -> Callable[[Feeds], Predictions]:
@@ -265,6 +291,7 @@ def _load_estimator(content: bytes, path: Path) -> Any:
 
 def _input_faults(session: ort.InferenceSession, signature: Signature) -> Iterator[str]:
     widths = {"numbers": len(signature.numbers), "texts": len(signature.texts), "words": len(signature.words)}
+    widths["vectors"] = sum(len(each.columns) for each in signature.sentences)
     expected = {name: (_INPUT_TYPES[name], width) for name, width in widths.items() if width}
     found = {each.name: (each.type, each.shape[-1] if each.shape else 0) for each in session.get_inputs()}
     # A width that the graph leaves open is a name or None there.

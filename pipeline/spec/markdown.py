@@ -215,6 +215,7 @@ _TRANSFORMERS: Mapping[str, str] = {
     "tfidf": "the same, weighed by how few training rows have the word, as a vector of length 1",
     "hashing": "how often words are in each of `buckets` that a hash sorts them into; nothing is fitted",
     "word2vec": "the mean of its words' vectors, learnt from the words of the training rows (extra `text`)",
+    "sentence_vectors": "a vector of 384 numbers that says what the text means, by a network that was trained already",
 }
 
 

@@ -14,7 +14,7 @@ class Transformer(Section):
 
     kind: Literal[
         "none", "log", "sqrt", "power", "bins", "cyclic", "date_parts", "category", "one_hot", "ordinal", "frequency",
-        "bag_of_words", "tfidf", "hashing", "word2vec"
+        "bag_of_words", "tfidf", "hashing", "word2vec", "sentence_vectors"
     ]  # fmt: skip
     """`category` is `one_hot`. Text without a rule is `one_hot`, a date becomes `date_parts`."""
     exponent: float | None = None
@@ -49,3 +49,5 @@ class Transformer(Section):
     """For `word2vec`: how many words apart two words are at most, to be learnt as neighbours."""
     epochs: PositiveInt = 5
     """For `word2vec`: how often the training rows are read."""
+    encoder: Literal["all-minilm-l6-v2"] = "all-minilm-l6-v2"
+    """For `sentence_vectors`: the network, whose weights are downloaded once and known by their digest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.features import TARGET, Transform, needs_of, source_name
 from pipeline.frames import Side
 from pipeline.graphs import open_session
 from pipeline.quantiles import Doubles
+from pipeline.sentences import Sentences
 from pipeline.spec.schema import Spec
 from pipeline.statistics import Statistics, measure_rows
 from pipeline.transformation.rows import Target
@@ -48,8 +49,16 @@ class Transformed:
     statistics: Statistics
 
 
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
 def transform(
-    rows: pd.DataFrame, sides: NDArray[np.int8], spec: Spec, compiled: Transform, target: Target
+    rows: pd.DataFrame,
+    sides: NDArray[np.int8],
+    spec: Spec,
+    compiled: Transform,
+    target: Target,
+    encode: Encode | None = None,
 ) -> Transformed:
     """Compute the features, labels and target of cleaned rows.
 
@@ -59,6 +68,8 @@ def transform(
         A canonical frame.
     sides : int8[n]
         What each row is used for (`pipeline.frames.Side`).
+    encode : callable, optional
+        Gives texts their vectors; without it, the frame lacks those of sentences.
 
     Raises
     ------
@@ -74,7 +85,15 @@ def transform(
     if not kept.all():
         measured, labels, goal, sides = measured[kept], labels[kept], goal[kept], sides[kept]
     statistics = _measure(measured, labels, sides == Side.TRAIN, spec, compiled)
-    return Transformed(_frame(measured, labels, goal, compiled), kept, dropped, statistics)
+    frame = _frame(measured, labels, goal, compiled)
+    if encode is not None:
+        frame = pd.concat([frame, *(_vectors(rows[kept], each, encode) for each in compiled.sentences)], axis=1)
+    return Transformed(frame, kept, dropped, statistics)
+
+
+def _vectors(rows: pd.DataFrame, sentences: Sentences, encode: Encode) -> pd.DataFrame:
+    texts = [text or sentences.fill for text in rows[sentences.column].fillna("").tolist()]
+    return pd.DataFrame(encode(texts), columns=list(sentences.columns))
 
 
 def number_matrix(rows: pd.DataFrame, names: Sequence[str]) -> Doubles:

@@ -11,10 +11,11 @@ from onnx import ModelProto
 from pipeline.errors import InputError
 from pipeline.features import TARGET, Feature, TextFeature, Transform, category_fill, missing_rule
 from pipeline.graphs import Graph
+from pipeline.sentences import Sentences
 from pipeline.spec.schema import ColumnType, Spec
 from pipeline.transformation.columns import Columns, Inputs, columns_of, features_of, inputs_of, needed_inputs
 from pipeline.transformation.compiling import Number, Text, as_number, compile_expression, is_missing
-from pipeline.transformation.transformers import ENCODINGS, WORDED, Block, Task, apply, task_of
+from pipeline.transformation.transformers import ENCODED, ENCODINGS, WORDED, Block, Task, apply, task_of
 from pipeline.words import Words
 
 
@@ -134,13 +135,18 @@ class _Sources:
         return self.graph.join(parts)
 
 
+def _text_fill(spec: Spec, column: str) -> str:
+    fill = category_fill(spec, column, text=True)
+    return str(fill.value) if fill is not None and fill.fill == "constant" else ""
+
+
 def _text_feature(spec: Spec, task: Task) -> TextFeature:
-    rule, fill = task.rule, category_fill(spec, task.column, text=True)
+    rule = task.rule
     words = Words(
         task.column,
         lowercase=rule.lowercase,
         max_words=rule.max_words,
-        fill=str(fill.value) if fill is not None and fill.fill == "constant" else "",
+        fill=_text_fill(spec, task.column),
         buckets=rule.buckets if rule.kind == "hashing" else None,
         ngrams=rule.ngrams if rule.kind == "hashing" else (1, 1),
     )
@@ -157,7 +163,9 @@ class _Rows:
         order = self.raw_first(chosen)
         self.tasks = [task_of(spec, self.known, name) for name in order if not self.known.is_text(name)]
         text_tasks = [task_of(spec, self.known, name) for name in order if self.known.is_text(name)]
-        self.label_tasks = [each for each in text_tasks if each.rule.kind not in WORDED]
+        self.label_tasks = [each for each in text_tasks if each.rule.kind not in {*WORDED, ENCODED}]
+        encoded = [each for each in text_tasks if each.rule.kind == ENCODED]
+        self.sentences = tuple(Sentences(t.column, t.rule.encoder, _text_fill(spec, t.column)) for t in encoded)
         self.words = tuple(_text_feature(spec, each) for each in text_tasks if each.rule.kind in WORDED)
         self.indicators = [name for name in order if self.has_indicator(name)]
         self.required = tuple(name for name in order if name in self.known.derived and self.drops(name))
@@ -202,6 +210,7 @@ class _Rows:
             sources=sources,
             required=self.required,
             words=self.words,
+            sentences=self.sentences,
         )
 
     def extra_required(self, features: Sequence[Feature]) -> list[str]:
@@ -217,6 +226,7 @@ class _Rows:
                     f"{{by: range}}, or a feature without a transformer (clean.outliers.{name}.by)"
                 )
         names = [each.name for each in (*features, *self.labels)] + [each.name for each in self.words]
+        names += [name for each in self.sentences for name in each.columns]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1] if len(set(names)) < len(names) else []
         if twice or TARGET in names:
             name = twice[0] if twice else TARGET

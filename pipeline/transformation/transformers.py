@@ -30,11 +30,13 @@ ENCODINGS: Mapping[str, Encoding] = {
 
 WORDED = ("bag_of_words", "tfidf", "hashing", "word2vec")
 """Kinds that read a text's words."""
+ENCODED = "sentence_vectors"
+"""The kind that reads the whole text."""
 
 _ALLOWED: Mapping[str, tuple[str, ...]] = {
     "number": ("none", "log", "sqrt", "power", "bins", "cyclic", *ENCODINGS),
     "flag": ("none", *ENCODINGS),
-    "text": (*ENCODINGS, *WORDED),
+    "text": (*ENCODINGS, *WORDED, ENCODED),
     "time": ("none", "date_parts", "cyclic"),
 }
 _DEFAULTS = {"number": "none", "flag": "none", "text": "one_hot", "time": "date_parts"}
@@ -82,7 +84,7 @@ def task_of(spec: Spec, known: Columns, column: str) -> Task:
         raise InputError(f"{where}: neither edges nor count; expected one of them ({where}.edges)")
     if rule.kind == "cyclic" and kind == "time" and "year" in (rule.parts or ()):
         raise InputError(f"{where}: a year does not turn; expected one of {', '.join(TURNS)} ({where}.parts)")
-    if rule.kind in WORDED and column in known.derived:
+    if rule.kind in {*WORDED, ENCODED} and column in known.derived:
         raise InputError(f"{where}: found {rule.kind!r} for a derived column; expected a column of the data ({where})")
     period = _period(spec, column, rule) if rule.kind == "cyclic" and kind != "time" else None
     return Task(column, rule, kind == "time", period, owner_of(column, known.images))

@@ -27,7 +27,7 @@ from pipeline.session import Made, Session
 from pipeline.signature import Signature
 from pipeline.store import Artifact
 from pipeline.transformation.applying import compute_target
-from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_derived
+from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_derived, known_vectors
 from pipeline.work.files import read_frame, read_json, write_json
 from pipeline.work.scoring import Predict, encode, output_of, predictor_of, record_of
 
@@ -57,7 +57,7 @@ def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
     tested = _test_rows(session, [signature, *([] if release is None else [_signature(release)])])
     with tempfile.TemporaryDirectory() as place:
         write_bundle(Path(place), trained, {"model": session.job.model, "version": "candidate"})
-        predict = predictor_of(Path(place))
+        predict = predictor_of(Path(place), known_vectors(session))
     truth, prediction = encode(tested[TARGET], signature), predict(tested)
     found = evaluate(truth, prediction, spec.evaluate, tested, spec.model.seed, classes=signature.classes)
     metric = next(iter(found.metrics), "")
@@ -122,7 +122,7 @@ def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame)
     if signature.task != spec.model.task:
         return Champion(release, None, f"it does {signature.task}")
     try:
-        predict: Predict = predictor_of(bundle_of(release, session.store, session.job.state))
+        predict: Predict = predictor_of(bundle_of(release, session.store, session.job.state), known_vectors(session))
         prediction = predict(tested)
     except ModelrailError as error:
         return Champion(release, None, str(error))

@@ -26,12 +26,13 @@ from pipeline.normalization import (
     repeated_rows,
 )
 from pipeline.planning import PARTITIONED, Node
+from pipeline.sentences.weights import encoder_files, open_encoder
 from pipeline.session import Made, Session
 from pipeline.spec.findings import count
 from pipeline.splitting import assign, row_hashes
 from pipeline.store import Artifact
 from pipeline.transformation import Target, compile_target, compile_transform, transform
-from pipeline.transformation.applying import compute_target
+from pipeline.transformation.applying import Encode, compute_target
 from pipeline.work.files import MatrixFile, read_frame, read_json, write_frame, write_json
 
 SIDE = "(side)"
@@ -50,7 +51,7 @@ def transform_partition(session: Session, node: Node, folder: Path) -> Made:
     compiled, target = compile_features(session)
     hashes = row_hashes(rows, spec.data.key)
     sides = assign(_with_stratum(session, rows), hashes, spec.split)
-    made = transform(rows, sides, spec, compiled, target)
+    made = transform(rows, sides, spec, compiled, target, _encode(session))
     places = {
         SIDE: sides[made.kept],
         POSITION: np.flatnonzero(made.kept).astype(np.int32),
@@ -74,6 +75,31 @@ def compile_features(session: Session) -> tuple[Transform, Target]:
         return compiled, compile_target(session.job.spec, columns)
 
     return session.once("features", compile_both)
+
+
+def encoder_folder(session: Session) -> Path | None:
+    """Give the files of the encoder that the spec's sentences need, if any do."""
+    names = {each.encoder for each in compile_features(session)[0].sentences}
+    return encoder_files(names.pop(), session.job.state) if names else None
+
+
+def _encode(session: Session) -> Encode | None:
+    """Open the encoder once a session."""
+    folder = encoder_folder(session)
+    return None if folder is None else session.once("encoder", lambda: open_encoder(folder)).of
+
+
+def known_vectors(session: Session) -> dict[str, npt.NDArray[np.float32]]:
+    """Give the vectors of the test rows' texts, which the step `transform` computed."""
+    known: dict[str, npt.NDArray[np.float32]] = {}
+    for each in compile_features(session)[0].sentences:
+        for part in _parts(session):
+            frame = part.read([SIDE, POSITION, *each.columns])
+            frame = frame[frame[SIDE] == Side.TEST]
+            texts = clean_rows(session, part.node.partition, [each.column])[each.column].fillna("")
+            vectors = frame[list(each.columns)].to_numpy(dtype=np.float32)
+            known |= dict(zip(texts.iloc[frame[POSITION].to_numpy()].tolist(), vectors, strict=True))
+    return known
 
 
 def _refuse_own_names(compiled: Transform) -> None:

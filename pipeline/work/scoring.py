@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,17 @@ _BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the process
 Predict = Callable[[pd.DataFrame], Prediction]
 
 
-def predictor_of(bundle: Path) -> Predict:
-    """Give a function from raw rows to predictions, in batches so that memory stays bounded."""
+def predictor_of(bundle: Path, known: Mapping[str, npt.NDArray[np.float32]] | None = None) -> Predict:
+    """Give a function from raw rows to predictions, in batches so that memory stays bounded.
+
+    Parameters
+    ----------
+    known : mapping, optional
+        Texts whose vectors are known already.
+    """
     model = load_model(bundle)
+    if model.encoder is not None and known:
+        model.encoder.known = known
 
     def predict(rows: pd.DataFrame) -> Prediction:
         starts = range(0, max(len(rows), 1), _BATCH_ROWS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from pipeline.frames import Side
 from pipeline.graphs import compose
 from pipeline.picture_rules import ImageRule, owner_of, rules_of
 from pipeline.planning import Node
+from pipeline.sentences import ENCODER, PIECES
 from pipeline.session import Made, Session
 from pipeline.signature import Input, Signature
 from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS
@@ -30,7 +32,7 @@ from pipeline.spec.schema import Spec, Task
 from pipeline.tracking import Learning
 from pipeline.training.results import Matrix, Scorer, Support, Trained
 from pipeline.training.training import train
-from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features
+from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
 from pipeline.work.files import read_frame, read_matrix, write_json
 from pipeline.work.scoring import record_of
 
@@ -46,6 +48,9 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
     trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task), support=support)
     signature = _signature(session, task, trained, rows)
     _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
+    if encoder := encoder_folder(session):
+        for name in (ENCODER, PIECES):
+            shutil.copyfile(encoder / name, folder / name)
     write_json(signature.to_json(), folder / "signature.json")
     write_json(_report(trained), folder / "training.json")
     session.store.remove_notes(checkpoints)
@@ -111,7 +116,7 @@ def _signature(session: Session, task: Task, trained: Trained, rows: pd.DataFram
     if (bare.numbers, bare.texts) != (compiled.numbers, compiled.texts):
         raise AssertionError(f"the graph reads {compiled.numbers + compiled.texts}, the signature {bare.inputs}")
     words = tuple(each.words for each in compiled.words)
-    return Signature(task, inputs, classes, _example(session, rows, inputs), words)
+    return Signature(task, inputs, classes, _example(session, rows, inputs), words, compiled.sentences)
 
 
 def _asked(types: Iterable[str], wanted: Collection[str], images: Mapping[str, ImageRule]) -> list[str]:

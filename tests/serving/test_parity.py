@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.features import TARGET
 from pipeline.graphs import compose
 from pipeline.normalization import compile_preprocess, fit, normalize
 from pipeline.reading import read
+from pipeline.sentences.encoding import SentenceEncoder
 from pipeline.serving.model import ServedModel, load_model
 from pipeline.signature import Input, Signature
 from pipeline.spec.catalogue import TRAINERS
@@ -35,8 +37,9 @@ from pipeline.training.results import MAX_DIFFERENCE, Matrix
 from pipeline.training.targets import prepare
 from pipeline.training.training import train
 from pipeline.transformation import compile_target, compile_transform, transform
+from tests.encoders import open_encoder, write_encoder
 from tests.extras import BOOSTERS, NETWORKS, with_extras
-from tests.serving.bundles import write_bundle
+from tests.serving.bundles import seal, write_bundle
 
 EDGES = [-2.5, 0.0, 0.1, 10.0]
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -64,10 +67,11 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """A column of each type and kind: its name → type, rule."""
 LEARNT: dict[str, tuple[str, dict[str, Any]]] = {
+    "told": ("str", {"kind": "sentence_vectors"}),
     "meant": ("str", {"kind": "word2vec", "size": 8, "epochs": 2}),
 }
-"""The same, for kinds that need an extra."""
-SENTENCES = ("said", "rated", "hashed", "meant")
+"""The same, for kinds with too many features for every trainer, or that need an extra."""
+SENTENCES = ("told", "said", "rated", "hashed", "meant")
 WORDS = ["ua", "UA ", "aa", "é", "e\u0301", "ß", "ﬁ", "日本"]
 BOUNDARIES: dict[str, list[Any]] = {
     "float": [
@@ -120,6 +124,13 @@ TYPES = {name: kind for name, (kind, _) in (RULES | LEARNT).items()} | {
     "yes": "bool",
     "group": "str",
 }
+
+
+@cache
+def small_encoder() -> SentenceEncoder:
+    """Give the training side's encoder; the served side has its own, from its bundle."""
+    with tempfile.TemporaryDirectory() as folder:
+        return open_encoder(write_encoder(Path(folder)))
 
 
 @cache
@@ -198,9 +209,14 @@ class Both:
         self.names = (*self.compiled.numbers, *self.compiled.texts)
         inputs = [_input(self.spec, name) for name in TYPES if name in self.names]
         words = tuple(each.words for each in self.compiled.words)
-        signature = Signature(task, tuple(inputs), data.classes, self._asked(records()[:1])[0], words)
+        example, sentences = self._asked(records()[:1])[0], self.compiled.sentences
+        signature = Signature(task, tuple(inputs), data.classes, example, words, sentences)
         graph = compose(compile_preprocess(self.compiled, self.preprocessing), trained.estimator_graph)
-        self.served: ServedModel = load_model(write_bundle(folder / "bundle", signature=signature, graph=graph))
+        bundle = write_bundle(folder / "bundle", signature=signature, graph=graph)
+        if sentences:
+            write_encoder(bundle)
+            seal(bundle)
+        self.served: ServedModel = load_model(bundle)
 
     def trained_side(self, rows: Sequence[dict[str, Any]]) -> Any:
         return self._estimate(self._matrix(self._transformed(rows).frame))
@@ -216,7 +232,7 @@ class Both:
         assert given.quarantined.empty, given.quarantined.to_dict("records")[:9]
         cleaned = clean(given.rows, self.spec, TYPES).rows
         sides = np.zeros(len(cleaned), dtype=np.int8)
-        made = transform(cleaned, sides, self.spec, self.compiled, compile_target(self.spec, TYPES))
+        made = transform(cleaned, sides, self.spec, self.compiled, compile_target(self.spec, TYPES), small_encoder().of)
         assert made.kept.all()
         assert len(made.frame) == len(rows)
         return made
@@ -260,7 +276,7 @@ def test_every_trainer_is_served_as_it_was_trained(tmp_path: Path, trainer: str,
     assert_same(Both(trainer, target, list(RULES), tmp_path, {"fill": "median", "indicator": True}))
 
 
-@pytest.mark.parametrize("column", [*RULES, *(pytest.param(name, marks=pytest.mark.extra("text")) for name in LEARNT)])
+@pytest.mark.parametrize("column", [*RULES, "told", pytest.param("meant", marks=pytest.mark.extra("text"))])
 def test_every_transformer_is_served_as_it_was_trained(tmp_path: Path, column: str) -> None:
     assert_same(Both("decision_tree", "amount", [column], tmp_path, {"fill": "median"}))
 

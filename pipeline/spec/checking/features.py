@@ -23,7 +23,9 @@ _UNSUITED: Mapping[str, frozenset[ColumnType]] = {
     "cyclic": frozenset({"str", "bool", "image"}),
     "date_parts": frozenset({"float", "int", "str", "bool", "image"}),
     **dict.fromkeys(_ENCODERS, frozenset[ColumnType]({"datetime", "image"})),
-    **dict.fromkeys(_WORDED, frozenset[ColumnType]({"float", "int", "bool", "datetime", "image"})),
+    **dict.fromkeys(
+        (*_WORDED, "sentence_vectors"), frozenset[ColumnType]({"float", "int", "bool", "datetime", "image"})
+    ),
 }
 
 # Key of a transformer → the kinds that take it.
@@ -41,6 +43,7 @@ _TAKEN_BY: Mapping[str, tuple[str, ...]] = {
     "lowercase": _WORDED,
     "max_words": _WORDED,
     **dict.fromkeys(("size", "window", "epochs"), ("word2vec",)),
+    "encoder": ("sentence_vectors",),
 }
 
 
@@ -128,7 +131,7 @@ def _check_needs(view: View, path: KeyPath, name: str, rule: Transformer) -> Ite
         yield from _check_bins(path, rule)
     if rule.kind == "cyclic":
         yield from _check_cyclic(view, path, name, rule)
-    if rule.kind in _WORDED:
+    if rule.kind in {*_WORDED, "sentence_vectors"}:
         yield from _check_words(view, path, name, rule)
     if rule.kind in {"log", "sqrt"}:
         column = view.spec.data.columns.get(name)
@@ -181,7 +184,7 @@ def check_normalize(view: View) -> Iterator[Finding]:
             continue
         yield from view.missing_column(path, name)
         kind = _kind(view, name) or ("one_hot" if view.type_of(name) == "str" else None)
-        if rule != "none" and kind in {*_ONE_HOT, *_WORDED}:
+        if rule != "none" and kind in {*_ONE_HOT, *_WORDED, "sentence_vectors"}:
             expected = "'none', since its features are on one scale already"
             yield Finding(path, f"{quote(rule)} for a column that is encoded ({kind})", expected)
         if name == view.spec.model.target:

