@@ -10,23 +10,31 @@ from typing import Literal
 from pipeline.store import Entry
 from pipeline.uses import Use, cut
 
-Why = Literal["release", "plan", "run", "new"]
+Why = Literal["release", "plan", "run", "new", "blind"]
 WORDS: Mapping[Why, str] = {
     "release": "a release needs it",
     "plan": "today's specs would reuse it",
     "run": "a run needed it within the time",
     "new": "it was made within the time",
+    "blind": "what its spec would reuse is not known",
 }
 """Why an artifact stays; the first that holds is told."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Keys, cut off, that something needs."""
+    """Keys, cut off, that something needs.
+
+    Attributes
+    ----------
+    blind : frozenset of str
+        Models whose plan cannot be known.
+    """
 
     release: frozenset[str] = frozenset()
     plan: frozenset[str] = frozenset()
     run: frozenset[str] = frozenset()
+    blind: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ def _why(entry: Entry, needs: Needs, limit: datetime) -> Why | None:
         ("plan", key in needs.plan),
         ("run", key in needs.run),
         ("new", made is None or made >= limit),
+        ("blind", model_of(entry) in needs.blind),
     )
     return next((why for why, true in holds if true), None)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipeline.errors import InputError, ModelrailError, TransientError
+from pipeline.errors import InputError, ModelrailError
 from pipeline.garbage.deciding import Fate, Needs, decide, is_over, made_at, model_of, needed_by_runs
 from pipeline.garbage.merging import Merge, find_merges
 from pipeline.home import home, store_address
@@ -17,8 +17,9 @@ from pipeline.release import Release, releases_of
 from pipeline.repository import Repository, open_repository
 from pipeline.session import Session
 from pipeline.spec.files import find_environments, find_specs
+from pipeline.spec.names import names_in
 from pipeline.store import Entry, Store, open_store
-from pipeline.tags import list_tags
+from pipeline.tags import fetch_tags, list_names, list_tags, settle
 from pipeline.uses import HOLD, Use, cut, read_uses
 
 
@@ -38,6 +39,8 @@ class Survey:
         Notes of what runs needed once.
     merges : tuple of Merge
         Notes of costs that can be one.
+    blind : dict
+        Model → why what its spec would reuse is not known: all of it stays.
     """
 
     store: Store
@@ -47,6 +50,7 @@ class Survey:
     leftovers: tuple[Entry, ...]
     over: tuple[Use, ...]
     merges: tuple[Merge, ...]
+    blind: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_work(self) -> bool:
@@ -72,7 +76,7 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
     Raises
     ------
     InputError
-        If a spec has mistakes, or its data cannot be found: then nobody knows what it needs.
+        If a spec is so broken that not even its model's name is known.
     TransientError
         If a remote that must be asked does not answer.
     """
@@ -80,14 +84,21 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
     state = home(repository.root)
     store = open_store(store_address(state), state)
     limit = now - max(keep, HOLD)
-    sessions = list(_sessions(repository))
+    _learn_releases(repository)
+    blind: dict[str, str] = {}
+    sessions = list(_sessions(repository, blind))
     planned = [node.recipe.key for each in sessions for nodes in each.nodes().values() for node in nodes if node.recipe]
     released = releases_of(list_tags(repository, "*@v*"))
     uses, entries = read_uses(store), store.entries()  # in this order: what is made meanwhile is new
-    names = {each.job.model for each in sessions} | {each.model for each in released}
+    names = {each.job.model for each in sessions} | {*blind} | {each.model for each in released}
     own = _is_own(store_address(state), repository)
     mine, others = _part(entries, repository, None if own else names)
-    needs = Needs(_needed_by_releases(released, uses), frozenset(map(cut, planned)), needed_by_runs(uses, limit, now))
+    needs = Needs(
+        release=_needed_by_releases(released, uses),
+        plan=frozenset(map(cut, planned)),
+        run=needed_by_runs(uses, limit, now),
+        blind=frozenset(blind),
+    )
     return Survey(
         store=store,
         limit=limit,
@@ -96,32 +107,53 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
         leftovers=tuple(each for each in entries if each.manifest is None and _is_old(each, now)),
         over=tuple(each for each in uses if is_over(each, limit, now) and (own or each.model in names)),
         merges=tuple(find_merges(store, names, now.date())),
+        blind=blind,
     )
 
 
-def _sessions(repository: Repository) -> Iterator[Session]:
-    """Open what each spec would run today, in each environment."""
+def _sessions(repository: Repository, blind: dict[str, str]) -> Iterator[Session]:
+    """Open what each spec would run today, in each environment.
+
+    Parameters
+    ----------
+    blind : dict
+        Model → why what it needs is not known: filled in here.
+
+    Raises
+    ------
+    InputError
+        If a spec is so broken that not even the name of its model is known.
+    """
     for path in find_specs(repository.root / "models"):
+        name = names_in([path]).get(path)
         for environment in (None, *find_environments(path)):
             try:
                 yield from _open(path, environment, repository)
-            except TransientError:
-                raise
             except ModelrailError as error:
-                raise InputError(
-                    f"gc: nothing is removed, since what {path.name} needs is not known: {error}"
-                ) from error
+                if name is None:
+                    raise InputError(
+                        f"gc: nothing is removed, since nobody knows whose spec this is: {error}"
+                    ) from error
+                blind.setdefault(name, str(error))
 
 
 def _open(path: Path, environment: str | None, repository: Repository) -> Iterator[Session]:
     """Open a spec as the work tree has it, and where that is not committed, as the newest commit has it."""
     request = RunRequest(str(path), environment)
     session = Session(open_job(request))
-    if repository.attempt("remote", "get-url", "origin").succeeded:  # else nobody has released anything elsewhere
-        session.refresh()
     yield session
     if session.job.uncommitted and repository.has_commits() and repository.files("HEAD", session.job.spec_path):
         yield Session(open_job_at(request, "HEAD"))
+
+
+def _learn_releases(repository: Repository) -> None:
+    """Fetch what other clones have released and pushed; without a remote nobody has."""
+    if not repository.attempt("remote", "get-url", "origin").succeeded:
+        return
+    released = (name.partition("@")[0] for name in list_names(repository, "*@v*"))
+    models = dict.fromkeys([*names_in(find_specs(repository.root / "models")).values(), *released])
+    settle(repository)
+    fetch_tags(repository, *(pattern for model in models for pattern in (f"{model}@v*", f"{model}#*")))
 
 
 def _needed_by_releases(released: Iterable[Release], uses: Iterable[Use]) -> frozenset[str]:

@@ -31,6 +31,10 @@ def show_survey(found: Survey) -> None:
             table.add_row(escape(model), f"{each['artifacts']:,}", size(each["bytes"]), said)
     if found.fates:
         print_whole(table)
+    for name, trouble in found.blind.items():
+        console.print(
+            f"[yellow]{escape(name)}: all of it stays[/], since what it needs is not known: {escape(trouble)}"
+        )
     if found.others:
         total = sum(each.bytes for each in found.others)
         console.print(f"{count(len(found.others), 'artifact')} of other repositories, {size(total)}: left alone")
@@ -62,6 +66,7 @@ def describe_survey(found: Survey, done: Swept | None) -> Mapping[str, Any]:
         "leftovers": {"artifacts": len(found.leftovers), "bytes": sum(each.bytes for each in found.leftovers)},
         "notes": {"over": len(found.over), "merged": sum(len(each.old) for each in found.merges)},
         "artifacts": [vars(each) for each in found.goes],
+        "blind": dict(found.blind),
         "removed": vars(done) if done else None,
     }
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.deployment.local import stop_all
-from pipeline.errors import InputError, StoreError
+from pipeline.errors import InputError, ModelrailError, StoreError
 from pipeline.garbage.deciding import Needs, decide
 from pipeline.garbage.surveying import Survey, survey
 from pipeline.garbage.sweeping import Swept, sweep
@@ -139,12 +139,29 @@ def test_what_is_not_committed_yet_is_planned_beside_what_is(spec: Path, project
     assert {each.step for each in look(project).goes} == {"clean", "transform", "normalize", "train", "evaluate"}
 
 
-def test_a_spec_with_mistakes_forbids_all(spec: Path, project: Path) -> None:
+def test_of_a_model_whose_needs_are_not_known_all_stays(spec: Path, project: Path, commit: Commit) -> None:
+    run_job(spec)
+    commit({"data/2.csv": part(3)})
+    run_job(spec)
+    (project / "models/away.yaml").write_text(
+        "model: {name: away, target: y}\ndata: {repository: ../no, files: x.csv}\n"
+    )
+    found = look(project)
+    assert len(found.goes) == 2, "a model whose data were never here does not matter to others"
+    assert "no such folder" in found.blind["away"]
+    spec.write_text(SPEC.replace("trainer", "trainr"))
+    found = look(project)
+    assert not found.goes
+    assert "did you mean 'trainer'" in found.blind["line"]
+    assert {each.why for each in found.fates} == {"release", "blind"}
+    said = CliRunner().invoke(app, ["gc"]).stdout
+    assert "line: all of it stays, since what it needs is not known: " in said
+
+
+def test_a_spec_of_nobody_knows_which_model_forbids_all(spec: Path, project: Path) -> None:
     run_job(spec)
     (project / "models/other.yaml").write_text("model: {nme: m}\n")
-    with pytest.raises(
-        InputError, match=r"gc: nothing is removed, since what other\.yaml needs is not known: (?s:.*)nme"
-    ):
+    with pytest.raises(InputError, match=r"gc: nothing is removed, since nobody knows whose spec this is: (?s:.*)nme"):
         look(project)
 
 
@@ -175,6 +192,30 @@ def test_in_a_shared_store_only_this_repositorys_models_go(
     clear(look(project))
     assert len(look(project).others) == 5
     assert [each.step for each in look(other).fates if each.why] == [each.step for each in look(other).fates]
+
+
+def test_what_another_clone_has_released_and_pushed_is_needed(
+    spec: Path, project: Path, commit: Commit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "-q", "--bare", "origin.git")
+    git(project, "remote", "add", "origin", str(tmp_path / "origin.git"))
+    git(project, "push", "-q", "origin", "main")
+    git(tmp_path, "clone", "-q", "-b", "main", "origin.git", "other")
+    monkeypatch.setenv("MODELRAIL_STORE", str(tmp_path / "shared"))
+    run_job(spec)
+    git(project, "push", "-q", "--tags", "origin")
+    commit({"data/1.csv": part(9), "data/2.csv": part(8)})
+    git(project, "push", "-q", "origin", "main")
+    other = tmp_path / "other"
+    git(other, "pull", "-q", "--no-tags")
+    git(other, "tag", "-d", *git(other, "tag").split()) if git(other, "tag") else None
+    for use in read_uses(FolderStore(tmp_path / "shared")):
+        FolderStore(tmp_path / "shared").remove_note(use.note)
+    found = look(other)
+    assert {each.step for each in found.fates if each.why == "release"} == {"normalize", "train", "evaluate"}
+    git(other, "remote", "set-url", "origin", str(tmp_path / "gone.git"))
+    with pytest.raises(ModelrailError, match="git fetch of tags failed"):
+        look(other)
 
 
 def publish(store: Store, key: str, made: datetime, **facts: Any) -> None:
