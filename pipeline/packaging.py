@@ -12,13 +12,13 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DeploymentError
-from pipeline.registry import Registry, digest_of
+from pipeline.registry import Blob, Registry, digest_of
 from pipeline.release import Release
 from pipeline.spec.images import Reference
 
@@ -94,14 +94,17 @@ def package(
         If the registry refuses, or the serving image is not there.
     """
     origin, place = Reference.parse(base), Reference.parse(repository)
-    with closing(Registry(origin.host)) as source, closing(Registry(place.host)) as target:
+    with ExitStack() as opened:
+        source = opened.enter_context(closing(Registry(origin.host)))
+        same = place.host == origin.host
+        target = source if same else opened.enter_context(closing(Registry(place.host)))
         found = source.manifest(origin.name, origin.version)
         if found is None:
             raise DeploymentError(
                 f"{base}: found no such image; expected the serving image: build and push it with"
                 f" 'modelrail images build serving --tag {base} --push'"
             )
-        made = _Push(source, origin.name, target, place.name, model_layer(bundle), labels, dry=not push)
+        made = _Push(source, origin.name, target, place.name, Blob(model_layer(bundle)), labels, dry=not push)
         content, media_type = made.append(json.loads(found[0]))
         digest = digest_of(content)
         named = f"{tag}-{digest.partition(':')[2][:12]}"
@@ -124,21 +127,21 @@ def model_layer(bundle: Path) -> bytes:
     return made.getvalue()
 
 
-def append_to_config(config: Mapping[str, Any], layer: bytes, labels: Mapping[str, str]) -> bytes:
+def append_to_config(config: Mapping[str, Any], layer: Blob, labels: Mapping[str, str]) -> bytes:
     """Give an image's configuration with one more layer and more labels."""
     rootfs, settings = config["rootfs"], config.get("config") or {}
     entry = {"created": config.get("created", "1970-01-01T00:00:00Z"), "created_by": "modelrail"}
     return _json(
         {
             **config,
-            "rootfs": {**rootfs, "diff_ids": [*rootfs["diff_ids"], digest_of(layer)]},
+            "rootfs": {**rootfs, "diff_ids": [*rootfs["diff_ids"], layer.digest]},
             "history": [*config.get("history", ()), entry],
             "config": {**settings, "Labels": {**(settings.get("Labels") or {}), **labels}},
         }
     )
 
 
-def append_to_manifest(manifest: Mapping[str, Any], config: bytes, layer: bytes) -> bytes:
+def append_to_manifest(manifest: Mapping[str, Any], config: Blob, layer: Blob) -> bytes:
     """Give an image's manifest, in OCI's form, with another configuration and one more layer."""
     layers = [{**each, "mediaType": _OCI.get(each["mediaType"], each["mediaType"])} for each in manifest["layers"]]
     return _json(
@@ -159,7 +162,7 @@ class _Push:
     origin: str
     target: Registry
     name: str
-    layer: bytes
+    layer: Blob
     labels: Mapping[str, str]
     dry: bool
     blobs: Counter[str] = field(default_factory=Counter)
@@ -175,7 +178,7 @@ class _Push:
 
     def _append_one(self, manifest: Mapping[str, Any]) -> tuple[bytes, str]:
         base = json.loads(self.source.blob(self.origin, manifest["config"]["digest"]))
-        config = append_to_config(base, self.layer, self.labels)
+        config = Blob(append_to_config(base, self.layer, self.labels))
         content = append_to_manifest(manifest, config, self.layer)
         if not self.dry and self.target.manifest(self.name, digest_of(content)) is None:
             for each in manifest["layers"]:
@@ -195,12 +198,12 @@ class _Push:
                 raise DeploymentError(f"{self.origin}@{each['digest']}: found no such manifest; expected a whole image")
             content, media_type = self.append(json.loads(found[0]))
             self.store(digest_of(content), content, media_type)
-            appended.append({**_described(content, media_type), "platform": each["platform"]})
+            appended.append({**_described(Blob(content), media_type), "platform": each["platform"]})
         return _json({"schemaVersion": 2, "mediaType": _INDEX, "manifests": appended}), _INDEX
 
 
-def _described(content: bytes, media_type: str) -> dict[str, Any]:
-    return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
+def _described(blob: Blob, media_type: str) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": blob.digest, "size": len(blob.content)}
 
 
 def _json(document: Any) -> bytes:

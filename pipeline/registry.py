@@ -10,6 +10,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -32,6 +34,18 @@ _DOCKER_HUB_API = "registry-1.docker.io"
 def digest_of(content: bytes) -> str:
     """Give a blob's digest."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Content that a registry knows by its digest; that is computed once, since it takes as long as to send it."""
+
+    content: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        """Give its name."""
+        return digest_of(self.content)
 
 
 class Registry:
@@ -83,13 +97,12 @@ class Registry:
             )
         return content
 
-    def push(self, name: str, content: bytes) -> str:
+    def push(self, name: str, blob: Blob) -> str:
         """Store a blob, in one piece; says whether it was ``there`` or is ``pushed``."""
-        digest = digest_of(content)
-        if self.has(name, digest):
+        if self.has(name, blob.digest):
             return "there"
         begun = self._good(self._ask("POST", f"/v2/{name}/blobs/uploads/", name), f"{name}: upload")
-        self._finish(name, digest, begun, content)
+        self._finish(name, blob.digest, begun, blob.content)
         return "pushed"
 
     def take(self, name: str, digest: str, other: Registry, source: str) -> str:

@@ -23,7 +23,7 @@ import pytest
 from pipeline.errors import DeploymentError, InputError, TransientError
 from pipeline.logins import find_login
 from pipeline.packaging import Image, model_layer, package
-from pipeline.registry import MANIFESTS, Registry, digest_of
+from pipeline.registry import MANIFESTS, Blob, Registry, digest_of
 from pipeline.spec.images import Reference, is_plain
 from pipeline.standalone.ports import choose_port
 
@@ -86,7 +86,7 @@ def push_base(host: str, name: str = "modelrail/serving", architecture: str = "a
     ).encode()
     with closing(Registry(host)) as registry:
         for each in (layer, config):
-            registry.push(name, each)
+            registry.push(name, Blob(each))
         parts = [{"digest": digest_of(each), "size": len(each), "mediaType": "x"} for each in (config, layer)]
         manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": parts[0], "layers": parts[1:]})
         registry.put_manifest(name, f"1-{architecture}", manifest.encode(), MANIFEST)
