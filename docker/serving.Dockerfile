@@ -1,15 +1,20 @@
 # The prediction server: ONNX Runtime and the server, nothing else. A release is this image and one more layer, with its
 # model in /model, which 'modelrail run' appends in the registry. Build: modelrail images build serving --tag NAME
+# For models of images: modelrail images build serving --tag NAME -- --build-arg EXTRAS=images
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
-COPY requirements-serving.txt docker/sbom.py /build/
-RUN python -m pip install --quiet --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes \
-        --target /app/site -r /build/requirements-serving.txt \
+ARG EXTRAS=""
+COPY requirements-[^d]*.txt docker/sbom.py /build/
+RUN for each in serving ${EXTRAS}; do \
+      python -m pip install --quiet --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes \
+          --upgrade --target /app/site -r "/build/requirements-$each.txt" || exit 1; \
+    done \
  && rm -rf /app/site/bin /app/site/onnxruntime/transformers /app/site/onnxruntime/tools /app/site/onnxruntime/quantization \
  && find /app/site -type d -name tests -prune -exec rm -rf {} +
-COPY pipeline/__init__.py pipeline/errors.py pipeline/frames.py pipeline/picture_rules.py pipeline/signature.py \
-     pipeline/text.py pipeline/words.py /app/pipeline/
+# All that the server imports; a test compares.
+COPY pipeline/__init__.py pipeline/errors.py pipeline/extras.py pipeline/frames.py pipeline/picture_rules.py \
+     pipeline/pictures.py pipeline/signature.py pipeline/text.py pipeline/words.py /app/pipeline/
 COPY pipeline/serving/ /app/pipeline/serving/
 # The root file system is read-only at run time, so bytecode is made now: in one process, in one order and with one hash
 # seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one.
