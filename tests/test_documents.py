@@ -22,6 +22,8 @@ DATA_COMMITS = ROOT / "docs" / "data-commits.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 EXAMPLES = sorted((ROOT / "docs").glob("example-*.md"))
 """Run by ``test_example_pages.py``."""
+KUBERNETES = ROOT / "docs" / "kubernetes.md"
+"""Run by ``cluster/test_page.py``."""
 
 # Commands of the documents that this module does not run, and what does.
 RUN_ELSEWHERE = {
@@ -142,7 +144,7 @@ def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]], 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_shell_block_elsewhere_holds_only_commands_that_a_test_runs(document: Path) -> None:
-    if document in {TUTORIAL, COMMANDS, DATA_COMMITS, *EXAMPLES}:
+    if document in {TUTORIAL, COMMANDS, DATA_COMMITS, KUBERNETES, *EXAMPLES}:
         return
     for block in read_blocks(document):
         rest = without_elsewhere(block).strip() if block.kind == "sh" else ""

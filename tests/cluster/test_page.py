@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.test_documents import ROOT, find_missing, read_blocks, run_shell
+from tests.test_documents import KUBERNETES, find_missing, read_blocks, run_shell
 
 from .conftest import BASE_IMAGE, REGISTRY, kubectl
-
-PAGE = ROOT / "docs" / "kubernetes.md"
 
 
 def test_what_the_page_on_kubernetes_shows_is_so(serving_image: str, namespace: str, tmp_path: Path) -> None:
@@ -26,11 +24,11 @@ def test_what_the_page_on_kubernetes_shows_is_so(serving_image: str, namespace: 
     # A namespace as users have it: the page's own pod is as plain as it can be.
     kubectl(namespace, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=baseline", "--overwrite")
     said = ""
-    for block in read_blocks(PAGE):
+    for block in read_blocks(KUBERNETES):
         text = block.text
         for shown, own in here.items():
             text = text.replace(shown, own)
-        place = f"{PAGE.name}:{block.line}"
+        place = f"{KUBERNETES.name}:{block.line}"
         if block.kind == "sh" and "images build" not in text:  # what the fixture does
             said, folder = run_shell(text, folder, place)
         elif block.kind == "text":
