@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,6 +120,34 @@ def test_a_release_that_does_not_come_up_is_taken_back_by_a_commit(flights: Proj
     assert subjects(deployments)[0] == f"Take {NAME}@v1.0.0 back: it did not come up"
     assert git(deployments, "diff", "main~2", "main") == ""
     wait_until(lambda: application()["health"]["status"] == "Healthy", "the earlier pods", 120)
+
+
+@needs_argocd
+def test_argo_cd_and_the_autoscaler_do_not_fight_over_replicas(flights: Project, deployments: Path) -> None:
+    flights.configure(autoscale={"min_replicas": 2, "max_replicas": 3, "cpu": 0.7})
+    flights.run()
+    wait_until(lambda: flights.get("deployment", NAME)["spec"]["replicas"] == 2, "the autoscaler")
+    wait_until(lambda: flights.get("deployment", NAME)["status"].get("readyReplicas") == 2, "two pods")
+    told = modelrail(flights, "deploy", NAME, "--environment", "kubernetes")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert flights.get("deployment", NAME)["spec"]["replicas"] == 2
+    assert (application()["sync"]["status"], application()["health"]["status"]) == ("Synced", "Healthy")
+    assert len(subjects(deployments)) == 1
+
+
+@needs_argocd
+def test_a_deploy_that_was_killed_while_it_waited_is_finished_by_the_next(flights: Project, deployments: Path) -> None:
+    flights.run()
+    flights.configure(replicas=1, drain_s=1)
+    command = [sys.executable, "-m", "pipeline", "deploy", NAME, "--environment", "kubernetes"]
+    with subprocess.Popen(command, cwd=flights.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
+        wait_until(lambda: len(subjects(deployments)) == 2, "the commit")
+        killed.kill()
+    again = modelrail(flights, "deploy", NAME, "--environment", "kubernetes")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(subjects(deployments)) == 2
+    assert flights.get("deployment", NAME)["spec"]["replicas"] == 1
+    assert (application()["sync"]["status"], application()["health"]["status"]) == ("Synced", "Healthy")
 
 
 @needs_argocd
