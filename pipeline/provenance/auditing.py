@@ -30,6 +30,7 @@ _COMMIT = "//commit"  # no path can be this
 _FORM = f"{_COMMIT}%x00%H%x00%P%x00%cI%x00%an <%ae>%x00%cn <%ce>%x00%G?%x00%s%x00%b%x00"
 _FIELDS = 8
 _ADDRESS = re.compile(r"<([^>]*)>")
+_FIRST = ("changed", "approved", "released")
 _VERBS = {"deploy": "deployed", "promote": "promoted", "rollback": "rolled back"}
 _FLAGS: Mapping[Signature, str] = {
     "none": "unsigned",
@@ -101,7 +102,13 @@ def audit(repository: Repository, since: datetime | None, airflow: Iterable[Mapp
     """
     found = [*_changes(repository, since), *_tagged(repository, since), *map(_told_by_airflow, airflow)]
     kept = [each for each in found if since is None or each.when is None or each.when >= since]
-    return sorted(kept, key=lambda each: (each.when is not None, each.when or datetime.now(UTC)))
+    return sorted(kept, key=_order)
+
+
+def _order(event: Event) -> tuple[bool, datetime, int]:
+    """Order by time; within a second a change comes before its release, and that before what was done with it."""
+    rank = _FIRST.index(event.action) if event.action in _FIRST else len(_FIRST)
+    return event.when is not None, event.when or datetime.now(UTC), rank
 
 
 def _changes(repository: Repository, since: datetime | None) -> Iterator[Event]:

@@ -162,6 +162,13 @@ def test_an_approval_is_an_event_of_its_own(place: Place) -> None:
     assert place.event("approved", "By a merge").why.startswith("merged by ")
 
 
+def test_a_release_comes_before_what_was_done_with_it_in_the_same_second(place: Place) -> None:
+    times = {each.when for each in audit(place.repository, None)}
+    for moment in times:
+        actions = [each.action for each in audit(place.repository, None) if each.when == moment]
+        assert actions == sorted(actions, key=lambda each: (each != "changed", each != "approved", each != "released"))
+
+
 def test_what_touches_no_spec_is_left_out(place: Place) -> None:
     assert place.commits["Elsewhere"] not in {each.id for each in audit(place.repository, None)}
 
