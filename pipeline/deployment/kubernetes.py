@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.client import Post
+from pipeline.deployment.blue_green import exchange
 from pipeline.deployment.canary import remove_canary, roll_out
 from pipeline.deployment.cluster import MANAGER, Cluster, open_cluster
 from pipeline.deployment.differences import Difference, adopt, compare
@@ -68,7 +69,9 @@ class Kubernetes:
             found = own(cluster, target)
             before = _live(found, target)
             put = partial(_put, cluster, target, release, image, found)
-            if before is None or target.at_once or target.spec.deploy.canary is None:
+            if before and target.spec.deploy.strategy == "blue-green" and before.version != str(release.version):
+                exchange(cluster, lease, target, release, image, put)
+            elif before is None or target.at_once or target.spec.deploy.canary is None:
                 remove_canary(cluster, lease, target)
                 put()
             else:

@@ -20,13 +20,14 @@ from pipeline.spec.schema_deploy import Amounts, Deploy, Gateway
 
 Manifest = dict[str, Any]
 
-TRACK = f"{PREFIX}/track"
+TRACK, VERSION = f"{PREFIX}/track", f"{PREFIX}/version"
 STABLE, CANARY, BASELINE = "stable", "canary", "baseline"
 APPS, SCALING = "apps/v1", "autoscaling/v2"
 ROUTES = "gateway.networking.k8s.io/v1"
 """The Gateway API, whose routes have weights."""
 MONITORING = "monitoring.coreos.com/v1"
 """The API of the Prometheus operator, which scrapes what a ServiceMonitor names."""
+_ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 _USER = 65532
 _PORT_NAME = "http"
 _DRAIN_REQUESTS_S = 35
@@ -71,7 +72,7 @@ def manifests(
         ("v1", "ConfigMap", {"data": settings_of(deploy)}),
         ("networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(name, deploy.port)}),
         ("policy/v1", "PodDisruptionBudget", {"spec": _disruption_budget(name)}),
-        ("v1", "Service", {"spec": service(selector_of(name, STABLE if deploy.gateway else None), deploy.service)}),
+        ("v1", "Service", {"spec": service(serving_selector(name, deploy, str(release.version)), deploy.service)}),
         (APPS, "Deployment", {"spec": deployment(spec, labels, facts, image, STABLE, count)}),
     ]
     if deploy.autoscale:
@@ -120,7 +121,7 @@ def settings_of(deploy: Deploy) -> dict[str, str]:
 def deployment(
     spec: Spec, labels: Mapping[str, str], facts: Mapping[str, str], image: str, track: str, replicas: int | None
 ) -> Manifest:
-    """Give the spec of a Deployment: no pod is taken away before another is ready."""
+    """Give the spec of a Deployment: no pod is taken away before another is ready, unless it is to be made anew."""
     name, deploy = name_of(spec.model.name), spec.deploy
     selector = selector_of(name, track)
     settings = hashlib.sha256(json.dumps(settings_of(deploy), sort_keys=True).encode()).hexdigest()[:16]
@@ -129,11 +130,11 @@ def deployment(
     return {
         **({"replicas": replicas} if replicas is not None else {}),
         "selector": {"matchLabels": selector},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "strategy": {"type": "Recreate"} if deploy.strategy == "recreate" else _ROLLING,
         "progressDeadlineSeconds": deploy.ready_within_s,
         "revisionHistoryLimit": 5,
         "template": {
-            "metadata": {"labels": {**labels, **selector}, "annotations": notes},
+            "metadata": {"labels": {**labels, **selector, VERSION: facts[VERSION]}, "annotations": notes},
             "spec": _pod(name, deploy, image, selector),
         },
     }
@@ -213,6 +214,18 @@ def _probe(path: str, period: int, failures: int) -> Manifest:
         "timeoutSeconds": 2,
         "failureThreshold": failures,
     }
+
+
+def serving_selector(name: str, deploy: Deploy, version: str) -> dict[str, str]:
+    """Give the labels of the pods that a model's Service sends requests to."""
+    if deploy.strategy == "blue-green":
+        return version_selector(name, version)
+    return selector_of(name, STABLE if deploy.gateway else None)
+
+
+def version_selector(name: str, version: str) -> dict[str, str]:
+    """Give the labels of all pods of a version, of whatever track."""
+    return {**selector_of(name), VERSION: version}
 
 
 def service(selector: Mapping[str, str], kind: str = "ClusterIP") -> Manifest:

@@ -7,14 +7,14 @@ a further platform is one more entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.client import Post, post
 from pipeline.deployment.differences import Difference
 from pipeline.deployment.state import name_of
-from pipeline.errors import InputError
+from pipeline.errors import DeploymentError, InputError
 from pipeline.release import Release
 from pipeline.spec.schema import Spec
 
@@ -147,6 +147,14 @@ class Local:
                 instead_of=instead_of,
             )
 
+        now = local.live(name, target.state)
+        if settings.strategy == "recreate" and now and now.version.removeprefix("v") != str(release.version):
+            local.stop(name, target.state)
+            try:
+                return _live(target, replace(put(bundle), replaced=now.version))
+            except DeploymentError as error:
+                put(Path(now.bundle))
+                raise DeploymentError(f"{error}; version {now.version} is live again") from error
         if settings.canary is None or target.at_once:
             return _live(target, put(bundle))
         from pipeline.deployment.local_canary import roll_out

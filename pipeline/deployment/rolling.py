@@ -66,10 +66,17 @@ def serving_pods(slices: Sequence[Object]) -> set[str]:
     }
 
 
-def await_rollout(cluster: Cluster, name: str, labels: Mapping[str, str], within_s: float) -> None:
+def await_rollout(
+    cluster: Cluster, name: str, labels: Mapping[str, str], within_s: float, *, by_service: bool = True
+) -> None:
     """Wait until only the newest pods are left, ready, and sent requests by the Service of that name.
 
     An API server that is away for a while is waited for.
+
+    Parameters
+    ----------
+    by_service : bool
+        Whether the Service must send them requests.
 
     Raises
     ------
@@ -80,7 +87,7 @@ def await_rollout(cluster: Cluster, name: str, labels: Mapping[str, str], within
     trouble, say = None, "the cluster's API did not answer"
     while time.monotonic() < deadline:
         try:
-            trouble, say = _look(cluster, name, labels)
+            trouble, say = _look(cluster, name, labels, by_service=by_service)
         except TransientError as error:
             trouble, say = None, str(error)
         if not (trouble or say):
@@ -92,7 +99,7 @@ def await_rollout(cluster: Cluster, name: str, labels: Mapping[str, str], within
     raise DeploymentError(f"{name}: not ready within {within_s:g} s: {reason}")
 
 
-def _look(cluster: Cluster, name: str, labels: Mapping[str, str]) -> tuple[Trouble | None, str]:
+def _look(cluster: Cluster, name: str, labels: Mapping[str, str], *, by_service: bool) -> tuple[Trouble | None, str]:
     """Look once: what is wrong, and what is still waited for; neither, if all is done."""
     deployment = cluster.get(APPS, "Deployment", name)
     if deployment is None:
@@ -101,6 +108,8 @@ def _look(cluster: Cluster, name: str, labels: Mapping[str, str]) -> tuple[Troub
     newest = newest_pods(deployment, cluster.list(APPS, "ReplicaSet", labels), cluster.list("v1", "Pod", labels))
     if not progress.done:
         return diagnose(newest), f"{progress.ready} of {progress.wanted} pods were ready"
+    if not by_service:
+        return None, ""
     slices = cluster.list("discovery.k8s.io/v1", "EndpointSlice", {"kubernetes.io/service-name": name})
     missing = {each["metadata"]["name"] for each in newest if alive(each)} - serving_pods(slices)
     return None, f"the Service did not know {', '.join(sorted(missing))} yet" if missing else ""

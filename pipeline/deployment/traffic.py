@@ -48,16 +48,16 @@ class Traffic(Protocol):
 class _ByPods:
     """A Service sends each of its pods as much as the next, so the numbers of pods are the weights."""
 
-    def __init__(self, name: str, tracks: Sequence[str]) -> None:
-        self._name, self._tracks = name, tracks
+    def __init__(self, name: str, deploy: Deploy, labels: Mapping[str, str], tracks: Sequence[str]) -> None:
+        self._name, self._deploy, self._labels, self._tracks = name, deploy, labels, tracks
 
     def pods(self, weight: int, stable: int, largest: int) -> int:
         del largest
         return require_replicas(weight, stable, len(self._tracks)) if weight else 0
 
     def objects(self, weight: int) -> Sequence[Manifest]:
-        del weight
-        return ()
+        spec = service(selector_of(self._name), self._deploy.service)
+        return (_make("v1", "Service", self._name, self._deploy, self._labels, spec),) if weight else ()
 
     def service(self, track: str) -> str:
         del track
@@ -72,22 +72,20 @@ class _ByGateway:
     """An HTTPRoute gives each Service its weight; both tracks have one, and as many pods as in the last step."""
 
     def __init__(
-        self, name: str, namespace: str, gateway: Gateway, labels: Mapping[str, str], tracks: Sequence[str]
+        self, name: str, deploy: Deploy, gateway: Gateway, labels: Mapping[str, str], tracks: Sequence[str]
     ) -> None:
-        self._name, self._gateway, self._tracks = name, gateway, tracks
-        self._about = {"namespace": namespace, "labels": dict(labels)}
+        self._name, self._deploy, self._gateway, self._labels, self._tracks = name, deploy, gateway, labels, tracks
 
     def pods(self, weight: int, stable: int, largest: int) -> int:
         del weight
         return ceil(stable * largest / 100)
 
     def objects(self, weight: int) -> Sequence[Manifest]:
+        specs = {self.service(track): service(selector_of(self._name, track)) for track in self._tracks}
+        way = route(self._name, self._gateway, weight, self._tracks)
         return [
-            *(
-                self._make("v1", "Service", self.service(track), service(selector_of(self._name, track)))
-                for track in self._tracks
-            ),
-            self._make(ROUTES, "HTTPRoute", self._name, route(self._name, self._gateway, weight, self._tracks)),
+            *(_make("v1", "Service", name, self._deploy, self._labels, spec) for name, spec in specs.items()),
+            _make(ROUTES, "HTTPRoute", self._name, self._deploy, self._labels, way),
         ]
 
     def service(self, track: str) -> str:
@@ -101,13 +99,15 @@ class _ByGateway:
         conditions = [each for parent in parents for each in parent.get("conditions", ()) if each["type"] == "Accepted"]
         return any(each["status"] == "True" and each.get("observedGeneration", now) >= now for each in conditions)
 
-    def _make(self, api: str, kind: str, name: str, spec: Manifest) -> Manifest:
-        return {"apiVersion": api, "kind": kind, "metadata": {"name": name, **self._about}, "spec": spec}
+
+def _make(api: str, kind: str, name: str, deploy: Deploy, labels: Mapping[str, str], spec: Manifest) -> Manifest:
+    about = {"name": name, "namespace": deploy.namespace, "labels": dict(labels)}
+    return {"apiVersion": api, "kind": kind, "metadata": about, "spec": spec}
 
 
 def traffic_of(name: str, deploy: Deploy, labels: Mapping[str, str]) -> Traffic:
     """Give the way that a spec chooses."""
     tracks = (CANARY,) if deploy.strategy == "shadow" else TRACKS
-    return (
-        _ByGateway(name, deploy.namespace, deploy.gateway, labels, tracks) if deploy.gateway else _ByPods(name, tracks)
-    )
+    if deploy.gateway:
+        return _ByGateway(name, deploy, deploy.gateway, labels, tracks)
+    return _ByPods(name, deploy, labels, tracks)

@@ -79,8 +79,8 @@ class Deploy(Section):
     """Server processes, in each replica."""
     push_tags: bool = False
     """Push the tags of releases to the remote `origin`; a release that cannot be pushed is then not made."""
-    strategy: Literal["rolling", "canary", "shadow"] = "rolling"
-    """How a release takes the live one's place: at once; once it has answered requests; once it was only asked them."""
+    strategy: Literal["rolling", "recreate", "blue-green", "canary", "shadow"] = "rolling"
+    """How it takes the live one's place: pod by pod; after it ended; all at once; tried as a `canary` or a `shadow`."""
     canary: Canary | None = None
     """For the strategies `canary` and `shadow`: `{steps, metrics, …}`."""
     mode: Literal["apply", "gitops"] = "apply"

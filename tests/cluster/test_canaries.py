@@ -17,12 +17,14 @@ import pytest
 
 from pipeline.deployment.access import deployer
 from pipeline.errors import AbortedError, DeploymentError, TransientError
+from pipeline.repository import open_repository
 from pipeline.serving.workers import child_environment
 from pipeline.spec.schema import Spec
+from pipeline.stages import stages
 from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
 from tests.serving.bundles import line_graph
 
-from .conftest import wait_until
+from .conftest import Project, modelrail, rows, wait_until
 from .cutting import cut_off
 from .lines import NAME, Line, begin
 
@@ -74,6 +76,54 @@ def test_a_candidate_that_ends_again_and_again_is_aborted_before_it_is_asked(lin
     assert set(line.answered()) == {"1.0.0"}
 
 
+def test_a_release_that_is_made_anew_ends_the_live_one_first(line: Line) -> None:
+    spec = line.target.spec.model_dump(exclude_unset=True)
+    spec["deploy"] |= {"strategy": "recreate", "canary": None}
+    anew = replace(line, target=replace(line.target, spec=Spec.model_validate(spec)))
+    assert anew.deploy("2.0.0").replaced == "1.0.0"
+    assert line.get("deployment", NAME)["spec"]["strategy"] == {"type": "Recreate"}
+    assert line.deploy("3.0.0").replaced == "2.0.0"
+    assert line.get("deployment", NAME)["spec"]["strategy"]["type"] == "RollingUpdate"
+
+
+def blue_green(line: Line) -> Line:
+    spec = line.target.spec.model_dump(exclude_unset=True)
+    spec["deploy"] |= {"strategy": "blue-green", "canary": None}
+    return replace(line, target=replace(line.target, spec=Spec.model_validate(spec)))
+
+
+def test_blue_green_brings_a_release_up_whole_and_sends_it_all_requests_at_once(line: Line) -> None:
+    assert blue_green(line).deploy("2.0.0").replaced == "1.0.0"
+    assert line.get("service", NAME)["spec"]["selector"]["modelrail.dev/version"] == "2.0.0"
+    old = line.answered()["1.0.0"]
+    corrupt(line, "3.0.0")
+    with pytest.raises(AbortedError, match=r"line@v3.0.0: aborted: .*ends again and again.*; v2.0.0 stays live"):
+        blue_green(line).deploy("3.0.0")
+    assert line.tracks() == {NAME: 1}
+    assert line.answered()["1.0.0"] == old, "nobody was answered by the old one any more"
+    assert blue_green(line).deploy("1.0.0", at_once=True).replaced == "2.0.0"
+    assert line.deploy("4.0.0").replaced == "1.0.0", "a canary finds its requests after it"
+    assert line.dropped() == {}
+
+
+@pytest.mark.parametrize("after", ["the new one is up", "all requests go to it"])
+def test_a_killed_blue_green_deploy_drops_nothing_and_the_next_begins_anew(line: Line, after: str) -> None:
+    line = blue_green(line)
+    line.deploy("1.5.0")
+    stages: dict[str, Callable[[], bool]] = {
+        "the new one is up": lambda: line.tracks() == {NAME: 1, f"{NAME}-canary": 1},
+        "all requests go to it": lambda: (
+            line.get("service", NAME)["spec"]["selector"]["modelrail.dev/version"] == "2.0.0"
+        ),
+    }
+    with start(line, "2.0.0") as process:
+        wait_until(stages[after], after)
+        os.kill(process.pid, signal.SIGKILL)
+    assert line.deploy("3.0.0").version == "3.0.0"
+    assert line.tracks() == {NAME: 1}
+    assert line.dropped() == {}
+
+
 def test_a_weight_that_pods_cannot_reach_is_an_error_and_nothing_is_started(line: Line) -> None:
     with pytest.raises(AbortedError, match=r"found the weight 10; expected a weight that 1 stable pod leaves room for"):
         line.with_canary(steps=[{"weight": 10}]).deploy("2.0.0")
@@ -112,7 +162,9 @@ def start(
 import sys
 from pathlib import Path
 from pipeline.deployment.platforms import Target
+from pipeline.repository import open_repository
 from pipeline.spec.schema import Spec
+from pipeline.stages import stages
 from tests.cluster.lines import Line
 from pipeline.errors import ModelrailError
 spec, folder, version = Spec.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -248,3 +300,21 @@ def test_a_canary_goes_on_after_the_api_server_was_away_for_half_a_minute(line: 
     assert line.live() == "2.0.0"
     assert line.tracks() == {NAME: 1}
     assert line.dropped() == {}
+
+
+def test_an_aborted_canary_of_a_run_is_written_to_git_and_held(flights: Project) -> None:
+    flights.run()
+    canary = {"steps": [{"weight": 33, "hold_s": 0}], "deadline_s": 30, "every_s": 1}
+    flights.configure(strategy="canary", canary=canary)
+    flights.commit({"data/2.csv": rows(600, shift=3)}, "more flights")
+    with pytest.raises(AbortedError, match=r"v1.0.1: aborted: .* when the deadline of 30 s .*; v1.0.0 stays"):
+        flights.run()
+    first, second, last = stages(open_repository(flights.root), "late-flights")
+    assert [(each.action, str(each.version)) for each in (first, second, last)] == [
+        ("deploy", "1.0.0"), ("deploy", "1.0.1"), ("abort", "1.0.0")
+    ]  # fmt: skip
+    assert last.image == first.image
+    assert "when the deadline of 30 s" in last.why
+    assert flights.run()["deploy"].reason.startswith("late-flights@v1.0.1 is held")
+    said = modelrail(flights, "releases", "late-flights").stdout
+    assert "v1.0.0" in said

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.client import predict
 from pipeline.deployment.platforms import PLATFORMS, Target, platform_of
-from pipeline.errors import InputError
+from pipeline.errors import DeploymentError, InputError
 from pipeline.release import Evidence, Release, Version
 from pipeline.spec.schema import Spec
 from tests.serving.bundles import write_bundle
@@ -43,6 +43,30 @@ def make_release(version: str = "1.0.0") -> Release:
         why="",
     )
     return Release("line", Version.parse(version), evidence)
+
+
+def test_a_release_that_is_made_anew_ends_the_live_one_first_and_brings_it_back_if_it_cannot_be_served(
+    tmp_path: Path,
+) -> None:
+    given = make_spec().model_dump(exclude_unset=True)
+    given["deploy"] |= {"strategy": "recreate"}
+    spec = Spec.model_validate(given)
+    target, platform = Target(spec, None, tmp_path / "state"), platform_of(spec)
+    first = platform.deploy(target, make_release(), write_bundle(tmp_path / "1"), None)
+    try:
+        made = platform.deploy(target, make_release("2.0.0"), write_bundle(tmp_path / "2", version="2.0.0"), None)
+        assert (made.version, made.replaced) == ("2.0.0", "1.0.0")
+        assert platform.deploy(target, make_release("2.0.0"), tmp_path / "2", None).replaced is None
+        broken = write_bundle(tmp_path / "3", version="3.0.0")
+        (broken / "model.onnx").write_bytes(b"broken")
+        with pytest.raises(DeploymentError, match=r"model.onnx.*; version 2.0.0 is live again"):
+            platform.deploy(target, make_release("3.0.0"), broken, None)
+        now = platform.live(target)
+        assert now is not None
+        assert predict(now.address, {"x": 2}).version == "2.0.0"
+    finally:
+        platform.stop(target)
+    assert first.version == "1.0.0"
 
 
 def test_a_release_goes_live_on_this_machine_is_asked_and_stopped(tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ def weights(objects: Any) -> dict[str, int]:
     return {each["name"]: each["weight"] for each in route["spec"]["rules"][0]["backendRefs"]}
 
 
-def test_by_pods_a_weight_is_a_number_of_pods_and_nothing_else_is_applied() -> None:
+def test_by_pods_a_weight_is_a_number_of_pods_that_the_service_knows() -> None:
     traffic = traffic_of("m", Deploy(), {})
     assert [traffic.pods(weight, 3, 33) for weight in (0, 20, 33)] == [0, 1, 3]
-    assert traffic.objects(20) == ()
+    assert traffic.objects(0) == ()
+    (service,) = traffic.objects(20)
+    assert service["spec"]["selector"] == {"app.kubernetes.io/name": "m"}
     assert traffic.service("canary") == "m"
     assert traffic.is_in_force(None)
     with pytest.raises(InputError, match="found the weight 10; expected a weight that 3 stable pods leave room for"):

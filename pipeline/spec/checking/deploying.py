@@ -50,8 +50,8 @@ def _check_gitops(deploy: Deploy, platform: str) -> Iterator[Finding]:
         yield Finding(("deploy", "mode"), "gitops without deploy.gitops", "{repository: URL} there")
     elif deploy.gitops.review_branch == deploy.gitops.branch:
         yield Finding(("deploy", "gitops", "review_branch"), "the branch that Argo CD follows", "another one, or none")
-    if deploy.strategy != "rolling":
-        yield Finding(("deploy", "strategy"), f"{deploy.strategy} with the mode gitops", "rolling")
+    if deploy.strategy not in {"rolling", "recreate"}:
+        yield Finding(("deploy", "strategy"), f"{deploy.strategy} with the mode gitops", "rolling or recreate")
 
 
 def _check_images(deploy: Deploy) -> Iterator[Finding]:

@@ -20,6 +20,9 @@ _LEAST = {"errors": 0.0, "latency": 1.0, "outputs": 0.0}
 def check_rollout(view: View) -> Iterator[Finding]:
     """Check how a release takes the place of another."""
     deploy = view.spec.deploy
+    if deploy.strategy == "blue-green" and deploy.gateway:
+        expected = "another strategy: its route knows no versions"
+        yield Finding(("deploy", "strategy"), "blue-green with a gateway", expected)
     if deploy.canary is None:
         if deploy.strategy in TRACKS:
             found = f"no 'canary' with the strategy {deploy.strategy}"
