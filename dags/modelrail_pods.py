@@ -7,7 +7,7 @@ task's own end ends the pod: a kill, a time-out, or, when nothing of Airflow is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ class StepPod(KubernetesPodOperator):
         """Go on after the triggerer: the pod has ended, or cannot start."""
         self._act(lambda: self.trigger_reentry(context, dict(event)))
 
-    def _act(self, action: Any) -> None:
+    def _act(self, action: Callable[[], object]) -> None:
         try:
             action()
         except ApiException as error:

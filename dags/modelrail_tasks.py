@@ -192,6 +192,10 @@ class Close(Task):
         opened = self._opened(context)
         outcome = judge_outcome(states, ti.xcom_pull(task_ids="release"), computed=opened["mlflow_run"] is not None)
         running.close_run(opened, outcome)
+        if opened["pods"]:
+            from pipeline import errands
+
+            errands.forget(opened)
         self.log.info("the run has ended: %s", outcome)
 
 

@@ -86,6 +86,12 @@ def result_of(opened: Opened, step: str, partitions: Sequence[str] | None) -> Re
     return None if content is None else dict(json.loads(content))
 
 
+def forget(opened: Opened) -> None:
+    """Remove what errands of a run have left: the run has ended, and its tasks have their results."""
+    state = home(Path(opened["request"]["spec"]))
+    open_store(store_address(state), state).remove_notes(_folder(opened))
+
+
 def is_there(opened: Opened, step: str, partitions: Sequence[str] | None) -> bool:
     """Tell whether the store has all that a step would make, so that nobody needs to be sent."""
     if step not in STEPS or opened["request"]["force"]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errands import is_there, result_of
+from pipeline.errands import forget, is_there, result_of
 from pipeline.errors import InputError
 from pipeline.job import RunRequest, open_job
 from pipeline.pods import errand_words as words_of
@@ -60,6 +60,9 @@ def test_steps_done_elsewhere_are_found_here_with_their_results(opened: Opened, 
     assert all(is_there(opened, step, None) for step in results)
     assert not is_there(opened, "train", None)
     assert run_step("normalize", opened)["action"] == "reused"
+    forget(opened)
+    assert result_of(opened, "normalize", None) is None
+    assert is_there(opened, "normalize", None)
 
 
 def test_a_batch_is_done_elsewhere_by_itself(opened: Opened, tmp_path: Path) -> None:

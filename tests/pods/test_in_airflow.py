@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +73,8 @@ def environments(image: str, namespace: str) -> dict[str, str]:
         "small": train("{seed: 1}", memory="24Mi"),
         "huge": train("{seed: 2}", cpu=1000, start=5) + "tasks: {retries: 0}\n",
         "gone": train("{seed: 3}", image="localhost:5001/no/such:image"),
-        "brief": train(SLOW) + "tasks: {timeout_s: 25}\n",
-        "slow": train(SLOW),
+        "brief": train(SLOW, memory="4Gi") + "tasks: {timeout_s: 25}\n",
+        "slow": train(SLOW, memory="4Gi"),
     }
 
 
@@ -86,6 +86,7 @@ class World:
     namespace: Namespace
     services: Services
     airflow: Airflow
+    environment: Mapping[str, str]
 
     def trigger(self, environment: str, **conf: object) -> str:
         return self.airflow.trigger("late", {"environment": environment, **conf})
@@ -103,7 +104,10 @@ class World:
         """Kill all of Airflow, and start it again."""
         for process in processes.find_by_variable(settings.MARKER, str(self.project / ".modelrail")):
             process.send_signal(signal.SIGKILL)
-        up(self.project / ".modelrail", self.project / "models", airflow_port=18281)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            up(self.project / ".modelrail", self.project / "models", airflow_port=18281)
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -140,14 +144,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for name in [name for name in os.environ if name.startswith(("MODELRAIL_", "MLFLOW_", "GIT_"))]:
             if name != "MODELRAIL_PIPELINE_IMAGE":
                 patch.delenv(name)
-        patch.setenv("MODELRAIL_STORE", f"s3://store/{own.name}")
-        patch.setenv("MLFLOW_TRACKING_URI", served_at["mlflow"])
+        environment = {"MODELRAIL_STORE": f"s3://store/{own.name}", "MLFLOW_TRACKING_URI": served_at["mlflow"]}
+        for name, value in environment.items():
+            patch.setenv(name, value)
         project = make_project(folder, own, served_at["git"])
         state = project / ".modelrail"
         try:
             services = up(state, project / "models", airflow_port=18281)
             with Airflow(services.airflow_url, services.login.user, services.login.password) as airflow:
-                yield World(project, own, services, airflow)
+                yield World(project, own, services, airflow, environment)
         finally:
             down(state)
             stop_all(state)
