@@ -41,7 +41,7 @@ RUN_ELSEWHERE = {
     "modelrail images build serving --tag registry.example/serving:1 --push": "tests/cluster",
     "modelrail manifests flight-delay --environment kubernetes": "tests/cluster",
     "modelrail manifests flight-delay --environment kubernetes --access": "tests/cluster",
-    "modelrail backfill flight-delay --from 2013-06-01 --to 2013-12-01": "needs a running Airflow",
+    "modelrail backfill flight-delay --from 2013-06-01 --to 2013-12-01": "tests/airflow/test_backfill.py",
 }
 
 
