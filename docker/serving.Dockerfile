@@ -12,13 +12,12 @@ RUN for each in serving ${EXTRAS}; do \
     done \
  && rm -rf /app/site/bin /app/site/onnxruntime/transformers /app/site/onnxruntime/tools /app/site/onnxruntime/quantization \
  && find /app/site -type d -name tests -prune -exec rm -rf {} +
-# All that the server imports; a test compares.
-COPY pipeline/__init__.py pipeline/errors.py pipeline/extras.py pipeline/frames.py pipeline/picture_rules.py \
-     pipeline/pictures.py pipeline/signature.py pipeline/text.py pipeline/words.py /app/pipeline/
-COPY pipeline/serving/ /app/pipeline/serving/
+COPY docker/modules.py /build/
+COPY pipeline/ /build/pipeline/
 # The root file system is read-only at run time, so bytecode is made now: in one process, in one order and with one hash
 # seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one.
-RUN python /build/sbom.py /app/site > /app/sbom.cdx.json \
+RUN python /build/modules.py /build/pipeline /app/pipeline \
+ && python /build/sbom.py /app/site > /app/sbom.cdx.json \
  && PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /app/site /app/pipeline \
  && find /app -exec touch -h -d @0 {} +
 
