@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeAlias
 from zlib import crc32
@@ -68,14 +69,19 @@ class Words:
         return " ".join(found) if self.buckets is None else self._hashed(found, self.buckets)
 
     def _hashed(self, words: Sequence[str], buckets: int) -> str:
-        """Hash by CRC-32: its lowest bits choose the bucket, its highest one the sign."""
-        hashes = [crc32(gram.encode("utf-8", "surrogatepass")) for gram in grams_of(words, self.ngrams)]
-        return " ".join([str(each % buckets + (buckets if each >> 31 else 0)) for each in hashes])
+        return " ".join([_bucket(gram, buckets) for gram in grams_of(words, self.ngrams)])
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Words:
         """Read what ``dataclasses.asdict`` gave."""
         return cls(**{**data, "ngrams": tuple(data["ngrams"])})
+
+
+@lru_cache(maxsize=262_144)
+def _bucket(gram: str, buckets: int) -> str:
+    """Hash by CRC-32: its lowest bits choose the bucket, its highest one the sign."""
+    found = crc32(gram.encode("utf-8", "surrogatepass"))
+    return str(found % buckets + (buckets if found >> 31 else 0))
 
 
 def portions(words: Iterable[Iterable[str]]) -> Iterator[slice]:

@@ -56,6 +56,14 @@ def test_a_value_missing_only_when_it_is_served_goes_where_the_library_sends_it(
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("kind", ["flag", "texts", "values"])
+def test_a_split_between_missing_and_present_values_keeps_parity(matrix, trainer, kind) -> None:
+    task = "regression" if kind == "values" else "classification"
+    trained = train(matrix(kind, rows=4000, missing=True), Model(name="m", trainer=trainer), task)
+    assert trained.parity.holds
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
 def test_the_validation_rows_end_the_training_and_the_best_round_stays(matrix, trainer) -> None:
     model = Model(
         name="m",
