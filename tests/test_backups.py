@@ -302,7 +302,10 @@ def test_a_restore_and_a_run_do_not_meet(saved: Path, tmp_path: Path) -> None:
             pass
     finally:
         os.close(descriptor)
-    assert restore(saved, state).home == str(state)
+    try:
+        assert restore(saved, state).home == str(state)
+    finally:
+        stop_all(state)
 
 
 def test_a_full_disk_leaves_no_backup(project: Path, tmp_path: Path) -> None:
