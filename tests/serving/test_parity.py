@@ -202,7 +202,8 @@ class Both:
             params = params | {"shape": [1, 1, features.shape[1]], "pool": 1}
         model = self.spec.model.model_copy(update={"trainer": trainer, "params": params})
         data = prepare(matrix, task, flag=flag, class_weight=None, handles_missing=TRAINERS[trainer].handles_missing)
-        lesson = Lesson(trainer, task, effective_params(trainer, task, params), data.train, data.validation)
+        given = effective_params(trainer, task, params)
+        lesson = Lesson(trainer, task, given, data.train, data.validation, columns=matrix.columns)
         self._estimate, self.classes = fit_estimator(lesson).predict, data.classes
         trained = train(matrix, model, task, flag=flag)
         assert trained.estimator_graph is not None, trained.notes
