@@ -12,7 +12,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3.11
 MODELRAIL := .venv/bin/modelrail
-EXTRAS := kubernetes torch tensorflow images boosting text pods dask
+EXTRAS := kubernetes torch tensorflow images boosting text dask pods
 
 # Some environments forbid bytecode; without it every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -143,7 +143,7 @@ class Repository:
         known = {file.path: file for file in self.files("HEAD", *places)} if self.has_commits() else {}
         changed = self.changes([place or "." for place in places] or ["."])
         here = sorted({path for path in changed if (self.root / path).is_file()})
-        if broken := next((path for path in here if "\n" in path), None):
+        if broken := next((path for path in (*known, *here) if "\n" in path), None):
             raise InputError(f"{self.root}: found a line break in the file name {broken!r}; expected none: rename it")
         ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(here)).split() if here else []
         sizes = ((self.root / path).stat().st_size for path in here)

@@ -92,7 +92,7 @@ def test_an_error_of_a_worker_is_told_as_its_own(spec: Path, commit: Commit) -> 
 def test_what_workers_cannot_clone_is_refused(spec: Path, project: Path) -> None:
     spec.write_text(spec.read_text() + "\n# changed\n")
     with pytest.raises(InputError, match=r"models/late.yaml: found changes in a run with steps in pods"):
-        run_job(spec)
+        run_job(spec, force=True)
 
 
 def test_a_scheduler_that_does_not_answer_is_worth_another_try(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,15 @@ class Rollout:
     ----------
     wanted, ready : int
         Pods asked for, and pods of the newest template that have been ready.
+    seen : bool
+        Whether the cluster has taken in the newest template; until then, its newest pods are those of the one before.
     done : bool
         Whether only pods of the newest template are left, all of them ready.
     """
 
     wanted: int
     ready: int
+    seen: bool
     done: bool
 
 
@@ -42,7 +45,7 @@ def progress_of(deployment: Object) -> Rollout:
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
     done = seen and updated == wanted and status.get("replicas", 0) == updated and available >= updated
-    return Rollout(wanted, min(updated, available), done)
+    return Rollout(wanted, min(updated, available), seen, done)
 
 
 def newest_pods(deployment: Object, sets: Sequence[Object], pods: Sequence[Object]) -> list[Object]:
@@ -107,7 +110,7 @@ def _look(cluster: Cluster, name: str, labels: Mapping[str, str], *, by_service:
     progress = progress_of(deployment)
     newest = newest_pods(deployment, cluster.list(APPS, "ReplicaSet", labels), cluster.list("v1", "Pod", labels))
     if not progress.done:
-        return diagnose(newest), f"{progress.ready} of {progress.wanted} pods were ready"
+        return diagnose(newest) if progress.seen else None, f"{progress.ready} of {progress.wanted} pods were ready"
     if not by_service:
         return None, ""
     slices = cluster.list("discovery.k8s.io/v1", "EndpointSlice", {"kubernetes.io/service-name": name})

@@ -22,6 +22,8 @@ MENDS: Mapping[Kind, str] = {
 _RESTARTS = 2
 _UNPULLABLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _UNMAKEABLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_PASSING = ("ErrImagePull", "timed out waiting for the condition")
+"""A registry may come back; a busy node reads a ConfigMap a moment later."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def diagnose(pods: Sequence[Object], mends: Mapping[Kind, str] = MENDS) -> Troub
 def _trouble(kind: Kind, pod: Object, said: str, mends: Mapping[Kind, str]) -> Trouble:
     name = pod["metadata"]["name"]
     mend = mends[kind].replace("{name}", name)
-    passing = kind in ("eviction", "place") or "ErrImagePull" in said  # a registry may come back
+    passing = kind in ("eviction", "place") or any(each in said for each in _PASSING)
     return Trouble(kind, f"pod {name}: found {said}; expected {mend}", final=not passing)
 
 

@@ -49,6 +49,11 @@ CRASHED = {"lastState": {"terminated": {"exitCode": 1, "message": "first\nno mod
             True,
         ),
         (
+            pod(waiting("CreateContainerConfigError", "failed to sync cache: timed out waiting for the condition")),
+            "found that its container cannot be made",
+            False,
+        ),
+        (
             pod(reason="Evicted", message="The node was low on memory"),
             "found it evicted from its node (The node was low on memory)",
             False,
@@ -116,3 +121,8 @@ def test_pods_that_the_service_knows_are_those_that_are_ready() -> None:
         {"conditions": {"ready": False}, "targetRef": {"name": "b"}},
     ]
     assert serving_pods([{"endpoints": endpoints}, {"endpoints": None}]) == {"a"}
+
+
+def test_pods_are_not_blamed_for_a_template_that_the_cluster_has_not_taken_in() -> None:
+    before, after = deployment(observedGeneration=1), deployment(observedGeneration=2)
+    assert [progress_of(each).seen for each in (before, after)] == [False, True]

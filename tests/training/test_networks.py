@@ -142,7 +142,7 @@ OWN_FAULTS = [
     ("tensorflow", "def build(inputs, outputs):\n    return 7", "found int from build; expected a keras.Sequential"),
     ("tensorflow", "import keras\ndef build(inputs, outputs):\n    return keras.Sequential([keras.layers.Dense(2)])",
      "found the shape (None, 2) of its output; expected (None, 1)"),
-    ("tensorflow", "import keras\ndef build(inputs, outputs):\n    return keras.Sequential([keras.layers.Softmax()])",
+    ("tensorflow", "from keras import *\nbuild = lambda *_: Sequential([layers.Dense(1), layers.Softmax()])",
      "found the layer Softmax; expected"),
 ]  # fmt: skip
 
