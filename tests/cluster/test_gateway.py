@@ -57,17 +57,17 @@ class StandIn:
     answered: Counter[str] = field(default_factory=Counter)
 
     def read(self) -> None:
-        """Accept the route as it is, and follow it."""
+        """Follow the route as it is, and only then accept it, for then nothing is sent by the one before."""
         found = self.line.get("httproutes")["items"]
         if not found:
             return
         (route,) = found
-        self.accept(route)
         services = {each["metadata"]["name"]: each["spec"]["clusterIP"] for each in self.line.get("services")["items"]}
         weights = {each["name"]: each["weight"] for each in route["spec"]["rules"][0]["backendRefs"]}
         if weights != (self.history or [None])[-1]:
             self.history.append(weights)
         self.weights = {services[name]: weight for name, weight in weights.items()}
+        self.accept(route)
 
     def accept(self, route: Any) -> None:
         condition = {

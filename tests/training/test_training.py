@@ -169,13 +169,16 @@ for trainer, params in {quick!r}.items():
 """
 
 
+BY_THREADS = {"torch_cnn", "torch_custom", "xgboost"}
+"""They add up in an order that the number of threads decides; with as many threads they repeat."""
+
+
 def test_the_same_seed_gives_the_same_bytes_in_another_process_with_other_threads(matrix, request) -> None:
     quick = QUICK | {"logistic_regression": {}, "svm": {}}
     quick = {
         name: params
         for name, params in quick.items()
-        if (not (extra := TRAINERS[name].extra) or is_installed(extra))
-        and name != "torch_cnn"  # PyTorch adds up the gradients of a convolution in an order that the threads decide
+        if (not (extra := TRAINERS[name].extra) or is_installed(extra)) and name not in BY_THREADS
     }
     script = SCRIPT.format(tests=str(request.path.parent), quick=quick)
     runs = [
