@@ -16,7 +16,7 @@ from .cluster import HOW, is_here, namespace, poll
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(not is_here(), reason=HOW)]
 IMAGE = os.environ.get("MODELRAIL_PIPELINE_IMAGE")
-FILL = "open('/work/x', 'wb').write(bytes(60_000_000)); import time; time.sleep(300)"
+FILL = "open('x', 'wb').write(bytes(60_000_000)); import time; time.sleep(300)"
 
 
 def test_an_eviction_is_told_from_what_the_cluster_says(tmp_path: Path) -> None:
