@@ -21,6 +21,8 @@ _PRELOAD = '''"""Imported by every Airflow process. Written by Modelrail; change
 
 import sys
 
+from pipeline.standalone.metadata import create_metadata_engine  # noqa: F401: Airflow takes it from here
+
 # LocalExecutor forks its workers from the scheduler: what is imported here costs their tasks nothing. Modelrail's own
 # code is dropped again in a fork when a file of it has changed. Import only: threads don't survive a fork.
 if "scheduler" in sys.argv:
