@@ -1,15 +1,12 @@
 """Broken requests by the million: ``python -m benchmarks.serving.fuzz [--inputs 1000000] [--seed 0]``.
 
-The server's parsers and the scoring behind them, in this process, without a socket: rows and records, MLflow's
-``/invocations``, the Open Inference Protocol V2 with binary tensors. Every input is a good request, or the one before
-it, that was damaged a few times at random: bytes and values changed, cut out, repeated, joined, or exchanged for odd
-ones. Each must be answered, below 500 and within a second, and memory must not grow.
+The server's parsers and the scoring behind them, in this process, without a socket: rows and records, Arrow and
+Parquet, MLflow's ``/invocations``, the Open Inference Protocol V2 with binary tensors. Every input is a good request,
+or the one before it, that was damaged a few times at random: bytes and values changed, cut out, repeated, joined, or
+exchanged for odd ones. Each must be answered, below 500 and within a second, and memory must not grow.
 
 It prints how many were answered with which status, and every input that was not answered as it should be; the exit
-code is 1 if there was one.
-
-With ``--atheris`` the inputs are chosen by what they reach of Modelrail's own code (``pip install atheris`` into a
-virtual environment of its own with the project's requirements; it is none of the project's).
+code is 1 if there was one. ``python -m benchmarks.serving.guided`` chooses the inputs by what they reach.
 """
 
 from __future__ import annotations
@@ -25,8 +22,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
 
 from pipeline.serving.bodies import RejectedError
 from pipeline.serving.columns import check_count
@@ -35,6 +37,7 @@ from pipeline.serving.model import ServedModel, load_model
 from pipeline.serving.open_inference import read_inference
 from pipeline.serving.predicting import read_prediction
 from pipeline.serving.questions import Dialect, score
+from pipeline.serving.tables import ARROW, PARQUET
 from pipeline.signature import Input, Signature
 from tests.serving.bundles import is_equal_graph, sum_graph, write_bundle
 
@@ -45,6 +48,8 @@ DIALECTS: Mapping[str, Dialect] = {
     "predict": read_prediction,
     "invocations": read_invocation,
     "infer": read_inference,
+    "arrow": read_prediction,
+    "parquet": read_prediction,
 }
 NUMBERS = Signature(
     "regression",
@@ -100,6 +105,7 @@ ODD: Sequence[bytes] = [
         b"\0\0\0\0",
     ),
 ]
+TABLES: Mapping[str, bytes] = {"arrow": ARROW, "parquet": PARQUET}
 HEADS: Sequence[bytes] = (b"0", b"1", b"-1", b"9" * 30, b"0x1", b"", b"\xb2", b" 5", b"1e2")
 
 
@@ -129,7 +135,32 @@ def good_requests() -> list[tuple[str, bytes, bytes | None]]:
         form("infer", {"inputs": [{"name": "word", "datatype": "BYTES", "shape": [2, 1], "data": [["a"], ["b"]]}]}),
         ("infer", head + blob, str(len(head)).encode()),
         ("infer", second + struct.pack("<10f", *range(10)), str(len(second)).encode()),
+        *((kind, written, None) for table in good_tables() for kind, written in write_table(table).items()),
     ]
+
+
+def good_tables() -> list[pa.Table]:
+    """Give tables that fit, and tables of types that no column has."""
+    moment, day = datetime(2013, 1, 31, 8, 15, tzinfo=UTC), date(2013, 1, 31)
+    fits = {name: [value, value] for name, value in RECORD.items()}
+    return [
+        pa.table(fits),
+        pa.table(fits | {"n": pa.array([1, 2], pa.uint8()), "at": pa.array([moment, None], pa.timestamp("ns", "UTC"))}),
+        pa.table({"word": ["Hello", None]}),
+        pa.table({"word": pa.array(["a", "b", "a"]).dictionary_encode()}),
+        pa.table(fits | {"x": pa.array([Decimal("1.5"), None]), "at": [day, day], "b": [[1], [2, 3]]}),
+        pa.table(fits | {"x": [{"a": 1}, None], "n": [b"1", b"\xff"], "day": pa.array([1, 2], pa.duration("s"))}),
+    ]
+
+
+def write_table(table: pa.Table) -> dict[str, bytes]:
+    """Give a table in each format."""
+    stream, file = pa.BufferOutputStream(), pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    if not any(pa.types.is_duration(each) for each in table.schema.types):
+        parquet.write_table(table, file)
+    return {"arrow": stream.getvalue().to_pybytes(), "parquet": file.getvalue().to_pybytes()}
 
 
 def damage(body: bytes, end: int, others: Sequence[bytes], chance: random.Random) -> tuple[bytes, int]:
@@ -192,6 +223,8 @@ class Target:
         """Ask both models; gives whether the body was understood as JSON."""
         understood = False
         headers = {} if head is None else {b"inference-header-content-length": head}
+        if dialect in TABLES:
+            headers[b"content-type"] = TABLES[dialect]
         for model in self.models:
             started = time.perf_counter()
             try:
@@ -207,6 +240,14 @@ class Target:
                 self.faults.setdefault(f"{dialect} {said[:60]}", (said, body, head))
             understood |= status != "400"
         return understood
+
+    def tell(self, grown_mib: float) -> int:
+        """Print what came of it; gives the exit code."""
+        print("answers:", ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items())))
+        print(f"memory grew by {grown_mib:.1f} MiB over the last nine tenths")
+        for said, body, head in self.faults.values():
+            print(f"FAULT {said}\n  head {head!r}, {len(body)} bytes: {body[:600]!r}")
+        return 1 if self.faults else 0
 
     @staticmethod
     def _answer(model: ServedModel, dialect: Dialect, body: bytes, headers: dict[bytes, bytes]) -> tuple[str, str]:
@@ -249,47 +290,19 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def run_atheris(target: Target, inputs: int) -> None:
-    """Let atheris choose; it ends the process itself."""
-    import atheris  # type: ignore[import-not-found]
-
-    names = list(DIALECTS)
-
-    def one(data: bytes) -> None:
-        if len(data) > 2:
-            target.ask(names[data[0] % 3], data[2:], b"%d" % data[1] if data[0] > 127 else None)
-        if target.faults:
-            raise AssertionError(next(iter(target.faults.values())))
-
-    with tempfile.TemporaryDirectory() as corpus:
-        for number, (dialect, body, head) in enumerate(good_requests()):
-            first = names.index(dialect) + (129 if head else 0)  # 129 is three times 43
-            Path(corpus, str(number)).write_bytes(bytes([first, min(255, int(head or 0))]) + body)
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], f"-runs={inputs}", "-max_len=2000", "-timeout=20", corpus], one)
-        atheris.Fuzz()
-
-
 def main() -> int:
     """Ask, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--atheris", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         target = Target(Path(folder))
-        if given.atheris:
-            run_atheris(target, given.inputs)
         started = time.monotonic()
         grown_mib = run_random(target, given.inputs, given.seed)
     seconds = time.monotonic() - started
     print(f"{given.inputs:,} inputs to 2 models in {seconds:.0f} s; the slowest took {target.slowest_s * 1000:.0f} ms")
-    print("answers:", ", ".join(f"{status}: {count:,}" for status, count in sorted(target.statuses.items())))
-    print(f"memory grew by {grown_mib:.1f} MiB over the last nine tenths")
-    for said, body, head in target.faults.values():
-        print(f"FAULT {said}\n  head {head!r}, {len(body)} bytes: {body[:600]!r}")
-    return 1 if target.faults else 0
+    return target.tell(grown_mib)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.serving.answers import Reply, encode
-from pipeline.serving.bodies import RejectedError
+from pipeline.serving.bodies import Fault, RejectedError
 from pipeline.serving.columns import Column, read_columns
 from pipeline.serving.model import Predictions, ServedModel
 from pipeline.serving.questions import Question, Scores
 
 ARROW, PARQUET = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.parquet"
+_BROKEN = (OSError, ValueError, ArithmeticError, LookupError)
+"""What PyArrow raises, beside its own errors, for a body or a value that is out of order."""
 _LARGEST_GROWTH = 64
 """A compressed table may be this many times as large in memory as it was sent."""
 
@@ -35,11 +37,9 @@ def read_table(model: ServedModel, body: bytes | bytearray, headers: Mapping[byt
         raise RejectedError(415, "found a table; expected JSON, since this server has no PyArrow") from None
     try:
         table = _open(body, parquet=headers[b"content-type"].startswith(PARQUET))
-        columns = {name: values_of(table.column(name)) for name in table.column_names}
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise RejectedError(400, f"the body is not the table it says it is: {first}") from None
-    rows = read_columns(model.reader, columns)
+    except (pa.ArrowException, *_BROKEN) as error:
+        raise RejectedError(400, f"the body is not the table it says it is: {_first_line(error)}") from None
+    rows = read_columns(model.reader, {name: _read_column(name, table.column(name)) for name in table.column_names})
     wants_json = b"json" in headers.get(b"accept", b"")
     return Question(_answer_json if wants_json else _answer_arrow, rows=rows)
 
@@ -59,12 +59,26 @@ def _open(body: bytes | bytearray, *, parquet: bool) -> Any:
     else:
         with pa.ipc.open_stream(source) as reader:
             table = reader.read_all()
+    table.validate(full=True)  # before anything else looks at it: what a damaged table points at may not be there
     _refuse_growth(table.nbytes, limit)
-    if not parquet:
-        table.validate(full=True)
     if len(set(table.column_names)) != len(table.column_names):
         raise ValueError("a column twice")
     return table
+
+
+def _read_column(name: str, column: Any) -> Column:
+    import pyarrow as pa
+
+    try:
+        return values_of(column)
+    except (pa.ArrowException, *_BROKEN) as error:
+        found = f"values of {column.type} that cannot be read ({_first_line(error)})"
+        fault = Fault(found, "numbers, texts in UTF-8, and times of the years 1 to 9999", column=name)
+        raise RejectedError(422, str(fault), (fault,)) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _refuse_growth(size: int, limit: int) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,8 +201,6 @@ def as_parquet(table: pa.Table) -> bytes:
 
 @pytest.mark.parametrize(("kind", "write"), [(ARROW, as_arrow), (PARQUET, as_parquet)])
 def test_a_table_is_predicted(pair: Live, kind: str, write: Any) -> None:
-    import http.client
-
     table = pa.table({"n": pa.array(range(50_000), pa.int32()), "a": np.full(50_000, 0.5)})
     connection = http.client.HTTPConnection("127.0.0.1", pair.port, timeout=20)
     connection.request("POST", "/api/predict", write(table), {"content-type": kind})
@@ -226,6 +228,47 @@ def test_a_table_is_predicted(pair: Live, kind: str, write: Any) -> None:
 def test_a_table_that_does_not_fit_is_refused(pair: Live, body: bytes, expected: int, message: str) -> None:
     status, _, answer = call(pair, "POST", "/api/predict", body, **{"content-type": ARROW})
     assert (status, message in answer["error"]) == (expected, True), answer
+
+
+def damaged(body: bytes) -> Iterator[bytes]:
+    """Give a body cut off at each place, and with each byte changed in turn."""
+    for place in range(len(body)):
+        yield body[:place]
+        yield body[:place] + bytes([body[place] ^ 0xFF]) + body[place + 1 :]
+
+
+WORDS = pa.table({"word": pa.array(["a", "b", "a"]).dictionary_encode()})
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [(ARROW, as_arrow(WORDS)), (PARQUET, as_parquet(WORDS)), (ARROW, as_arrow(pa.table({"word": ["é", None]})))],
+    ids=["arrow", "parquet", "plain"],
+)
+def test_a_damaged_table_is_refused_and_kills_nobody(greeting: Live, kind: str, body: bytes) -> None:
+    """One that was not validated first made PyArrow look for a dictionary that is not there, and the process end."""
+    headers = {"content-type": kind, "accept": "application/json"}
+    statuses = set()
+    with closing(http.client.HTTPConnection("127.0.0.1", greeting.port, timeout=20)) as connection:
+        for each in damaged(body):
+            connection.request("POST", "/api/predict", each, headers)
+            response = connection.getresponse()
+            response.read()
+            statuses.add(response.status)
+    assert {200, 400} <= statuses <= {200, 400, 413, 422}
+    assert greeting.process.poll() is None
+
+
+@pytest.mark.parametrize("write", [as_arrow, as_parquet])
+def test_a_column_of_times_that_no_calendar_has_is_named(start: Start, tmp_path: Path, write: Any) -> None:
+    signature = Signature("regression", (Input("at", "datetime"),))
+    live = start(write_bundle(tmp_path / "b", signature=signature, graph=sum_graph(1)))
+    body = write(pa.table({"at": pa.array([10**17], pa.timestamp("ms"))}))
+    kind = ARROW if write is as_arrow else PARQUET
+    status, _, answer = call(live, "POST", "/api/predict", body, **{"content-type": kind})
+    assert (status, answer["problems"][0]["column"]) == (422, "at")
+    assert "found values of timestamp[ms] that cannot be read (" in answer["error"]
+    assert "expected numbers, texts in UTF-8, and times of the years 1 to 9999" in answer["error"]
 
 
 def test_the_interface_describes_itself(pair: Live) -> None:
