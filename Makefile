@@ -10,7 +10,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := run
 .PHONY: run setup test check lock clean extras
 
-PYTHON ?= python3.11
+# The first that this machine has: the locks hold for each.
+PYTHON ?= $(or $(shell for each in python3.11 python3.12 python3.13 python3; do command -v $$each && break; done),python3.11)
 MODELRAIL := .venv/bin/modelrail
 EXTRAS := kubernetes torch tensorflow images boosting text dask pods
 
@@ -54,6 +55,8 @@ $(EXTRAS:%=extra-%): extra-%: .venv/extra-%.done
 define install
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, not " + sys.version.split()[0]) if not (3, 11) <= sys.version_info < (3, 14) else None'
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	# Where its making was interrupted, Python is there already, and pip is not.
+	command -v uv >/dev/null || test -x .venv/bin/pip || $(PYTHON) -m venv .venv
 	command -v uv >/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	uv="$$(command -v uv || echo .venv/bin/uv)"
 	echo "Installing $(1) (about a minute the first time) ..."

@@ -19,13 +19,14 @@ from modelrail_tasks import RETRY_POLICY, Close, FixTheSpec, NotReleased, Plan, 
 from pipeline.descriptions import FLOW, describe_model, guess_name, link_owner, link_spec, name_after_file
 from pipeline.errors import ModelrailError
 from pipeline.spec.catalogue import task_of, trainer_name
+from pipeline.spec.files import list_yaml
 from pipeline.spec.loading import load_spec
 
 if TYPE_CHECKING:
     from pipeline.spec.schema import Spec
 
 MODELS = Path(os.environ.get("MODELRAIL_MODELS") or Path(__file__).resolve().parents[1] / "models")
-PARAMS = make_params(sorted(path.stem for path in (MODELS.parent / "environments").glob("*.yaml")))
+PARAMS = make_params([path.stem for path in list_yaml(MODELS.parent / "environments")])
 
 
 def build_dag(path: Path, spec: Spec) -> DAG:
@@ -105,12 +106,12 @@ def build_all(folder: Path, only: str | None = None) -> dict[str, DAG]:
     Parameters
     ----------
     folder : Path
-        Its ``*.yaml`` files are specs.
+        Its YAML files are specs.
     only : str, optional
         The one DAG that is needed: a worker runs tasks of one.
     """
     dags: dict[str, DAG] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in list_yaml(folder):
         guessed = guess_name(path)
         if only is not None and guessed != only:
             continue

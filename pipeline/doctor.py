@@ -108,9 +108,9 @@ def _git_identity() -> Finding:
     name = os.environ.get("GIT_COMMITTER_NAME") or _run("git", "config", "user.name")
     email = os.environ.get("GIT_COMMITTER_EMAIL") or _run("git", "config", "user.email")
     if name and email:
-        return Finding("git identity", True, f"{name} <{email}>", "release tags")
+        return Finding("git identity", True, f"{name} <{email}>", "your commits, release tags")
     mend = "git config --global user.name 'Your Name' && git config --global user.email you@example.org"
-    return Finding("git identity", False, "missing", "release tags", mend)
+    return Finding("git identity", None, "missing; release tags are Modelrail's then", "your commits", mend)
 
 
 def _make() -> Finding:

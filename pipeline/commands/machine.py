@@ -59,6 +59,7 @@ def status(as_json: Json = False) -> None:
     from pipeline.home import home
     from pipeline.repository import open_repository
     from pipeline.showing.machine import show_elsewhere, show_status, show_waiting
+    from pipeline.spec.files import list_yaml
     from pipeline.standalone import find_dead, running
 
     services, live = running(home()), deployments(home())
@@ -66,7 +67,7 @@ def status(as_json: Json = False) -> None:
         repository = open_repository(Path.cwd())
         elsewhere, waiting = (
             observe(repository),
-            find_waiting(repository, sorted(repository.root.glob("models/*.yaml"))),
+            find_waiting(repository, list_yaml(repository.root / "models")),
         )
     except InputError:  # no repository: then no other place is known
         elsewhere, waiting = [], []

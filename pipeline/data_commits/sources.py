@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import InputError, ModelrailError, redact
 from pipeline.home import home
 from pipeline.repository import Repository, is_url, mirror, open_repository, read_remote_tip
+from pipeline.spec.files import list_yaml
 from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
 
@@ -65,7 +66,7 @@ class Watched:
 
 def find_watched(folder: Path) -> list[Watched]:
     """Find the specs of a folder that new data commits may start; a broken one shows its problems elsewhere."""
-    return sorted(_watched(sorted(folder.glob("*.yaml"))), key=lambda each: each.model)
+    return sorted(_watched(filter(Path.is_file, list_yaml(folder))), key=lambda each: each.model)
 
 
 def _watched(paths: Iterable[Path]) -> Iterator[Watched]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.descriptions import guess_name
 from pipeline.errors import ModelrailError
-from pipeline.spec.files import find_environments
+from pipeline.spec.files import find_environments, list_yaml
 from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
 
@@ -46,7 +46,7 @@ class Sources:
     Parameters
     ----------
     models : Path
-        Its ``*.yaml`` files are specs; the overlays are where the command line finds them.
+        Its YAML files are specs; the overlays are where the command line finds them.
     """
 
     def __init__(self, models: Path) -> None:
@@ -60,7 +60,7 @@ class Sources:
             overlays = tuple(_stamps(self.models.parent / "environments")) + tuple(
                 _stamps(self.models / "environments")
             )
-            files = sorted(self.models.glob("*.yaml"))
+            files = list_yaml(self.models)
             self._read = {path: self._reread(path, overlays) for path in files}
             sources = [source for _, source in self._read.values()]
         return sorted(sources, key=lambda each: (each.name.casefold(), each.path))
@@ -76,7 +76,7 @@ class Sources:
 
 
 def _stamps(place: Path) -> Iterator[tuple[str, int, int]]:
-    for each in sorted(place.glob("*.yaml")) if place.is_dir() else (place,):
+    for each in list_yaml(place) if place.is_dir() else (place,):
         try:
             stat = each.stat()
         except OSError:

@@ -64,6 +64,8 @@ class Document:
         Where each key and each value is written.
     problems : tuple of Problem
         What is wrong with it as YAML.
+    refused : frozenset of paths
+        Entries that have a stand-in in ``data``, since a problem is about the value that the file has.
     """
 
     file: str
@@ -72,6 +74,7 @@ class Document:
     keys: Mapping[KeyPath, Mark] = field(default_factory=dict)
     values: Mapping[KeyPath, Mark] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    refused: frozenset[KeyPath] = frozenset()
 
 
 @dataclass
@@ -83,11 +86,17 @@ class _Reading:
     keys: dict[KeyPath, Mark] = field(default_factory=dict)
     values: dict[KeyPath, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    refused: set[KeyPath] = field(default_factory=set)
     n_values: int = 0
 
     def report(self, event: Any, path: KeyPath, found: str, expected: str) -> None:
         mark = _mark(self.file, event)
         self.problems.append(Problem(self.file, mark.line, mark.column, dotted(path), found, expected))
+
+    def stand_in(self, path: KeyPath, value: Any) -> Any:
+        """Give a value instead of the one that was reported, and note that nothing is to be said about it."""
+        self.refused.add(path)
+        return value
 
 
 def dotted(path: KeyPath) -> str:
@@ -124,7 +133,7 @@ def _compose(file: str, text: str) -> Document:
     except (ValueError, OverflowError, LookupError, TypeError, AttributeError, AssertionError) as error:
         # ruamel.yaml's parser trips over some malformed directives and escapes instead of reporting them.
         raise UnreadableError(0, 0, f"something that is no YAML ({error})", "YAML 1.2") from error
-    return Document(file, text, data, reading.keys, reading.values, tuple(reading.problems))
+    return Document(file, text, data, reading.keys, reading.values, tuple(reading.problems), frozenset(reading.refused))
 
 
 def _read_stream(reading: _Reading) -> dict[str, Any] | None:
@@ -162,7 +171,7 @@ def _read_value(reading: _Reading, event: Any, path: KeyPath, level: int) -> Any
         return _read_mapping(reading, path, level)
     if isinstance(event, SequenceStartEvent):
         return _read_list(reading, path, level)
-    return None if isinstance(event, AliasEvent) else _read_scalar(reading, event, path)
+    return reading.stand_in(path, None) if isinstance(event, AliasEvent) else _read_scalar(reading, event, path)
 
 
 def _refuse_excess(reading: _Reading, event: Any, level: int) -> None:
@@ -215,16 +224,17 @@ def _read_key(reading: _Reading, event: Any, path: KeyPath, level: int) -> str:
     if isinstance(event, ScalarEvent):
         if event.value == "<<" and not event.style:
             reading.report(event, path, "a merge key, <<", "the keys themselves")
+            return str(reading.stand_in((*path, "<<"), "<<"))
         return _read_text(reading, event, path)
     if not isinstance(event, AliasEvent):
         reading.report(event, path, "a list or mapping as a key", "a text as key")
         _skip(reading, level)
-    return ""
+    return str(reading.stand_in((*path, ""), ""))
 
 
 def _read_aside(reading: _Reading, path: KeyPath, level: int) -> None:
     """Read a value for its problems alone."""
-    aside = replace(reading, keys={}, values={})
+    aside = replace(reading, keys={}, values={}, refused=set())
     _read_value(aside, next(reading.events), path, level + 1)
     reading.n_values = aside.n_values
 
@@ -278,11 +288,11 @@ def _read_scalar(reading: _Reading, event: Any, path: KeyPath) -> Any:
     if convert is int and len(text) > _MOST_DIGITS:
         expected = f"at most {_MOST_DIGITS} digits (in quotes, if it is an identifier)"
         reading.report(event, path, f"a whole number of {len(text)} digits", expected)
-        return 0
+        return reading.stand_in(path, 0)
     value = convert(text)
     if isinstance(value, float) and not math.isfinite(value):
         reading.report(event, path, text, "a finite number")
-        return 0.0
+        return reading.stand_in(path, 0.0)
     return value
 
 

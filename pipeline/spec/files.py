@@ -53,6 +53,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise _unusable(path, "a folder", f"a YAML file, such as {path / 'my-model.yaml'}")
+        if path.is_symlink() and not path.exists():
+            raise _unusable(path, f"a link to {path.readlink()}, which isn't there", "a YAML file")
         if not path.exists():
             raise _unusable(path, "no such file", f"the path of a YAML file{_neighbour(path)}")
         if not path.is_file():
@@ -70,7 +72,7 @@ def _unusable(path: Path, found: str, expected: str) -> FileError:
 
 def _neighbour(path: Path) -> str:
     folder = path.parent
-    names = {each.stem: each for each in sorted(folder.glob("*")) if each.suffix in _ENDINGS} if folder.is_dir() else {}
+    names = {each.stem: each for each in list_yaml(folder) if each.exists()} if folder.is_dir() else {}
     match = closest(path.stem, names)
     return f"; did you mean '{names[match]}'?" if match else ""
 
@@ -109,15 +111,20 @@ def _line_and_column(before: str) -> tuple[int, int]:
     return len(lines), len(lines[-1]) + 1
 
 
+def list_yaml(folder: str | Path) -> list[Path]:
+    """List the YAML files in a folder, by name; hidden ones are an editor's own (``.#m.yaml``)."""
+    return sorted(each for each in Path(folder).glob("[!.]*") if each.suffix in _ENDINGS)
+
+
 def find_specs(folder: str | Path = "models") -> list[Path]:
-    """List the specs in a folder, by name.
+    """List the specs in a folder, by name, also those that cannot be opened, such as a link to nowhere.
 
     Raises
     ------
     InputError
         There are none.
     """
-    specs = sorted(each for each in Path(folder).glob("*") if each.suffix in _ENDINGS and each.is_file())
+    specs = list_yaml(folder)
     if not specs:
         raise InputError(f"{folder}: found no spec; expected one such as {Path(folder) / 'my-model.yaml'}")
     return specs
@@ -126,7 +133,7 @@ def find_specs(folder: str | Path = "models") -> list[Path]:
 def find_environments(path: Path, environments: str | Path | None = None) -> list[str]:
     """List the names of the environments that can be laid over a spec."""
     folders = _environment_folders(path, environments)
-    return sorted({each.stem for folder in folders for each in folder.glob("*") if each.suffix in _ENDINGS})
+    return sorted({each.stem for folder in folders for each in list_yaml(folder)})
 
 
 def find_overlay(path: Path, environment: str, environments: str | Path | None = None) -> Path:

@@ -13,7 +13,7 @@ from pipeline.spec.catalogue import IMAGE_ENDINGS, extras_of, task_of, trainer_n
 from pipeline.spec.checking import check
 from pipeline.spec.declaring import find_misplaced, find_unknown
 from pipeline.spec.documents import Document, dotted, read_document
-from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs
+from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs, list_yaml
 from pipeline.spec.findings import Finding, KeyPath, closest, examples, quote
 from pipeline.spec.names import names_in, read_names
 from pipeline.spec.schema import Column, Spec
@@ -139,7 +139,7 @@ def check_specs(
     for file in dict.fromkeys(files):
         names = [environment] if environment else [None, *find_environments(file, environments)]
         problems.update(problem for name in names for problem in _problems_of(file, name, environments))
-    known = names_in({each for file in files for each in (file, *file.parent.glob("*.yaml"))}).values()
+    known = names_in({each for file in files for each in (file, *list_yaml(file.parent))}).values()
     return sorted({*problems, *_repeated_names(files), *find_unknown(files, set(known), environments)})
 
 
@@ -199,7 +199,12 @@ def _read(documents: Sequence[Document]) -> tuple[Spec | None, list[Problem]]:
     merged = _merge_documents(documents)
     problems += find_misplaced(documents[0])
     spec, findings = _validate_and_check(merged.data or {})
-    return spec, [*problems, *(_place(finding, merged) for finding in findings)]
+    told = [finding for finding in findings if not _is_within(finding.path, merged.refused)]
+    return spec, [*problems, *(_place(finding, merged) for finding in told)]
+
+
+def _is_within(path: KeyPath, refused: frozenset[KeyPath]) -> bool:
+    return any(path[:depth] in refused for depth in range(len(path) + 1))
 
 
 def _validate_and_check(data: Mapping[str, Any]) -> tuple[Spec | None, list[Finding]]:
@@ -259,13 +264,14 @@ def _deepest(path: KeyPath, data: Any) -> tuple[KeyPath, bool]:
 
 def _merge_documents(documents: Sequence[Document]) -> Document:
     base, *overlays = documents
-    data, keys, values = base.data or {}, {**base.keys}, {**base.values}
+    data, keys, values, refused = base.data or {}, {**base.keys}, {**base.values}, base.refused
     for overlay in overlays:
         shared = {path for path in overlay.values if _is_mapping(path, data) and _is_mapping(path, overlay.data)}
         keys |= {path: mark for path, mark in overlay.keys.items() if path not in shared}
         values |= {path: mark for path, mark in overlay.values.items() if path not in shared}
         data = merge(data, overlay.data or {})
-    return Document(base.file, base.text, data, keys, values)
+        refused |= overlay.refused
+    return Document(base.file, base.text, data, keys, values, refused=refused)
 
 
 def _is_mapping(path: KeyPath, data: Any) -> bool:

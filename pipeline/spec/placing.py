@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import get_args
 
+from pipeline.spec.files import list_yaml
 from pipeline.spec.schema_run import Placement, Run, StepName
 
 STEPS: tuple[StepName, ...] = get_args(StepName)
@@ -54,4 +55,5 @@ def most_batches(run: Run) -> int:
 def may_use_pods(models: Path) -> bool:
     """Tell whether a spec of a folder, or an environment beside it, may want pods: by the word, without reading it."""
     places = (models, models / "environments", models.parent / "environments")
-    return any(_POD.search(file.read_text("utf-8", "replace")) for place in places for file in place.glob("*.yaml"))
+    files = (file for place in places for file in list_yaml(place) if file.is_file())
+    return any(_POD.search(file.read_text("utf-8", "replace")) for file in files)

@@ -30,6 +30,7 @@ BROKEN = "version: 1\nmodel:\n  name: broken-one\n  trainerr: linear_regression\
 def probe(folder: Path, *arguments: str, script: str = "tests/airflow/probe.py") -> dict[str, Any]:
     environment = {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(PROJECT),
         "HOME": str(folder),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -55,6 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (models / "b.yaml").write_text(BROKEN)
     (models / "c.yaml").write_text(GOOD.format(name="flight-delay"))
     (models / "d.yaml").write_bytes(b"\xff\xfe\x00nonsense")
+    (models / "f.yml").write_text(GOOD.format(name="short-ending"))
+    (models / ".#a.yaml").symlink_to("ann@machine.1234")  # Emacs, while it edits a.yaml
     (models / "e.yaml").write_text(
         "model: {name: LinearRegression}\nenvironment: {platform: Local}\nrun: {train: pod, image: i}\n"
     )
@@ -69,7 +72,7 @@ def loaded(folder: Path) -> dict[str, Any]:
 def test_every_spec_becomes_a_dag_even_when_others_are_broken(loaded: dict[str, Any]) -> None:
     broken = {name for name, dag in loaded["dags"].items() if "broken" in dag["tags"]}
     assert broken == {"broken-one", "flight-delay.c", "d"}
-    assert set(loaded["dags"]) - broken == {"flight-delay", "LinearRegression"}
+    assert set(loaded["dags"]) - broken == {"flight-delay", "LinearRegression", "short-ending"}
 
 
 def test_parsing_imports_nothing_heavy(loaded: dict[str, Any]) -> None:

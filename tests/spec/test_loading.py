@@ -206,6 +206,18 @@ def test_a_folder_without_specs_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}: found no spec; expected one such as {tmp_path / 'my-model.yaml'}"
 
 
+def test_what_looks_like_a_spec_and_cannot_be_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, LINE)
+    (tmp_path / "models" / "gone.yaml").symlink_to("../elsewhere/gone.yaml")
+    (tmp_path / "models" / "folder.yml").mkdir()
+    (tmp_path / "models" / ".#m.yaml").symlink_to("ann@machine.1234")  # Emacs, while it edits m.yaml
+    monkeypatch.chdir(tmp_path)
+    assert [str(problem) for problem in check_specs()] == [
+        "models/folder.yml: found a folder; expected a YAML file, such as models/folder.yml/my-model.yaml",
+        "models/gone.yaml: found a link to ../elsewhere/gone.yaml, which isn't there; expected a YAML file",
+    ]
+
+
 def test_the_specs_of_this_repository_are_right() -> None:
     assert check_specs(find_specs(ROOT / "models")) == []
     assert set(find_environments(ROOT / "models" / "flight-delay.yaml")) >= {"dev", "prod"}
