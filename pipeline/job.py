@@ -18,9 +18,9 @@ from typing import Any
 from pipeline.errors import InputError, redact
 from pipeline.examples.line import line_example
 from pipeline.home import home, prepare_home
-from pipeline.large_files import LargeFile, find_partitions, list_folder, read_large
-from pipeline.large_files.finding import is_pointer, places_of
-from pipeline.repository import File, Repository, is_url, key_in, mirror, open_repository
+from pipeline.large_files import LargeFile, Layout, find_partitions, list_folder, read_large
+from pipeline.large_files.finding import is_pointer
+from pipeline.repository import File, Repository, is_url, mirror, open_repository
 from pipeline.spec.findings import count
 from pipeline.spec.loading import load_spec, module_of
 from pipeline.spec.schema import Spec
@@ -205,7 +205,7 @@ def resolve(request: RunRequest, source: SpecSource) -> Job:
             data, address = _data_repository(spec, repository, state)
             commit, changed = _data_commit(request, spec, data, own=data.root == repository.root)
         listed = partial(list_folder, repository=data, state=state, lent=lent)
-        files = find_partitions(data, "" if commit == WORK_TREE else commit, spec.data.files, listed)
+        files = find_partitions(data, "" if commit == WORK_TREE else commit, _layout(spec), listed)
         uncommitted += changed
     partitions = up_to(files, request.as_of)
     if not partitions:
@@ -278,21 +278,24 @@ def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Reposito
 def _data_commit(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> tuple[str, list[str]]:
     """Give the commit and the uncommitted files; the work tree counts where nothing else is named."""
     named = request.data_commit or spec.data.branch
-    if own and not named and (changed := _changed(data, spec.data.files or "")):
+    if own and not named and (changed := _changed(data, _layout(spec))):
         return WORK_TREE, changed
     if data.mirrored and not (named and _FULL_ID.fullmatch(named) and data.holds(named)):
         data.update()
     return data.commit(named or "HEAD").id, []
 
 
-def _changed(data: Repository, template: str) -> list[str]:
-    """List the partitions, or the pointers that stand for some, whose content differs from the newest commit's."""
-    places = places_of(template)
+def _layout(spec: Spec) -> Layout:
+    return Layout(spec.data.files or "", spec.data.images)
+
+
+def _changed(data: Repository, layout: Layout) -> list[str]:
+    """List the files, or the pointers that stand for some, whose content differs from the newest commit's."""
+    places = layout.places
     here = data.work_tree_files(*places)
     there = data.files("HEAD", *places) if data.has_commits() else []
-    is_key = key_in(template)
     differing = {file.path for file in {*here} ^ {*there}}
-    return sorted(path for path in differing if is_key(path) is not None or is_pointer(path, template))
+    return sorted(path for path in differing if layout.key(path) is not None or is_pointer(path, layout.files))
 
 
 def _line_partition() -> dict[str, File]:

@@ -126,7 +126,7 @@ def _clean_settings(spec: Spec) -> Settings:
         if (rule.by, rule.action) == ("range", "drop")
     }
     read = _pick(
-        "data.format data.encoding data.delimiter data.columns data.extra_columns "
+        "data.format data.encoding data.delimiter data.images data.columns data.extra_columns "
         "data.max_quarantined data.key clean.duplicates clean.text clean.sample"
     )
     return read(spec) | {"clean.missing": missing, "clean.outliers": outliers}

@@ -61,9 +61,18 @@ class File:
 
 @dataclass(frozen=True, order=True)
 class FileGroup(File):
-    """Several files that are one partition; the path has ``*`` in it, and the hash is of what the members are."""
+    """Several files that are one partition; the hash is of what the members are.
+
+    The path has ``*`` in it, or is that of the first member, which the others belong to.
+    """
 
     members: tuple[File, ...]
+
+    @classmethod
+    def of(cls, path: str, members: tuple[File, ...]) -> FileGroup:
+        """Put files together under a path."""
+        digest = hashlib.sha256("".join(f"{each.id} {each.path}\n" for each in members).encode()).hexdigest()
+        return cls(path, digest, sum(each.bytes for each in members), members)
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,7 @@ class Repository:
     def read(self, file: File) -> bytes:
         """Read a file's content: from the object database, or from the work tree if it was never added.
 
-        Several files are read as a ZIP archive of them, named as below their common folder.
+        Several files are read as a ZIP archive of them, named as below the folder that the path says they share.
         """
         if isinstance(file, FileGroup):
             return self._pack(file)
@@ -166,7 +175,7 @@ class Repository:
         raise InputError(f"{self.root}: found no content for {file.path} ({file.id[:10]}); expected it in Git")
 
     def _pack(self, file: FileGroup) -> bytes:
-        packed, base = io.BytesIO(), _base_of(file.path)
+        packed, base = io.BytesIO(), _base_of(file.path) if "*" in file.path else ""
         with zipfile.ZipFile(packed, "w") as archive:
             for each, content in self.read_all(file.members).items():
                 archive.writestr(zipfile.ZipInfo(each.path.removeprefix(base)), content)
@@ -412,9 +421,7 @@ def _together(key: str, files: Sequence[File], template: str) -> FileGroup:
     """Make one partition of several files."""
     parts = iter(key.split("/"))
     path = re.sub(r"{\w+}", lambda _: next(parts), template)
-    members = tuple(sorted(files))
-    digest = hashlib.sha256("".join(f"{each.id} {each.path}\n" for each in members).encode()).hexdigest()
-    return FileGroup(path, digest, sum(each.bytes for each in members), members)
+    return FileGroup.of(path, tuple(sorted(files)))
 
 
 def _base_of(path: str) -> str:

@@ -89,3 +89,51 @@ def test_images_in_git_become_a_released_model_that_is_asked_with_an_image(
     _, again = run_job(spec)
     assert (again["clean"].ran, again["clean"].reused) == (1, 1)
     assert again["clean"].rows == 121
+
+
+NAMED = """
+model: {name: named, trainer: logistic_regression, target: half}
+data:
+  files: rows/{day}.csv
+  images: photos/{day}
+  key: [photo]
+  columns:
+    photo: {type: image, nullable: false, image: {features: [pixels, edges], size: [8, 8]}}
+    half: str
+features: {select: [photo]}
+evaluate: {metrics: [accuracy], gate: {accuracy: {at_least: 0.8}}, bootstrap: 20}
+deploy: {port: 0}
+"""
+
+
+def named_day(name: str, seed: int, rows: int = 60) -> dict[str, bytes]:
+    random = np.random.default_rng(seed)
+    halves = ["upper" if random.random() < 0.5 else "lower" for _ in range(rows)]
+    table = "photo,half\n" + "".join(f"{name}-{row}.png,{half}\n" for row, half in enumerate(halves))
+    images = {f"photos/{name}/{name}-{row}.png": draw(random, half) for row, half in enumerate(halves)}
+    return {f"rows/{name}.csv": table.encode(), **images}
+
+
+def test_images_that_rows_name_by_path_are_part_of_their_partition(
+    project: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(project)
+    files = {"models/named.yaml": NAMED, ".gitignore": ".modelrail/\n", **named_day("mon", 1), **named_day("tue", 2)}
+    commit(files)
+    spec = project / "models/named.yaml"
+    try:
+        outcome, results = run_job(spec)
+        assert outcome == "released", results["release"].reason
+        assert results["clean"].rows == 120
+        assert results["verify"].reason.endswith("the same as in evaluation")
+        # other images under the same names, here in the work tree only, make their partition anew, and no other
+        random = np.random.default_rng(7)
+        for row in range(20):
+            (project / f"photos/tue/tue-{row}.png").write_bytes(draw(random, "lower"))
+        outcome, again = run_job(spec)
+        assert outcome == "not released"
+        assert "photos/tue/tue-0.png" in again["release"].reason
+        assert (again["clean"].ran, again["clean"].reused) == (1, 1)
+    finally:
+        stop_all(project / ".modelrail")

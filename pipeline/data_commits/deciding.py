@@ -8,11 +8,12 @@ are what an undone commit had left is that commit under another id, and is not r
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from pipeline.data_commits.history import DataCommit, Stretch
+from pipeline.data_commits.history import Change, DataCommit, Stretch
 from pipeline.job import last_day
 from pipeline.spec.schema_schedule import OnDataCommit
 
@@ -74,26 +75,39 @@ class Decision:
 
 
 class Contents:
-    """Partitions and a hash of them all that follows each change, whatever the number of partitions.
+    """What a model reads, and a hash of it all that follows each change, however much it is.
 
-    The hash is the sum of the hashes of the single ones: it does not depend on the order in which they came.
+    The hash is the sum of the hashes of the single files: it does not depend on the order in which they came.
     """
 
-    def __init__(self, partitions: Mapping[str, str]) -> None:
-        self.partitions: dict[str, str] = {}
+    def __init__(self, key_of: KeyOf, files: Mapping[str, str]) -> None:
+        self.key_of = key_of
+        self._files: dict[str, str] = {}
+        self._keys: Counter[str] = Counter()
         self._sum = 0
         self._newest: date | None = None
-        for key, content in partitions.items():
-            self.put(key, content)
+        for path, content in files.items():
+            self.put(path, content)
 
-    def put(self, key: str, content: str | None) -> None:
-        """Give a partition another content, or remove it."""
-        if (before := self.partitions.pop(key, None)) is not None:
-            self._sum -= _hash(key, before)
+    def put(self, path: str, content: str | None) -> None:
+        """Give a file another content, or remove it."""
+        key = self.key_of(path) or ""
+        if (before := self._files.pop(path, None)) is not None:
+            self._sum -= _hash(path, before)
+            self._keys[key] -= 1
         if content is not None:
-            self.partitions[key] = content
-            self._sum += _hash(key, content)
+            self._files[path] = content
+            self._sum += _hash(path, content)
+            self._keys[key] += 1
             self._newest = max(filter(None, (self._newest, last_day(key))), default=None)
+
+    def __contains__(self, key: str) -> bool:
+        return self._keys[key] > 0
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The partitions that there are."""
+        return frozenset(+self._keys)
 
     def is_past(self, key: str) -> bool:
         """Tell whether a partition's period ended before that of the newest one that there ever was."""
@@ -102,12 +116,12 @@ class Contents:
 
     @property
     def digest(self) -> str:
-        """The hash of all partitions."""
+        """The hash of all files."""
         return f"{self._sum % 2**256:064x}"
 
 
-def _hash(key: str, content: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{key}\0{content}".encode("utf-8", "surrogateescape")).digest())
+def _hash(path: str, content: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{path}\0{content}".encode("utf-8", "surrogateescape")).digest())
 
 
 def decide(
@@ -122,38 +136,39 @@ def decide(
     key_of : callable
         Path → key of the partition, None for what the model does not read.
     base : mapping
-        Key → content id of the partitions at ``stretch.base``.
+        Path → content id of what the model reads at ``stretch.base``.
     known : str or None
         Digest of the partitions that were run last, where the commit itself is gone.
     """
     seen = _digests_of(stretch, key_of, base) | ({known} if known else set())
-    contents = Contents(base)
+    contents = Contents(key_of, base)
     touching, repeated = list[Arrival](), list[Arrival]()
     for commit in stretch.commits:
-        arrival = _apply(commit, key_of, contents)
+        arrival = _apply(commit, contents)
         if arrival is not None:
             (repeated if contents.digest in seen else touching).append(arrival)
     chosen = {"every": len(touching), "latest": min(1, len(touching)), "off": 0}[policy]
     split = len(touching) - chosen
     untouched = len(stretch.commits) - len(touching) - len(repeated)
-    return Decision(
-        tuple(touching[split:]), tuple(touching[:split]), tuple(repeated), untouched, frozenset(contents.partitions)
-    )
+    return Decision(tuple(touching[split:]), tuple(touching[:split]), tuple(repeated), untouched, contents.keys)
 
 
 def _digests_of(stretch: Stretch, key_of: KeyOf, base: Mapping[str, str]) -> set[str]:
     """Give the digests that the undone commits had left; an unforced stretch has none."""
-    contents, found = Contents(base), set()
+    contents, found = Contents(key_of, base), set()
     for commit in stretch.undone:
-        if _apply(commit, key_of, contents) is not None:
+        if _apply(commit, contents) is not None:
             found.add(contents.digest)
     return found
 
 
-def _apply(commit: DataCommit, key_of: KeyOf, contents: Contents) -> Arrival | None:
+def _apply(commit: DataCommit, contents: Contents) -> Arrival | None:
     """Follow a commit; give what it means, None if it changes no partition."""
-    changes = {key: each for each in commit.changes if (key := key_of(each.path)) and each.before != each.after}
-    old = tuple(key for key, each in changes.items() if each.before is not None or contents.is_past(key))
-    for key, each in changes.items():
-        contents.put(key, each.after)
+    changes: dict[str, list[Change]] = {}
+    for each in commit.changes:
+        if (key := contents.key_of(each.path)) and each.before != each.after:
+            changes.setdefault(key, []).append(each)
+    old = tuple(key for key in changes if key in contents or contents.is_past(key))
+    for each in (change for together in changes.values() for change in together):
+        contents.put(each.path, each.after)
     return Arrival(commit.id, commit.subject, tuple(changes), old) if changes else None

@@ -19,7 +19,8 @@ from pipeline.data_commits.history import Stretch, list_commits, read_commits, r
 from pipeline.data_commits.replaying import Replay, plan_replay
 from pipeline.data_commits.sources import Watched, open_source
 from pipeline.home import home
-from pipeline.repository import Repository, key_in
+from pipeline.large_files import Layout
+from pipeline.repository import Repository
 
 Started = Literal["started", "exists", "unknown"]
 Requested = Literal["created", "exists", "busy", "unreachable"]
@@ -144,8 +145,9 @@ class _Dispatch:
     def __post_init__(self) -> None:
         self.model = self.watched.model
         self.source = str(self.watched.source)
-        self.template = self.watched.spec.data.files or ""
-        self.view = View(self.repository, self.template, home(self.watched.path))
+        data = self.watched.spec.data
+        self.layout = Layout(data.files or "", data.images)
+        self.view = View(self.repository, self.layout, home(self.watched.path))
         self.report = Report(self.model)
 
     def run(self) -> Report:
@@ -162,7 +164,7 @@ class _Dispatch:
 
     def _begin(self) -> None:
         """Run the newest commit: there is no telling which of the older ones were run by other means."""
-        subject, present = self.repository.commit(self.tip).subject, self.view.partitions(self.tip)
+        subject, present = self.repository.commit(self.tip).subject, self.view.files(self.tip)
         self.report.say(f"first look at {self.source}: its newest commit is run, older ones are not")
         self._carry_out(Decision((Arrival(self.tip, subject, ()),) if present else ()), None)
 
@@ -179,8 +181,8 @@ class _Dispatch:
 
     def _follow(self, mark: Mark) -> None:
         stretch, known = self._stretch(mark)
-        key_of, policy = key_in(self.template), self.watched.spec.schedule.on_data_commit
-        decision = decide(policy, key_of, self.view.partitions(stretch.base), self.view.follow(stretch), known)
+        policy = self.watched.spec.schedule.on_data_commit
+        decision = decide(policy, self.layout.key, self.view.files(stretch.base), self.view.follow(stretch), known)
         if stretch.forced:
             self._tell_forced(mark, stretch, decision)
         self._carry_out(decision, mark)
@@ -256,7 +258,7 @@ class _Dispatch:
         if not mark.replay_at:
             return
         schedule = self.watched.spec.schedule
-        present = self.view.partitions(mark.replay_at)
+        present = Contents(self.layout.key, self.view.files(mark.replay_at)).keys
         found = plan_replay(schedule.cron, mark.replay_keys, present, mark.replay_at, self.now(), schedule.replay_limit)
         outcome: Requested = self.runs.replay(self.model, found) if found else "exists"
         if found:
@@ -277,7 +279,7 @@ class _Dispatch:
             )
 
     def _content(self, commit: str) -> str:
-        return Contents(self.view.partitions(commit)).digest
+        return Contents(self.layout.key, self.view.files(commit)).digest
 
 
 _REPLAY_WORDS: Mapping[Requested, str] = {

@@ -13,32 +13,31 @@ from pathlib import Path
 
 from pipeline.data_commits.history import Change, DataCommit, Stretch
 from pipeline.errors import DataError, InputError
-from pipeline.large_files import LargeFile, list_folder
-from pipeline.large_files.finding import is_pointer, places_of, unfold, unknown
+from pipeline.large_files import LargeFile, Layout, list_folder
+from pipeline.large_files.finding import is_pointer, unfold, unknown
 from pipeline.large_files.pointers import read_dvc
-from pipeline.repository import File, Repository, key_in
+from pipeline.repository import File, Repository
 
 
 @dataclass(frozen=True)
 class View:
-    """A repository, as a model with this template of paths sees it; lists of folders are kept below ``state``."""
+    """A repository, as a model with this layout sees it; lists of folders are kept below ``state``."""
 
     repository: Repository
-    template: str
+    layout: Layout
     state: Path
 
-    def partitions(self, commit: str | None) -> dict[str, str]:
-        """Give key → content of the partitions at a commit; none for no commit."""
+    def files(self, commit: str | None) -> dict[str, str]:
+        """Give path → content of what the model reads at a commit; nothing for no commit."""
         if commit is None:
             return {}
-        files = self.repository.files(commit, *places_of(self.template))
+        files = self.repository.files(commit, *self.layout.places)
         found = {file.path: file.id for file in files}
         for file in self._pointers(files):
             del found[file.path]
         for files_there in self._read(self._pointers(files)).values():
             found.update(files_there)
-        key_of = key_in(self.template)
-        return dict(sorted((key, content) for path, content in found.items() if (key := key_of(path)) is not None))
+        return {path: content for path, content in sorted(found.items()) if self.layout.key(path) is not None}
 
     def follow(self, stretch: Stretch) -> Stretch:
         """Tell of files where commits changed pointers."""
@@ -55,7 +54,7 @@ class View:
         return replace(stretch, commits=follow(stretch.commits), undone=follow(stretch.undone))
 
     def _pointers(self, files: Iterable[File]) -> list[File]:
-        return [file for file in files if is_pointer(file.path, self.template)]
+        return [file for file in files if is_pointer(file.path, self.layout.files)]
 
     def _read(self, pointers: Iterable[File]) -> dict[File, dict[str, str]]:
         """Give path → content of the files that each pointer names."""
@@ -67,13 +66,13 @@ class View:
             outs = read_dvc(content, pointer, "HEAD")
         except DataError:
             return iter([replace(pointer, path=pointer.path.removesuffix(".dvc"))])
-        return unfold(outs, self.template, self._list)
+        return unfold(outs, self.layout.files, self._list)
 
     def _list(self, folder: LargeFile) -> list[LargeFile]:
         try:
             return list(list_folder(folder, self.repository, self.state, nullcontext))
         except (DataError, InputError):
-            return [unknown(folder, self.template)]
+            return [unknown(folder, self.layout.files)]
 
 
 def _unfold(changes: Iterable[Change], unfolded: Mapping[tuple[str, str], Mapping[str, str]]) -> Iterator[Change]:

@@ -2,6 +2,7 @@
 
 from pipeline.large_files.fetching import list_folder, read_large
 from pipeline.large_files.finding import find_partitions
+from pipeline.large_files.layout import Layout
 from pipeline.large_files.pointers import LargeFile
 
-__all__ = ["LargeFile", "find_partitions", "list_folder", "read_large"]
+__all__ = ["LargeFile", "Layout", "find_partitions", "list_folder", "read_large"]

@@ -6,35 +6,34 @@ Nothing is downloaded for it, but for DVC's list of the files of a folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.errors import InputError
+from pipeline.large_files.layout import Layout
 from pipeline.large_files.pointers import LFS_SIZES, SUFFIX, LargeFile, read_dvc, read_lfs
-from pipeline.repository import File, Repository, folder_of, key_in, matching
+from pipeline.repository import File, FileGroup, Repository, matching
 
 List = Callable[[LargeFile], Iterable[LargeFile]]
 """A folder that one DVC pointer stands for → its files."""
 
 
-def find_partitions(repository: Repository, commit: str, template: str, list_folder: List) -> dict[str, File]:
+def find_partitions(repository: Repository, commit: str, layout: Layout, list_folder: List) -> dict[str, File]:
     """Find the partitions at a commit, sorted by key; large ones as ``LargeFile``.
 
     Parameters
     ----------
     commit : str
         Empty for the work tree.
-    template : str
-        As for ``key_in``.
 
     Raises
     ------
     InputError
-        If a partition is there twice: as a file and by a pointer.
+        If a partition is there twice: as a file and by a pointer; or only by a pointer, and with images.
     DataError
         If a pointer is damaged, or the list of a folder cannot be had.
     """
-    places = places_of(template)
+    template, places = layout.files, layout.places
     files = repository.files(commit, *places) if commit else repository.work_tree_files(*places)
     plain = matching(files, template)
     small = [each for each in plain.values() if each.bytes in LFS_SIZES]
@@ -44,20 +43,13 @@ def find_partitions(repository: Repository, commit: str, template: str, list_fol
     found: dict[str, File] = {key: large.get(file.path, file) for key, file in plain.items()}
     outs = (out for each in pointers for out in read_dvc(contents[each], each, commit))
     for file in unfold(outs, template, list_folder):
-        _add(found, key_in(template)(file.path), file)
-    return dict(sorted(found.items()))
-
-
-def places_of(template: str) -> list[str]:
-    """Name the places in a repository that may hold partitions: a folder, and pointers that may stand for it."""
-    folder = folder_of(template)
-    parts = folder.split("/") if folder else []
-    return [folder, *("/".join(parts[: place + 1]) + SUFFIX for place in range(len(parts)))]
+        _add(found, layout.key_of_rows(file.path), file)
+    return dict(sorted((_with_images(found, files, layout) if layout.images else found).items()))
 
 
 def is_pointer(path: str, template: str) -> bool:
     """Tell a pointer of DVC that may stand for partitions."""
-    folder, *above = places_of(template)
+    folder, *above = Layout(template).places
     return path.endswith(SUFFIX) and (path in above or not folder or path.startswith(f"{folder}/"))
 
 
@@ -73,6 +65,24 @@ def unfold(outs: Iterable[LargeFile], template: str, list_folder: List) -> Itera
 def unknown(folder: LargeFile, template: str) -> LargeFile:
     """Give one file that stands for a folder of which no list can be had."""
     return replace(folder, path=re.sub(r"{\w+}", "?", template))
+
+
+def _with_images(found: Mapping[str, File], files: Iterable[File], layout: Layout) -> dict[str, File]:
+    """Put the images of each partition behind the file of its rows."""
+    images: dict[str, list[File]] = {key: [] for key in found}
+    for each in files:
+        if (key := layout.key_of_image(each.path)) in images and key is not None:
+            images[key].append(each)
+    return {key: _group(rows, images[key]) for key, rows in found.items()}
+
+
+def _group(rows: File, images: Sequence[File]) -> FileGroup:
+    if isinstance(rows, LargeFile):
+        raise InputError(
+            f"{rows.path}: found a pointer of {rows.kind}; expected the file itself, since its rows name images "
+            "(data.images)"
+        )
+    return FileGroup.of(rows.path, (rows, *images))
 
 
 def _add(found: dict[str, File], key: str | None, file: LargeFile) -> None:

@@ -34,7 +34,7 @@ def _expand(name: str, column: Converted, rule: ImageRule) -> dict[str, Converte
     misfits = tuple(_misfit(expected, rows, texts) for expected, rows in wrong.items())
     columns = np.asfortranarray(numbers)
     parts = {each: Converted(columns[:, place], "float") for place, each in enumerate(names)}
-    return {name: Converted(column.values, "image", misfits), **parts}
+    return {name: Converted(column.values, "image", (*column.misfits, *misfits)), **parts}
 
 
 def _misfit(expected: str, rows: list[int], texts: list[str | None]) -> Misfit:

@@ -16,6 +16,7 @@ from pipeline.reading.contract import Breach, find_breaches, suspect_rows
 from pipeline.reading.conversion import EXACT_INTEGERS, Converted, convert, infer_type
 from pipeline.reading.csv_files import parse_csv
 from pipeline.reading.image_files import parse_images
+from pipeline.reading.image_paths import fetch_images, unpack_images
 from pipeline.reading.json_files import parse_json_lines
 from pipeline.reading.parquet_files import parse_parquet
 from pipeline.reading.parsed import Parsed
@@ -76,9 +77,12 @@ def read(source: bytes, name: str, data: Data) -> Reading:
     DataError
         If the file cannot be read, lacks a column, or more than ``data.max_quarantined`` of its rows are broken.
     """
-    content, inner = unpack(source, name)
+    rows, images = unpack_images(source, name, data) if data.images else (source, {})
+    content, inner = unpack(rows, name)
     parsed = _PARSERS[tell_format(inner, data)](content, name, data)
     converted = _convert_columns(parsed, name, data)
+    if data.images:
+        converted = fetch_images(converted, images, data)
     if any(each.type == "image" for each in data.columns.values()):
         from pipeline.reading.image_columns import expand_images  # nobody else needs OpenCV
 

@@ -141,6 +141,9 @@ class Data(Section):
     """Path of the files, with `{name}` for the part that tells partitions apart: `flights/{month}.csv`.
 
     In a path of images `*` stands for any name, so that a partition is many files: `digits/{part}/*/*.png`."""
+    images: str | None = None
+    """Folder of the images that columns of type `image` name by their path in it: `photos/{month}`, with every `{name}`
+    of `files`. Without it such columns hold the images themselves."""
     format: Literal["csv", "parquet", "jsonl", "images"] | None = None
     """Format of the files; by default told from their ending (`.gz` and `.zip` are unpacked)."""
     encoding: str = "utf-8"

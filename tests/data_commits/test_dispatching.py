@@ -236,3 +236,19 @@ def test_replays_that_wait_become_one_at_the_newest_commit(data: Data) -> None:
     data.dispatch()
     (replay,) = data.runs.replays
     assert (replay.commit, [each.month for each in replay.dates]) == (newest, [3, 4, 5, 6])
+
+
+def test_an_image_that_rows_name_is_part_of_their_partition(begun: Data) -> None:
+    text = (begun.models / "m.yaml").read_text()
+    keys = 'files: "rows/{day}.csv", images: "photos/{day}", columns: {photo: image, x: float, y: float}'
+    named = text.replace("name: m,", "name: named,").replace(text[text.index("files:") : text.index("}}\n")], keys[:-1])
+    (begun.models / "named.yaml").write_text(named)
+    begun.commit({"rows/mon.csv": "photo,x,y\na.png,1,2\n", "photos/mon/a.png": "1", "photos/mon/b.png": "1"})
+    begun.dispatch()
+    other = begun.commit({"photos/mon/a.png": "2"})
+    begun.commit({"photos/unasked.png": "1"})
+    fewer = begun.commit({"photos/mon/b.png": None})
+    begun.dispatch()
+    assert begun.runs.started("named")[1:] == [other, fewer]
+    assert begun.runs.runs["named"][f"data__{fewer}"]["reason"].endswith(": mon")
+    assert len(begun.runs.started("m")) == 1

@@ -82,3 +82,26 @@ def test_a_missing_image_is_a_missing_value() -> None:
     data = Data.model_validate({"columns": RULE})
     found = read(b"photo,kind\n,x\n", "a.csv", data)
     assert found.rows.iloc[0][["photo", "photo[0,0,0]"]].isna().all()
+
+
+def test_rows_name_their_images_by_path() -> None:
+    rule = {"photo": {**RULE["photo"], "nullable": False}, "kind": "str"}  # type: ignore[dict-item]
+    data = data_of(files="rows/{day}.csv", images="photos/{day}", columns=rule, max_quarantined=0.5)
+    files = {
+        "rows/mon.csv": b"photo,kind\na/1.png,x\n2.png,y\nlost.png,z\n,w\n",
+        "photos/mon/a/1.png": IMAGES[1],
+        "photos/mon/2.png": IMAGES[2],
+    }
+    found = read(packed(files), "rows/mon.csv", data)
+    assert found.rows["photo[0,0,0]"].tolist() == [0.2, 1.0]
+    assert base64.b64decode(found.rows["photo"][0]) == IMAGES[1]
+    assert found.quarantined["row"].tolist() == [3, 4]
+    rule_text = "photo: found 'lost.png'; expected the path of a file in photos/{day} (data.columns.photo.type)"
+    assert found.quarantined["rule"].tolist()[0] == rule_text
+    assert found.quarantined["text"].tolist() == ["lost.png,z", ",w"]
+
+
+def test_a_damaged_image_that_a_row_names_is_quarantined() -> None:
+    data = data_of(files="rows.csv", images="photos", columns=RULE, max_quarantined=1.0)
+    found = read(packed({"rows.csv": b"photo,kind\na.png,x\n", "photos/a.png": IMAGES[0][:-9]}), "rows.csv", data)
+    assert "expected an image that is not cut off" in found.quarantined["rule"][0]

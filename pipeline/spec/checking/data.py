@@ -31,6 +31,8 @@ def check_files(view: View) -> Iterator[Finding]:
             yield Finding(("data", "files"), "nothing", expected)
     else:
         yield from _check_template(data.files, data.format)
+    if data.images is not None:
+        yield from _check_images(data.images, view)
     if data.repository == "":
         yield Finding(("data", "repository"), "an empty text", "the path or URL of a Git repository")
     try:
@@ -63,6 +65,19 @@ def _check_template(files: str, form: str | None) -> Iterator[Finding]:
         yield Finding(path, quote(files), "{name} for a part that varies, instead of a wildcard")
     elif form is None and not packed.endswith(_ENDINGS):
         yield Finding(path, quote(files), "a path that ends in .csv, .parquet, .jsonl or .png (or say data.format)")
+
+
+def _check_images(images: str, view: View) -> Iterator[Finding]:
+    path, data = ("data", "images"), view.spec.data
+    wanted = [f"{{{name}}}" for name in _PLACEHOLDER.findall(data.files or "")]
+    given = [f"{{{name}}}" for name in _PLACEHOLDER.findall(images)]
+    if not images or images.startswith("/") or re.search(r"[*?\[\]\\]", images) or {"", ".."} & {*images.split("/")}:
+        yield Finding(path, describe(images), "the path of a folder within the repository, with / between folders")
+    elif given != wanted:
+        names = f"{', '.join(wanted)}, in the order of data.files" if wanted else "no {name}, as in data.files"
+        yield Finding(path, ", ".join(given) or "no {name}", names)
+    if not any(column.type == "image" for column in data.columns.values()):
+        yield Finding(path, "a folder of images, but no column of type image", "one (data.columns)", "key")
 
 
 def check_columns(view: View) -> Iterator[Finding]:
