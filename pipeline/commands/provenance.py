@@ -183,6 +183,7 @@ def audit(
 def _ask_airflow(since: datetime | None) -> tuple[list[dict[str, Any]], list[str]]:
     """Read Airflow's log, where one runs here; else say that it is not part of the audit."""
     from pipeline.backfilling import find_login
+    from pipeline.provenance.airflow_log import BY_ITSELF
     from pipeline.standalone.client import Airflow
 
     login = find_login()
@@ -190,6 +191,6 @@ def _ask_airflow(since: datetime | None) -> tuple[list[dict[str, Any]], list[str
         return [], ["Airflow does not run here, so its log is not part of this ('modelrail up')"]
     with Airflow(*login) as airflow:
         try:
-            return airflow.list_events(since), []
+            return airflow.list_events(since, BY_ITSELF), []
         except ModelrailError as error:
             return [], [f"Airflow's log could not be read: {error}"]

@@ -15,9 +15,10 @@ from itertools import islice
 from typing import Any, Literal
 
 from pipeline.errors import ReleaseError
+from pipeline.provenance.airflow_log import read_entry
 from pipeline.release import Release, Version, releases_of
 from pipeline.repository import Repository
-from pipeline.stages import Stage, stages_of
+from pipeline.stages import Action, Stage, stages_of
 from pipeline.tags import Tag, list_tags
 
 Signature = Literal["good", "none", "bad", "unknown key", "not checked"]
@@ -31,7 +32,12 @@ _FORM = f"{_COMMIT}%x00%H%x00%P%x00%cI%x00%an <%ae>%x00%cn <%ce>%x00%G?%x00%s%x0
 _FIELDS = 8
 _ADDRESS = re.compile(r"<([^>]*)>")
 _FIRST = ("changed", "approved", "released")
-_VERBS = {"deploy": "deployed", "promote": "promoted", "rollback": "rolled back"}
+_VERBS: Mapping[Action, str] = {
+    "deploy": "deployed",
+    "promote": "promoted",
+    "rollback": "rolled back",
+    "abort": "aborted a canary, kept",
+}
 _FLAGS: Mapping[Signature, str] = {
     "none": "unsigned",
     "bad": "the signature is bad",
@@ -46,8 +52,8 @@ class Event:
     Attributes
     ----------
     action : str
-        ``changed``, ``approved``, ``released``, ``deployed``, ``promoted``, ``rolled back``, ``missing``, or what
-        Airflow calls it.
+        ``changed``, ``approved``, ``released``, ``deployed``, ``promoted``, ``rolled back``, ``missing``, or a verb
+        for what Airflow's log says.
     what : str
         Files, a release, a stage, a DAG.
     id : str
@@ -248,7 +254,8 @@ def _told_by_airflow(entry: Mapping[str, Any]) -> Event:
     task = f" {entry['task_id']}" if entry.get("task_id") else ""
     what = f"{entry.get('dag_id') or ''}{run}{task}".strip()
     when = datetime.fromisoformat(entry["when"]).astimezone(UTC)
-    return Event(when, entry.get("owner") or "", entry["event"], what, why=entry.get("extra") or "", source="airflow")
+    verb, said = read_entry(entry)
+    return Event(when, entry.get("owner") or "", verb, what, why=said, source="airflow")
 
 
 def _doubts(signature: Signature) -> tuple[str, ...]:

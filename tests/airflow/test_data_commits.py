@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +13,13 @@ from typing import Any
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from pipeline.backfilling import backfill, find_login, request_replay
+from pipeline.cli import app
 from pipeline.data_commits.replaying import Replay
 from pipeline.errors import InputError
+from pipeline.provenance.airflow_log import BY_ITSELF
 from pipeline.standalone import Airflow, down, up
 from tests.conftest import git
 
@@ -124,3 +128,9 @@ def test_dates_are_run_anew_by_one_backfill_at_a_time(
     assert request_replay("late", Replay("f" * 40, dates), login) == "busy"
     (known,) = airflow.list_backfills("late")
     assert known["dag_run_conf"]["data_commit"] == made.first
+
+    told = json.loads(CliRunner().invoke(app, ["audit", "--json"]).output)
+    assert told["notes"] == []
+    asked = {(each["who"], each["action"], each["what"]) for each in told["events"] if each["source"] == "airflow"}
+    assert (login[1], "backfilled", "late") in asked
+    assert not {verb for _, verb, _ in asked} & {*BY_ITSELF}

@@ -73,6 +73,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environment = settings.make_environment(places) | {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": named}
     airflow = [sys.executable, "-m", "airflow"]
     subprocess.run([*airflow, "db", "migrate"], env=environment, check=True, capture_output=True)
+    subprocess.run([*airflow, "dags", "reserialize"], env=environment, check=True, capture_output=True)
     process = subprocess.Popen(
         [*airflow, "api-server"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -148,6 +149,39 @@ def test_a_broken_spec_says_where_and_hides_no_other(server: Server) -> None:
         assert "trainerr" in viewer.get("/modelrail/models/broken").text
         assert viewer.get("/modelrail/models/nobody").status_code == 404
         assert viewer.get("/modelrail/runs/quality/never").status_code == 404
+
+
+def test_a_run_is_shown_to_a_viewer_and_to_no_stranger(server: Server) -> None:
+    with server.ask("ann") as admin, server.ask("vic") as viewer, server.ask() as stranger:
+        page = f"/modelrail/runs/quality/{start_run(admin)}"
+        shown = viewer.get(page)
+        assert (shown.status_code, stranger.get(page).status_code) == (200, 401)
+    assert re.search(r">evaluate</th>", shown.text)
+
+
+def start_run(admin: httpx.Client) -> str:
+    """Ask for a run; without a scheduler it stays queued."""
+    answer = admin.post("/api/v2/dags/quality/dagRuns", json={"logical_date": None})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["dag_run_id"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_narrow_screen_a_table_scrolls_and_the_page_does_not(server: Server, scheme: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with server.ask("ann") as admin, sync_playwright() as player:
+        paths = ("/modelrail/models", PAGE, f"/modelrail/runs/quality/{start_run(admin)}")
+        browser = player.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        context = browser.new_context(color_scheme=scheme, viewport={"width": 420, "height": 900})
+        context.add_cookies([{"name": "_token", "value": admin.cookies["_token"], "url": server.url}])
+        page = context.new_page()
+        widths = {}
+        for path in paths:
+            page.goto(f"{server.url}{path}")
+            widths[path] = page.evaluate("document.documentElement.scrollWidth")
+        browser.close()
+    assert widths == dict.fromkeys(paths, 420)
 
 
 def test_forged_requests_are_refused_and_change_nothing(server: Server) -> None:

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.provenance.airflow_log import BY_ITSELF, read_entry
 from pipeline.provenance.auditing import Event, audit
 from pipeline.release import record
 from pipeline.repository import Repository, open_repository
@@ -215,7 +216,44 @@ def test_airflows_log_lines_up_with_git(place: Place) -> None:
     told = {"when": "2024-05-01T12:00:00Z", "owner": "admin", "event": "trigger_dag_run", "dag_id": "m",
             "run_id": "manual__1", "task_id": None, "extra": '{"conf": {}}'}  # fmt: skip
     first = next(each for each in audit(place.repository, None, [told]) if each.source == "airflow")
-    assert (first.who, first.action, first.what) == ("admin", "trigger_dag_run", "m manual__1")
+    assert (first.who, first.action, first.what, first.why) == ("admin", "started", "m manual__1", "")
+
+
+TOLD = [
+    ("update_hitl_detail", '{"chosen_options": ["Approve"], "params_input": {}, "method": "PATCH"}', "approved", ""),
+    ("update_hitl_detail", '{"chosen_options": ["Reject"], "params_input": {"why": "no"}}', "rejected",
+     "params_input why no"),
+    ("update_hitl_detail", '{"chosen_options": ["Later"]}', "answered Later", ""),
+    ("create_backfill", '{"dag_run_conf": {"reason": "corrected"}, "dag_id": "m", "max_active_runs": 1}', "backfilled",
+     "dag_run_conf reason corrected, max_active_runs 1"),
+    ("patch_dag", '{"is_paused": true, "method": "PATCH"}', "patch_dag", "is_paused true"),
+    ("failed", "not JSON", "failed", "not JSON"),
+    ("failed", "[1]", "failed", "[1]"),
+    ("failed", None, "failed", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "extra", "verb", "said"), TOLD)
+def test_what_airflow_calls_an_event_becomes_a_verb_and_what_was_said(
+    event: str, extra: str | None, verb: str, said: str
+) -> None:
+    assert read_entry({"event": event, "extra": extra}) == (verb, said)
+
+
+def test_nothing_that_a_task_says_of_its_own_state_is_taken_for_somebodys_doing() -> None:
+    from airflow.utils.state import TaskInstanceState
+
+    assert {each.value for each in TaskInstanceState} <= {*BY_ITSELF}
+
+
+def test_an_aborted_canary_is_told(project: Path, commit: Commit) -> None:
+    repository = open_repository(project)
+    commit({"models/m.yaml": "1"}, "A spec")
+    made = [record(repository, "m", evidence(spec_commit="HEAD", model_digest=name))[0] for name in "ab"]
+    assign(repository, made[1], "prod", action="deploy", why="", push=False)
+    assign(repository, made[0], "prod", action="abort", why="5 of 9 failed", push=False)
+    told = audit(repository, None)[-1]
+    assert (told.action, told.what, told.why) == ("aborted a canary, kept", "m@v1.0.0 in prod", "5 of 9 failed")
 
 
 def call(*arguments: str) -> str:
