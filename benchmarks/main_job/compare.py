@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environments import install
 from benchmarks.measuring import environment, run, say, say_machine
-from benchmarks.project import MODELRAIL, SPEC, call, commit, make_flights, make_project, remove_project
+from benchmarks.project import MODELRAIL, SPEC, commit, make_flights, make_project, remove_project
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
@@ -159,22 +160,6 @@ CONTENDERS: Mapping[str, Contender] = {
 }
 
 
-def install(peer: str, cache: Path) -> None:
-    """Make a peer's virtual environment, once; with compiled bytecode, as every tool here has."""
-    folder = cache / peer
-    if (folder / "done").exists():
-        return
-    print(f"Installing {peer} ...", flush=True)
-    python, wanted = folder / "bin" / "python", PEERS / peer / "requirements.txt"
-    if shutil.which("uv"):
-        call("uv", "venv", "--quiet", "--clear", folder)
-        call("uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python, "-r", wanted)
-    else:
-        call(sys.executable, "-m", "venv", folder)
-        call(python, "-m", "pip", "install", "--quiet", "--compile", "-r", wanted)
-    (folder / "done").touch()
-
-
 def measure(name: str, scratch: Path, given: argparse.Namespace, found: dict[str, dict[str, list[float]]]) -> None:
     """Let one contender do the job, then again, and keep what that took."""
     contender, place = CONTENDERS[name], Place(scratch / "work", given.cache / "flights", given.cache)
@@ -220,7 +205,7 @@ def main() -> None:
     make_flights(given.cache)
     for peer in given.only:
         if (PEERS / peer).is_dir():
-            install(peer, given.cache)
+            install(given.cache / peer, PEERS / peer / "requirements.txt")
     say_machine()
     found: dict[str, dict[str, list[float]]] = {"cold": {}, "cpu": {}, "again": {}, "peak": {}, "shares": {}}
     for number in range(given.runs):

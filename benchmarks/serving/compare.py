@@ -1,106 +1,122 @@
-"""One-row requests: the server beside a bare ASGI echo (the limit) and FastAPI with scikit-learn, by wrk.
+"""One-row requests: Modelrail beside a bare echo, FastAPI with scikit-learn, MLflow's server, BentoML and MLServer.
 
-``.venv/bin/python -m benchmarks.serving.compare [--seconds 10]``. The server has core 0, wrk core 1; metrics, logs
-and validation are on.
+``.venv/bin/python -m benchmarks.serving.compare [--only echo modelrail] [--models forest] [--seconds 8]``
+
+Needs `wrk` and two cores: the server has one, the load the other. All serve the same two models (a scaled logistic
+regression; a forest of 100 trees of depth 10), are asked for the same rows, and have their recommended settings;
+Modelrail has metrics, logs and checks on, and its log goes to a file. ``--soak MINUTES`` lets Modelrail answer half as
+much as it can instead, and looks at its memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import psutil
-from onnx import TensorProto, helper, numpy_helper
+from benchmarks.measuring import say_machine
+from benchmarks.serving.contenders import CONTENDERS, Row
+from benchmarks.serving.loading import Load, Serving, serving, stay_away
+from benchmarks.serving.models import MODELS, make_releases, make_table, prepare_peer
+from benchmarks.serving.soaking import soak
 
-from pipeline.serving.workers import child_environment, listen
-from pipeline.signature import Input, Signature
-from tests.serving.bundles import make_model, numbers_input, write_bundle
-
-COLUMNS = 10
-SERVERS = {
-    "modelrail": ["-m", "pipeline.serving.server", "--bundle", "{bundle}", "--fd", "{fd}"],
-    "echo": ["-m", "benchmarks.serving.peers", "echo", "{fd}"],
-    "FastAPI + scikit-learn": ["-m", "benchmarks.serving.peers", "fastapi", "{fd}"],
-}
-PATTERNS = {"requests/s": r"Requests/sec:\s+([\d.]+)", "p50": r"50%\s+(\S+)", "p99": r"99%\s+(\S+)"}
+WARM_S = 1.0
+_COLUMNS = (
+    *("server", "requests/s", "of the echo's", "Modelrail's by it", "p50 ms", "p99 ms"),
+    *("CPU µs", "echo's CPU by it", "MiB", "ready s", "errors"),
+)
+Found = Mapping[str, tuple[Load, float]]
+"""What each contender did, and how long it took to be ready."""
 
 
-def write_logistic(folder: Path) -> Path:
-    """Write a bundle with a scaled logistic regression of ten columns."""
-    rng = np.random.default_rng(0)
-    tensors = [
-        numpy_helper.from_array(rng.normal(size=(1, COLUMNS)), "mean"),
-        numpy_helper.from_array(rng.normal(size=(COLUMNS, 2)), "weights"),
-    ]
-    nodes = [
-        helper.make_node("Sub", ["numbers", "mean"], ["scaled"]),
-        helper.make_node("MatMul", ["scaled", "weights"], ["votes"]),
-        helper.make_node("Softmax", ["votes"], ["wide"], axis=1),
-        helper.make_node("Cast", ["wide"], ["probabilities"], to=TensorProto.FLOAT),
-        helper.make_node("ArgMax", ["votes"], ["label"], axis=1, keepdims=0),
-    ]
-    outputs = [
-        helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
-        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
-    ]
-    inputs = tuple(Input(f"x{number}", "float") for number in range(COLUMNS))
-    signature = Signature("classification", inputs, (0, 1), {each.name: 0.5 for each in inputs})
-    return write_bundle(
-        folder, signature=signature, graph=make_model(nodes, [numbers_input(COLUMNS)], outputs, tensors)
-    )
+@dataclass(frozen=True)
+class Bench:
+    """Where the models and the virtual environments are, and what is asked for."""
+
+    scratch: Path
+    cache: Path
+    rows: Sequence[Row]
+
+    @contextmanager
+    def serve(self, name: str, model: str) -> Iterator[Serving]:
+        """Start a contender with a model."""
+        contender = CONTENDERS[name]
+        folder = self.scratch / (contender.peer or "modelrail") / model
+        tools, log = self.cache / (contender.peer or "") / "bin", self.scratch / f"{name}.log"
+        with serving(contender, folder, tools, self.rows[0], log) as server:
+            server.load(self.rows, 16, WARM_S)
+            yield server
 
 
-def measure(name: str, bundle: Path, script: Path, connections: int, seconds: int) -> dict[str, str]:
-    """Start a server, load it, and give what wrk says, its memory and its CPU time a request."""
-    with listen("127.0.0.1", 0) as listener:
-        words = [word.format(bundle=bundle, fd=listener.fileno()) for word in SERVERS[name]]
-        command = ["taskset", "-c", "0", sys.executable, *words]
-        with Path("/dev/null").open("wb") as nowhere:
-            server = subprocess.Popen(
-                command, pass_fds=[listener.fileno()], env=child_environment(), stdout=nowhere, stderr=nowhere
-            )
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/predict"
-    load = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", "--latency", "-s", str(script), url]
-    try:
-        subprocess.run([*load, "-d2s"], capture_output=True, check=True)
-        process = psutil.Process(server.pid)
-        before = sum(process.cpu_times()[:2])
-        said = subprocess.run([*load, f"-d{seconds}s"], capture_output=True, check=True, text=True).stdout
-        spent = sum(process.cpu_times()[:2]) - before
-        found = {key: match[1] for key, pattern in PATTERNS.items() if (match := re.search(pattern, said))}
-        found["MiB"] = f"{process.memory_info().rss / 2**20:.0f}"
-        found["CPU µs"] = f"{spent / (float(found['requests/s']) * seconds) * 1e6:.0f}"
-        bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-        return found | ({"refused": bad[1]} if bad else {})
-    finally:
-        server.terminate()
-        server.wait()
+def prepare(scratch: Path, cache: Path, names: Sequence[str], models: Sequence[str]) -> Bench:
+    """Fit the models, each contender by its own means."""
+    table = scratch / "table.csv"
+    rows = make_table(table)
+    make_releases(scratch / "modelrail", table, models)
+    for name in names:
+        peer = CONTENDERS[name].peer
+        if peer:
+            prepare_peer(peer, cache, table, scratch / peer)
+    return Bench(scratch, cache, rows)
+
+
+def measure(
+    bench: Bench, name: str, model: str, connections: Sequence[int], seconds: float
+) -> list[tuple[Load, float]]:
+    """Start a contender and load it with each number of connections."""
+    with bench.serve(name, model) as server:
+        found = [(server.load(bench.rows, count, seconds), server.ready_s) for count in connections]
+    rates = ", ".join(f"{load.rate:.0f}/s on {count}" for (load, _), count in zip(found, connections, strict=True))
+    print(f"{model}: {name}: {rates}", flush=True)
+    return found
+
+
+def show(title: str, found: Found) -> None:
+    """Print a table for people and for Markdown."""
+    print(f"\n{title}\n\n| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|")
+    echo, ours = found.get("echo"), found.get("modelrail")
+    for name, (load, ready_s) in found.items():
+        cells = [
+            name,
+            f"{load.rate:,.0f}",
+            f"{load.rate / echo[0].rate:.2f}" if echo else "",
+            f"{ours[0].rate / load.rate:.2f} ×" if ours else "",
+            f"{load.p50_ms:.2f}",
+            f"{load.p99_ms:.2f}",
+            f"{load.cpu_us:.1f}",
+            f"{echo[0].cpu_us / load.cpu_us:.2f}" if echo else "",
+            f"{load.mib:.0f}",
+            f"{ready_s:.2f}",
+            f"{load.errors}",
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=10)
-    seconds = parser.parse_args().seconds
-    print("load", psutil.getloadavg())
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = write_logistic(Path(folder, "b"))
-        script = Path(folder, "post.lua")
-        row = ",".join(["0.5"] * COLUMNS)
-        script.write_text(
-            f'wrk.method="POST"; wrk.body=\'{{"inputs": [[{row}]]}}\'; wrk.headers["content-type"]="application/json"'
-        )
-        for connections in (16, 64):
-            limit = 0.0
-            for name in ("echo", *(each for each in SERVERS if each != "echo")):
-                found = measure(name, bundle, script, connections, seconds)
-                limit = limit or float(found["requests/s"])
-                share = float(found["requests/s"]) / limit
-                print(f"{connections:3} {name:24} {share:5.2f} of the echo  {found}", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--connections", nargs="+", type=int, default=[16, 64])
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help="of half load, for each model")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "modelrail-benchmarks" / "serving")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = prepare(Path(scratch), given.cache, [] if given.soak else given.only, given.models)
+        say_machine()
+        stay_away()
+        for model in given.models:
+            if given.soak:
+                print(f"{model}:")
+                with bench.serve("modelrail", model) as server:
+                    soak(server, bench.rows, given.soak)
+                continue
+            found = {name: measure(bench, name, model, given.connections, given.seconds) for name in given.only}
+            for place, count in enumerate(given.connections):
+                show(f"{model}, {count} connections", {name: each[place] for name, each in found.items()})
 
 
 if __name__ == "__main__":
