@@ -34,6 +34,7 @@ EXTRAS: Mapping[str, Extra] = {
     "boosting": Extra(("lightgbm", "xgboost"), ("lightgbm", "xgboost")),
     "text": Extra(("gensim", "tokenizers"), ("gensim", "tokenizers")),
     "dask": Extra(("distributed",), ()),
+    "isolation": Extra(("uv",), ()),
     "pods": Extra(("kubernetes", "kubernetes_asyncio"), ()),
 }
 

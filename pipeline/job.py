@@ -21,8 +21,9 @@ from pipeline.home import home, prepare_home
 from pipeline.large_files import LargeFile, Layout, find_partitions, list_folder, read_large
 from pipeline.large_files.finding import is_pointer
 from pipeline.repository import File, Repository, is_url, mirror, open_repository
+from pipeline.spec.beside import files_of
 from pipeline.spec.findings import count
-from pipeline.spec.loading import load_spec, module_of
+from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
 
 WORK_TREE = "work tree"
@@ -177,9 +178,8 @@ def open_job(request: RunRequest) -> Job:
     path = Path(request.spec)
     loaded = load_spec(path, request.environment)
     repository = open_repository(path.resolve().parent)
-    own = module_of(loaded.spec)
-    beside = None if own is None else loaded.path.parent / own
-    sources = [each for each in (loaded.path, loaded.overlay, beside) if each is not None]
+    beside = [loaded.path.parent / each for each in files_of(loaded.spec)]
+    sources = [each for each in (loaded.path, loaded.overlay, *beside) if each is not None]
     uncommitted = repository.changes([repository.path_of(each) for each in sources])
     checkout = Path(__file__).parents[1]
     if checkout == repository.root:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.errors import InputError, SpecError
-from pipeline.repository import Repository
+from pipeline.repository import File, Repository
 from pipeline.spec.documents import read_document
 from pipeline.spec.files import find_overlay
 from pipeline.spec.loading import load_spec, merge
@@ -56,7 +56,7 @@ def _laid_out(repository: Repository, commit: str, path: str) -> Iterator[tuple[
     except InputError as error:
         raise InputError(f"{error}{explain_shallow(repository)}") from error
     found = [each for each in files if places & {PurePosixPath(each.path), PurePosixPath(each.path).parent}]
-    found += [each for each in files if each.path.endswith(".py") and PurePosixPath(each.path).parent == wanted.parent]
+    found += _named_beside(files, found, wanted.parent, repository)
     if not any(each.path == path for each in found):
         raise InputError(f"{repository.root}: found no {path} in commit {commit[:12]}; expected the spec there")
     with tempfile.TemporaryDirectory() as place:
@@ -66,6 +66,15 @@ def _laid_out(repository: Repository, commit: str, path: str) -> Iterator[tuple[
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(repository.read(each))
         yield folder, folder / path
+
+
+def _named_beside(
+    files: Sequence[File], found: Sequence[File], folder: PurePosixPath, repository: Repository
+) -> list[File]:
+    """Give the files below the spec's folder that its text, or its environments', may name; a network has a default."""
+    said = b"\n".join(repository.read(each) for each in found) + b"network.py train.py requirements.txt"
+    below = [each for each in files if each not in found and PurePosixPath(each.path).is_relative_to(folder)]
+    return [each for each in below if str(PurePosixPath(each.path).relative_to(folder)).encode() in said]
 
 
 def explain_shallow(repository: Repository) -> str:

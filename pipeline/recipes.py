@@ -19,6 +19,7 @@ from typing import Any
 from pipeline.extras import EXTRAS
 from pipeline.spec.catalogue import extras_of
 from pipeline.spec.schema import Spec
+from pipeline.spec.shipped import shipped_digests
 
 Settings = dict[str, Any]
 
@@ -145,7 +146,10 @@ def _train_settings(spec: Spec) -> Settings:
         "model.trainer model.params model.target model.task model.class_weight model.early_stopping model.search "
         "model.seed clean.text data.columns data.derive"
     )
-    return read(spec) | ({"evaluate.metrics": spec.evaluate.metrics} if spec.model.search else {})
+    further: Settings = {"evaluate.metrics": spec.evaluate.metrics} if spec.model.search else {}
+    if shipped := shipped_digests(spec.model.trainer):
+        further["model.program"] = shipped
+    return read(spec) | further
 
 
 STEPS: Mapping[str, Step] = {

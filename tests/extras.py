@@ -52,6 +52,10 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
 BOOSTERS: Mapping[str, Mapping[str, Any]] = {name: {"n_estimators": 10} for name in ("xgboost", "lightgbm")}
 
 
+IN_PROCESS = {name: info for name, info in TRAINERS.items() if info.extra != "isolation"}
+"""Trainers of this process; the others, in environments of their own, have ``training/test_containers.py``."""
+
+
 def with_extras(cases: Iterable[Any]) -> list[Any]:
     """Mark the cases, tuples that begin with a trainer or its name alone, whose trainer needs an extra."""
     return [_marked(case if isinstance(case, tuple) else (case,)) for case in cases]

@@ -22,6 +22,7 @@ DATA_COMMITS = ROOT / "docs" / "data-commits.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 EXAMPLES = sorted((ROOT / "docs").glob("example-*.md"))
 """Run by ``test_example_pages.py``."""
+CONTAINERS = ROOT / "docs" / "containers.md"
 KUBERNETES = ROOT / "docs" / "kubernetes.md"
 """Run by ``cluster/test_page.py``."""
 
@@ -169,6 +170,17 @@ def test_links_and_images_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in find_anchors(found), f"{document.name}: {target} has no such heading"
 
 
+def lay_out_containers(folder: Path) -> None:
+    """Write the files that the specs of ``containers.md`` name; a saved network is only looked for."""
+    folder.mkdir(exist_ok=True)
+    (script,) = [block.text for block in read_blocks(CONTAINERS) if block.kind == "python"]
+    (folder / "train.py").write_text(script, "utf-8")
+    lock = ROOT / "tests" / "isolated" / "requirements.txt"
+    (folder / "requirements.txt").write_bytes(lock.read_bytes())
+    for name in ("net-symbol.json", "net-0000.params"):
+        (folder / name).touch()
+
+
 def find_anchors(document: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -186,6 +198,8 @@ def test_specs_in_documents_are_valid(document: Path, project: Path) -> None:
         (text,) = [block.text for block in blocks if block.kind == "python" and "def build(" in block.text]
         (project / "models").mkdir(exist_ok=True)
         (project / "models" / own).write_text(text, "utf-8")
+    if document == CONTAINERS:
+        lay_out_containers(project / "models")
     for block in blocks:
         if block.kind == "yaml" and re.search(r"^model:", block.text, re.MULTILINE):
             spec = project / "models" / "shown.yaml"

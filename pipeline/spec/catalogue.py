@@ -24,6 +24,10 @@ REGRESSION: frozenset[Task] = frozenset({"regression"})
 
 MODULE = r"[A-Za-z_]\w*\.py"
 """Name of a file with a network of one's own."""
+FILE = r"[A-Za-z0-9_][\w-]*(\.[\w-]+)*(/[A-Za-z0-9_][\w-]*(\.[\w-]+)*)*"
+"""Path of a file in the spec's folder."""
+VERSION = r"3\.[0-9]+"
+"""Version of Python."""
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 """Files that are images; a partition may be many of them."""
 
@@ -129,6 +133,8 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "tensorflow_mlp": _network("tensorflow"),
     "tensorflow_cnn": _network("tensorflow"),
     "tensorflow_custom": _network("tensorflow"),
+    "container": TrainerInfo(BOTH, class_weight=True, handles_missing=True, extra="isolation"),
+    "mxnet": TrainerInfo(BOTH, class_weight=True, extra="isolation"),
 }
 
 # Other names that people know a trainer by, squeezed; the class names of scikit-learn say the task as well.
@@ -413,12 +419,26 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _is_file(value: Any) -> bool:
+    """Accept a path, and what loading makes of it."""
+    path = value.get("file") if isinstance(value, dict) else value
+    return isinstance(path, str) and re.fullmatch(FILE, path) is not None
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], bool]] = {
     "none": lambda value, _: value is None,
     "boolean": lambda value, _: isinstance(value, bool),
     "list": lambda value, _: isinstance(value, list | tuple),
     "mapping": lambda value, _: isinstance(value, dict),
     "module": lambda value, _: isinstance(value, str) and re.fullmatch(MODULE, value) is not None,
+    "file": lambda value, _: _is_file(value),
+    "files": lambda value, _: isinstance(value, list | tuple) and all(map(_is_file, value)),
+    "version": lambda value, _: isinstance(value, str) and re.fullmatch(VERSION, value) is not None,
+    "words": lambda value, _: isinstance(value, list | tuple) and bool(value) and all(map(_is_word, value)),
     "sizes": lambda value, _: isinstance(value, list | tuple) and all(map(_is_size, value)),
     "option": lambda value, rule: isinstance(value, str) and value in rule["values"],
     "integer": lambda value, rule: _is_number(value) and isinstance(value, int) and _in_interval(value, rule),
@@ -430,6 +450,10 @@ _KINDS: Mapping[str, str] = {
     "list": "a list",
     "mapping": "a mapping",
     "module": "the name of a Python file beside the spec, such as network.py",
+    "file": "the path of a file in the spec's folder",
+    "files": "a list of paths of files in the spec's folder",
+    "version": "a version of Python in quotes, such as '3.11'",
+    "words": "a list of words, such as [python, train.py]",
     "sizes": "a list of whole numbers ≥ 1",
 }
 

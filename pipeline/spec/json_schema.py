@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from pipeline.spec.catalogue import METRICS, MODULE, TRAINERS, parameters_of, set_elsewhere, trainer_names
+from pipeline.spec.catalogue import (
+    FILE,
+    METRICS,
+    MODULE,
+    TRAINERS,
+    VERSION,
+    parameters_of,
+    set_elsewhere,
+    trainer_names,
+)
 from pipeline.spec.schema import ColumnType, Spec
 
 Schema = dict[str, Any]
@@ -130,8 +139,12 @@ def _form(rule: Mapping[str, Any]) -> Schema:
     kind = rule["kind"]
     if kind == "option":
         return {"enum": rule["values"]}
-    if kind == "module":
-        return {"type": "string", "pattern": f"^{MODULE}$"}
+    if kind in _TEXTS:
+        return {"type": "string", "pattern": f"^{_TEXTS[kind]}$"}
+    if kind == "files":
+        return {"type": "array", "items": {"type": "string", "pattern": f"^{FILE}$"}}
+    if kind == "words":
+        return {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
     if kind == "sizes":
         return {"type": "array", "items": {"type": "integer", "minimum": 1}}
     if kind in _SIMPLE:
@@ -143,4 +156,5 @@ def _form(rule: Mapping[str, Any]) -> Schema:
     return {"type": kind} | {key: bound for key, bound in bounds.items() if bound is not None}
 
 
+_TEXTS: Mapping[str, str] = {"file": FILE, "module": MODULE, "version": VERSION}
 _SIMPLE: Mapping[str, str] = {"none": "null", "boolean": "boolean", "list": "array", "mapping": "object"}

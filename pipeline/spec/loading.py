@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.errors import InputError, Problem, SpecError
 from pipeline.extras import is_installed, lacking
+from pipeline.spec.beside import pin_files
 from pipeline.spec.catalogue import IMAGE_ENDINGS, extras_of, task_of, trainer_name
 from pipeline.spec.checking import check
 from pipeline.spec.declaring import find_misplaced, find_unknown
@@ -80,7 +81,7 @@ def load_spec(path: str | Path, environment: str | None = None, environments: st
     spec, problems = _read(documents)
     if spec is None or problems:
         raise SpecError(problems)
-    spec = _with_module(spec, path, documents)
+    spec = _with_files(spec, path, documents)
     return Loaded(
         spec,
         path,
@@ -91,26 +92,13 @@ def load_spec(path: str | Path, environment: str | None = None, environments: st
     )
 
 
-def module_of(spec: Spec) -> str | None:
-    """Give the name of the file, beside the spec, that holds a network of the user's own."""
-    if not str(spec.model.trainer).endswith("_custom"):
-        return None
-    named = spec.model.params.get("module", "network.py")
-    return str(named["file"] if isinstance(named, dict) else named)
-
-
-def _with_module(spec: Spec, path: Path, documents: Sequence[Document]) -> Spec:
-    """Make the text of the user's own network a part of the spec, so that another text is another model."""
-    name = module_of(spec)
-    if name is None:
-        return spec
-    try:
-        source = (path.parent / name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        found = f"{quote(name)}, which cannot be read beside the spec ({error.__class__.__name__})"
-        finding = Finding(("model", "params", "module"), found, "a Python file in the spec's folder")
-        raise SpecError([_place(finding, _merge_documents(documents))]) from error
-    return _change(spec, "model", params={**spec.model.params, "module": {"file": name, "source": source}})
+def _with_files(spec: Spec, path: Path, documents: Sequence[Document]) -> Spec:
+    """Make the files that parameters name a part of the spec, so that another content is another model."""
+    params, findings = pin_files(spec, path.parent)
+    if findings:
+        merged = _merge_documents(documents)
+        raise SpecError([_place(finding, merged) for finding in findings])
+    return _change(spec, "model", params=params) if params != spec.model.params else spec
 
 
 def check_specs(

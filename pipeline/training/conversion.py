@@ -191,6 +191,11 @@ def _convert_neural(graph: Graph, model: Any, classes: int) -> str:
     return convert_network(graph, model, classes)
 
 
+def _add_stranger(graph: Graph, model: Any, _: int) -> str:
+    added: str = model.add(graph)
+    return added
+
+
 CONVERTERS: Mapping[str, _Converter] = {
     "linear_regression": _convert_line,
     "least_squares": _convert_linear,
@@ -209,6 +214,8 @@ CONVERTERS: Mapping[str, _Converter] = {
     "mlp": _convert_network,
     "xgboost": _convert_boosted,
     "lightgbm": _convert_boosted,
+    "container": _add_stranger,
+    "mxnet": _add_stranger,
     **{name: _convert_neural for name, info in TRAINERS.items() if info.extra in NETWORK_EXTRAS},
 }
 

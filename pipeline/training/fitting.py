@@ -119,6 +119,12 @@ def _fit_neural(lesson: Lesson) -> Fitted:
     return fit_neural(lesson)
 
 
+def _fit_elsewhere(lesson: Lesson) -> Fitted:
+    from pipeline.training.containers.fitting import fit_elsewhere  # only where it is used
+
+    return fit_elsewhere(lesson)
+
+
 _FITS: Mapping[str, Callable[[Lesson], Fitted]] = {
     "linear_regression": _fit_descent,
     "gradient_boosting": fit_boosting,
@@ -127,5 +133,7 @@ _FITS: Mapping[str, Callable[[Lesson], Fitted]] = {
     "mlp": fit_network,
     "xgboost": _fit_xgboost,
     "lightgbm": _fit_lightgbm,
+    "container": _fit_elsewhere,
+    "mxnet": _fit_elsewhere,
     **{name: _fit_neural for name, info in TRAINERS.items() if info.extra in NETWORK_EXTRAS},
 }

@@ -34,6 +34,8 @@ class Lesson:
         Rule by which the validation rows end a training in rounds.
     support : Support
         For long trainings: checkpoints, and who is told of the losses meanwhile.
+    classes : tuple or None
+        What the class indices stand for; None in regression.
     """
 
     trainer: str
@@ -45,6 +47,7 @@ class Lesson:
     columns: tuple[str, ...] = ()
     stop: EarlyStopping | None = None
     support: Support = NO_SUPPORT
+    classes: tuple[Any, ...] | None = None
 
 
 def effective_params(trainer: str, task: Task, given: Mapping[str, Any]) -> dict[str, Any]:

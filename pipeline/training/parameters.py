@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.spec import catalogue
 from pipeline.spec.schema import Task
 from pipeline.training.boosting.parameters import boosting_parameters
+from pipeline.training.containers.parameters import container_parameters
 from pipeline.training.estimators import ESTIMATORS, estimator_class
 from pipeline.training.neural.parameters import NETWORK_EXTRAS, network_parameters
 
@@ -98,6 +99,8 @@ def collect_parameters() -> dict[str, Any]:
         if info.extra in NETWORK_EXTRAS:
             kind = trainer.partition("_")[2]
             trainers[trainer] = {task: network_parameters(kind, task) for task in sorted(info.tasks)}
+        elif info.extra == "isolation":
+            trainers[trainer] = {task: container_parameters(trainer) for task in sorted(info.tasks)}
         elif info.extra == "boosting":
             trainers[trainer] = {task: boosting_parameters(trainer, task) for task in sorted(info.tasks)}
     return {"scikit_learn": ".".join(__version__.split(".")[:2]), "trainers": trainers}

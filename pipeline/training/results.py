@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+
+from pipeline.errors import InputError
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -97,6 +100,8 @@ class Fitted:
         What the user should know.
     is_native : bool
         Whether there is a safe native format (skops) for it, where no graph has parity.
+    metrics : mapping
+        What a program of the user's has measured itself.
     """
 
     estimator: Any
@@ -104,6 +109,11 @@ class Fitted:
     history: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     is_native: bool = True
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def _read_nothing(name: str, _digest: str) -> bytes:
+    raise InputError(f"train: found no '{name}'; expected a spec in a repository, with the file beside it")
 
 
 @dataclass(frozen=True)
@@ -118,12 +128,18 @@ class Support:
         Is given new points of the history, about once a second.
     say : callable
         Is given a sentence for the log.
+    read : callable
+        Gives the content of a file beside the spec, by its path and its digest (SHA-256).
+    state : Path or None
+        Where environments and logs are kept; by default in `pipeline.home.home`.
     """
 
     save: Callable[[str, bytes], None] = lambda _name, _content: None
     load: Callable[[str], bytes | None] = lambda _name: None
     tell: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _points: None
     say: Callable[[str], None] = lambda _sentence: None
+    read: Callable[[str, str], bytes] = _read_nothing
+    state: Path | None = None
 
 
 NO_SUPPORT = Support()
@@ -153,6 +169,8 @@ class Trained:
         The graph compared with the model, also where it failed.
     native : bytes or None
         The model in skops' format, where no graph has parity.
+    metrics : mapping
+        What a program of the user's has measured itself.
     feature_importances : mapping or None
         Feature → importance by the model itself: impurity decrease of trees, mean |coefficient| of linear models.
     """
@@ -165,4 +183,5 @@ class Trained:
     notes: tuple[str, ...]
     parity: Parity
     native: bytes | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
     feature_importances: Mapping[str, float] | None = field(default=None)

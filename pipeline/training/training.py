@@ -84,6 +84,7 @@ def train(
         notes=(*data.notes, *fitted.notes, *notes),
         parity=parity,
         native=None if graph else _write_native(fitted),
+        metrics=fitted.metrics,
         feature_importances=_importances(fitted.estimator, matrix.columns),
     )
 
@@ -108,7 +109,16 @@ def _fit(
         params = effective_params(trainer, task, {**settings.params, **drawn})
         return fit(
             Lesson(
-                trainer, task, params, rows, data.validation, settings.seed, columns, settings.early_stopping, support
+                trainer,
+                task,
+                params,
+                rows,
+                data.validation,
+                settings.seed,
+                columns,
+                settings.early_stopping,
+                support,
+                data.classes,
             )
         )
 

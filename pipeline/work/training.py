@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from pipeline.spec.schema import Spec, Task
 from pipeline.tracking import Learning
 from pipeline.training.results import Matrix, Scorer, Support, Trained
 from pipeline.training.training import train
+from pipeline.work.beside import read_beside
 from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
 from pipeline.work.files import read_frame, read_matrix, write_json
 from pipeline.work.scoring import record_of
@@ -60,7 +62,7 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
         len(matrix.train),
         manifest={"trainer": spec.model.trainer, "params": trained.params, "notes": list(trained.notes)},
         files=("training.json", "signature.json"),
-        metrics={} if trained.native else {"parity_max_difference": trained.parity.max_difference},
+        metrics=_metrics(trained),
         params={"trainer": spec.model.trainer, **trained.params},
         curves=_curves(trained.history),
         children=tuple(_trial(each) for each in trained.trials),
@@ -159,6 +161,11 @@ def _write_model(trained: Trained, preprocess: onnx.ModelProto, folder: Path) ->
     (folder / "estimator.skops").write_bytes(trained.native or b"")
 
 
+def _metrics(trained: Trained) -> dict[str, float]:
+    parity = {} if trained.native else {"parity_max_difference": trained.parity.max_difference}
+    return parity | {f"reported_{name}": value for name, value in trained.metrics.items()}
+
+
 def _report(trained: Trained) -> dict[str, Any]:
     parity = trained.parity
     return {
@@ -168,6 +175,7 @@ def _report(trained: Trained) -> dict[str, Any]:
         "trials": list(trained.trials),
         "notes": list(trained.notes),
         "feature_importances": trained.feature_importances,
+        "reported": dict(trained.metrics),
         "parity": None
         if trained.native
         else {
@@ -192,7 +200,8 @@ def _support(session: Session, node: Node, checkpoints: str, said: list[str]) ->
     def save(name: str, content: bytes) -> None:
         session.store.write_note(f"{checkpoints}/{name}", content)
 
-    return Support(save=save, load=load, tell=tell, say=said.append)
+    read = partial(read_beside, session.job)
+    return Support(save=save, load=load, tell=tell, say=said.append, read=read, state=session.job.state)
 
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:

@@ -38,7 +38,7 @@ from pipeline.training.targets import prepare
 from pipeline.training.training import train
 from pipeline.transformation import compile_target, compile_transform, transform
 from tests.encoders import open_encoder, write_encoder
-from tests.extras import BOOSTERS, NETWORKS, with_extras
+from tests.extras import BOOSTERS, IN_PROCESS, NETWORKS, with_extras
 from tests.serving.bundles import seal, write_bundle
 
 EDGES = [-2.5, 0.0, 0.1, 10.0]
@@ -117,7 +117,7 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 TARGETS: dict[str, Task] = {"amount": "regression", "yes": "classification", "group": "classification"}
 CASES = [
-    (trainer, target) for trainer, info in TRAINERS.items() for target, task in TARGETS.items() if task in info.tasks
+    (trainer, target) for trainer, info in IN_PROCESS.items() for target, task in TARGETS.items() if task in info.tasks
 ]
 TYPES = {name: kind for name, (kind, _) in (RULES | LEARNT).items()} | {
     "amount": "float",
@@ -282,6 +282,6 @@ def test_every_transformer_is_served_as_it_was_trained(tmp_path: Path, column: s
     assert_same(Both("decision_tree", "amount", [column], tmp_path, {"fill": "median"}))
 
 
-@pytest.mark.parametrize("trainer", with_extras(name for name, info in TRAINERS.items() if info.handles_missing))
+@pytest.mark.parametrize("trainer", with_extras(name for name, info in IN_PROCESS.items() if info.handles_missing))
 def test_values_that_stay_missing_are_served_as_they_were_trained(tmp_path: Path, trainer: str) -> None:
     assert_same(Both(trainer, "group", list(RULES), tmp_path, {"fill": "keep"}))

@@ -18,11 +18,11 @@ from pipeline.spec.catalogue import TRAINERS, TrainerInfo
 from pipeline.spec.schema import Model
 from pipeline.training.results import Matrix, Scorer, Trained
 from pipeline.training.training import thin, train
-from tests.extras import BOOSTERS, NETWORKS, with_extras
+from tests.extras import BOOSTERS, IN_PROCESS, NETWORKS, with_extras
 
 CASES = [
     (trainer, task, kind)
-    for trainer, info in TRAINERS.items()
+    for trainer, info in IN_PROCESS.items()
     for task, kinds in (("classification", ("flag", "texts")), ("regression", ("values",)))
     if task in info.tasks
     for kind in kinds
@@ -225,7 +225,7 @@ def test_early_stopping_works_for_classes(matrix, trainer) -> None:
     assert train(matrix("texts"), settings, "classification").parity.holds
 
 
-@pytest.mark.parametrize("trainer", with_extras(name for name, info in TRAINERS.items() if info.class_weight))
+@pytest.mark.parametrize("trainer", with_extras(name for name, info in IN_PROCESS.items() if info.class_weight))
 def test_a_heavier_class_is_predicted_more_often(matrix, trainer) -> None:
     rows = matrix("flag")
     counts = []

@@ -1,0 +1,43 @@
+"""Checks of the trainers in an environment of their own, and of files that parameters name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.spec.beside import EXCHANGED, naming_parameters
+from pipeline.spec.checking.view import View
+from pipeline.spec.findings import Finding, join, quote
+
+
+def check_files_beside(view: View) -> Iterator[Finding]:
+    """Check what cannot be drawn in a search, nor lie in a folder beside what is exchanged in it."""
+    model = view.spec.model
+    named = naming_parameters(view.spec)
+    for name in model.search.space if model.search else ():
+        if name in named:
+            path = ("model", "search", "space", name)
+            yield Finding(path, "a file, which no search can draw", "it in model.params", "key")
+    files = model.params.get("files")
+    if model.trainer != "container" or not isinstance(files, list):
+        return
+    for place, each in enumerate(files):
+        if each in EXCHANGED:
+            found = f"{quote(each)}, which the command is given or leaves there"
+            yield Finding(("model", "params", "files", place), found, "another name")
+
+
+def check_saved_model(view: View) -> Iterator[Finding]:
+    """Check that a model that MXNet has saved is named as a whole."""
+    model = view.spec.model
+    if model.trainer != "mxnet":
+        return
+    given = [name for name in ("symbol", "weights") if model.params.get(name) is not None]
+    if len(given) == 1:
+        lacking = "weights" if given == ["symbol"] else "symbol"
+        yield Finding(("model", "params", given[0]), f"it without {lacking}", "both or none", "key")
+    if given and model.search is not None:
+        yield Finding(
+            ("model", "search"), f"a search with {join(given, 'and')}, where nothing is trained", "none", "key"
+        )
+    if not given and model.params.get("shape") is not None:
+        yield Finding(("model", "params", "shape"), "it without symbol and weights", "it only with them", "key")
