@@ -78,8 +78,9 @@ lock:
 	  wanted $$extra | uv pip compile $$options --excludes requirements-excluded.in -c "$$folder/all.txt" -o requirements-$$extra.txt -
 	done
 	uv pip compile $$options --extra s3 --extra kubernetes -c requirements.txt -o requirements-pipeline.txt pyproject.toml
-	for each in pipeline/training/containers/*/; do
-	  uv pip compile $$options -o $$each/requirements.txt $$each/requirements.in
+	# Environments of programs: each is by itself.
+	for each in pipeline/training/containers/*/requirements.in tests/isolated/requirements.in; do
+	  uv pip compile $$options -o "$${each%.in}.txt" "$$each"
 	done
 
 clean:

@@ -1,5 +1,6 @@
 # The pipeline: what runs a step in a pod. Its code and its libraries are part of every key, so it is built from the very
 # commit that Airflow runs. Build: modelrail images build pipeline --tag NAME (-- --build-arg EXTRAS="boosting text")
+# Of the programs that packages bring, only uv (the extra isolation) is run.
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS base
@@ -16,7 +17,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
       python -m pip install --quiet --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes \
           --upgrade --target /app/site -r "/build/requirements-$each.txt" || exit 1; \
     done \
- && rm -rf /app/site/bin \
+ && find /app/site -mindepth 2 -maxdepth 2 -path '/app/site/bin/*' ! -name uv -exec rm -rf {} + \
  && find /app/site -mindepth 2 -type d -name tests -prune -exec rm -rf {} +
 # The root file system is read-only at run time, so bytecode is made now: in one process, in one order and with one hash
 # seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one.

@@ -93,7 +93,13 @@ def _make(requirements: bytes, python: str, folder: Path) -> None:
 def _uv(*arguments: str) -> None:
     from uv import find_uv_bin  # the extra that brings it is asked for where a trainer needs it
 
-    done = subprocess.run([find_uv_bin(), *arguments, "--quiet"], capture_output=True, text=True, check=False)
+    try:
+        program = find_uv_bin()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"train: found the package uv without its program ({error}); expected it whole: install the extra anew"
+        ) from error
+    done = subprocess.run([program, *arguments, "--quiet"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise _explain(" ".join(done.stderr.split()))
 

@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 import pytest
 
-from pipeline.errors import InputError, TrainingError
+from pipeline.errors import InputError, TrainingError, TransientError
 from pipeline.graphs import run
 from pipeline.isolation.environments import find_unpinned, make_environment
 from pipeline.spec.schema import Model
+from pipeline.spec.shipped import SHIPPED, shipped_files
 from pipeline.training.results import Matrix, Support, Trained
 from pipeline.training.training import train
 
@@ -178,10 +179,17 @@ def test_requirements_must_be_pinned_and_hashed(text: str, found: list[str]) -> 
     assert find_unpinned(text) == found
 
 
+@pytest.mark.parametrize("trainer", sorted(SHIPPED))
+def test_the_lock_of_a_shipped_program_is_pinned_and_names_no_host(trainer: str) -> None:
+    lock = shipped_files(trainer)["requirements.txt"].decode()
+    assert find_unpinned(lock) == []
+    assert "://" not in lock
+    wanted = (FOLDER.parents[1] / "pipeline/training/containers" / trainer / "requirements.in").read_text().splitlines()
+    assert all(each in lock for each in wanted if "==" in each)
+
+
 def saved_models(state: Path, folder: Path) -> None:
     """Have MXNet itself save two models, in the ways of its two interfaces."""
-    from pipeline.spec.shipped import shipped_files
-
     environment = make_environment(shipped_files("mxnet")["requirements.txt"], "3.11", state / "environments")
     script = Path(__file__).parents[1] / "isolated" / "save_mxnet.py"
     subprocess.run([environment / "bin" / "python", script], cwd=folder, check=True, capture_output=True)
@@ -238,3 +246,14 @@ def test_weights_that_do_not_fit_the_symbol_are_refused(matrix, state, tmp_path)
         teach_mxnet(
             matrix("texts"), "classification", state, tmp_path, symbol="gluon-symbol.json", weights="module-0001.params"
         )
+
+
+def test_a_package_index_that_does_not_answer_is_worth_another_try(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    lock = (FOLDER.parents[1] / "requirements-isolation.txt").read_bytes()
+    with pytest.raises(TransientError, match=r"expected a package index that answers \(UV_DEFAULT_INDEX\)"):
+        make_environment(lock, "3.11", tmp_path)
+    assert [each for each in tmp_path.iterdir() if each.is_dir()] == []
