@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.deployment.troubles import MENDS, Kind, Object, diagnose
 from pipeline.errors import InputError, ModelrailError, TransientError, redact
 from pipeline.repository import is_url
+from pipeline.spec.beside import own_image
 from pipeline.spec.placing import placement
 from pipeline.spec.schema import Spec
 from pipeline.spec.schema_run import Placement, StepName
@@ -133,7 +134,7 @@ def manifest(spec: Spec, step: StepName, arguments: Sequence[str], told: Mapping
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(spec, place, arguments, told)],
+        "containers": [_container(spec, place, arguments, told, _image(spec, step))],
         "volumes": [{"name": "work", "emptyDir": {}}, {"name": "scratch", "emptyDir": {}}],
         "nodeSelector": place.node_selector,
         "tolerations": [each.model_dump(exclude_none=True) for each in place.tolerations or ()],
@@ -157,13 +158,26 @@ def threads_of(place: Placement) -> int:
     return math.ceil(place.cpu or 1)
 
 
-def _container(spec: Spec, place: Placement, arguments: Sequence[str], told: Mapping[str, str]) -> dict[str, Any]:
+def _image(spec: Spec, step: StepName) -> str | None:
+    """Give the image of a step's pod: the one that a command trains in, else that of all steps."""
+    return (own_image(spec) if step == "train" else None) or spec.run.image
+
+
+def _container(
+    spec: Spec, place: Placement, arguments: Sequence[str], told: Mapping[str, str], image: str | None
+) -> dict[str, Any]:
     folders = {"HOME": _WORK, "MODELRAIL_HOME": f"{_WORK}/state", "TMPDIR": _SCRATCH, "MPLCONFIGDIR": _SCRATCH}
     quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    environment = {**folders, **quiet, "OMP_NUM_THREADS": str(threads_of(place)), **told}
+    environment = {
+        **folders,
+        **quiet,
+        "OMP_NUM_THREADS": str(threads_of(place)),
+        "MODELRAIL_IMAGE": image or "",
+        **told,
+    }
     return {
         "name": CONTAINER,
-        "image": spec.run.image,
+        "image": image,
         "args": list(arguments),
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "envFrom": [{"secretRef": {"name": name}} for name in spec.run.secrets],

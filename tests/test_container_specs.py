@@ -104,6 +104,17 @@ BROKEN: list[tuple[str, str, str]] = [
     ),
     ("arguments: {ridge: 0.1}", "python: 3.11", r"python: found 3\.11; expected a version of Python in quotes"),
     ("arguments: {ridge: 0.1}", "timeout_s: 0", "timeout_s: found 0; expected an integer ≥ 1"),
+    (
+        "requirements: requirements.txt",
+        f"image: r.example/own@sha256:{'1' * 64}",
+        r"image: found an image for a step that runs in a process; expected a pod for it \(run\.train: pod\)",
+    ),
+    ("arguments: {ridge: 0.1}", "image: r.example/own:1", "image: found .*expected an image by its digest"),
+    (
+        "arguments: {ridge: 0.1}",
+        f"image: r.example/own@sha256:{'1' * 64}",
+        "requirements: found it with an image, which has its own; expected one of both",
+    ),
     ("trainer: container", "trainer: mxnet", "command: found a parameter that mxnet does not have"),
 ]
 
@@ -114,6 +125,20 @@ def test_what_is_wrong_is_said_at_its_place(spec: Path, old: str, new: str, mess
     assert old in SPEC
     spec.write_text(SPEC.replace(old, new))
     with pytest.raises(SpecError, match=rf"own\.yaml:\d+:\d+: model\.params\.{message}"):
+        load_spec(spec)
+
+
+def test_an_image_is_part_of_the_key_and_does_not_share_its_pod(spec: Path) -> None:
+    digest = "1" * 64
+    run = "run: {train: pod, image: r.example/pipeline:1}\n"
+    text = SPEC.replace("requirements: requirements.txt", f"image: r.example/own@sha256:{digest}") + run
+    spec.with_name("requirements.txt").unlink()  # an image needs none
+    spec.write_text(text)
+    before = key(spec)
+    spec.write_text(text.replace(digest, "2" * 64))
+    assert key(spec) != before
+    spec.write_text(text.replace("train: pod,", "default: pod, fuse: [normalize, train],"))
+    with pytest.raises(SpecError, match=r"model\.params\.image: found an image for a step that shares its pod"):
         load_spec(spec)
 
 

@@ -73,6 +73,18 @@ def test_a_pod_has_what_its_step_needs_and_no_right_more(spec: Spec) -> None:
     }
 
 
+def test_a_command_that_trains_has_its_own_image_and_the_other_steps_the_usual_one(tmp_path: Path) -> None:
+    own = f"registry.example/own@sha256:{'1' * 64}"
+    (tmp_path / "train.py").touch()
+    model = f"model: {{name: own, trainer: container, task: regression, target: y, params: {{image: '{own}'}}}}\n"
+    (tmp_path / "spec.yaml").write_text(model + SPEC.partition("\n")[2])
+    spec = load_spec(tmp_path / "spec.yaml").spec
+    for step, image in (("train", own), ("evaluate", "registry.example/pipeline:1")):
+        found = container(manifest(spec, step, ["step", step], ADDRESSES))  # type: ignore[arg-type]
+        assert found["image"] == image
+        assert {"name": "MODELRAIL_IMAGE", "value": image} in found["env"]
+
+
 def test_a_step_that_says_nothing_has_what_the_default_says(spec: Spec) -> None:
     pod = manifest(spec, "clean", [], ADDRESSES)
     assert container(pod)["resources"] == {"requests": {"memory": "1Gi", "cpu": "0.5"}, "limits": {"memory": "1Gi"}}

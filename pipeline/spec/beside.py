@@ -48,11 +48,19 @@ def files_of(spec: Spec) -> list[str]:
 
 def _files(spec: Spec) -> Iterator[Beside]:
     for parameter, kind in naming_parameters(spec).items():
+        if parameter == "requirements" and own_image(spec):
+            continue
         value = spec.model.params.get(parameter, _parameters(spec)[parameter]["default"])
         if kind == "files":
             yield from (Beside((parameter, place), _name(each), kind) for place, each in enumerate(value))
         elif value is not None:
             yield Beside((parameter,), _name(value), kind)
+
+
+def own_image(spec: Spec) -> str | None:
+    """Give the image that a command trains in; None if it trains in a virtual environment, or there is none."""
+    image = spec.model.params.get("image") if spec.model.trainer == "container" else None
+    return image if isinstance(image, str) else None
 
 
 def naming_parameters(spec: Spec) -> dict[str, str]:

@@ -26,6 +26,8 @@ MODULE = r"[A-Za-z_]\w*\.py"
 """Name of a file with a network of one's own."""
 FILE = r"[A-Za-z0-9_][\w-]*(\.[\w-]+)*(/[A-Za-z0-9_][\w-]*(\.[\w-]+)*)*"
 """Path of a file in the spec's folder."""
+IMAGE = r"[^\s@]+@sha256:[0-9a-f]{64}"
+"""Name of a container image, with its digest."""
 VERSION = r"3\.[0-9]+"
 """Version of Python."""
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
@@ -249,7 +251,7 @@ def extras_of(spec: Spec) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Give what a spec needs beyond the package itself: place in the spec, what stands there, the extra."""
     trainer = trainer_name(spec.model)
     extra = TRAINERS[trainer].extra if trainer else None
-    if trainer and extra:
+    if trainer and extra and not (trainer == "container" and spec.model.params.get("image")):
         yield ("model", "trainer"), trainer, extra
     for column, rule in spec.transform.items():
         if rule.kind in TRANSFORMER_EXTRAS:
@@ -437,6 +439,7 @@ _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], bool]] = {
     "module": lambda value, _: isinstance(value, str) and re.fullmatch(MODULE, value) is not None,
     "file": lambda value, _: _is_file(value),
     "files": lambda value, _: isinstance(value, list | tuple) and all(map(_is_file, value)),
+    "image": lambda value, _: isinstance(value, str) and re.fullmatch(IMAGE, value) is not None,
     "version": lambda value, _: isinstance(value, str) and re.fullmatch(VERSION, value) is not None,
     "words": lambda value, _: isinstance(value, list | tuple) and bool(value) and all(map(_is_word, value)),
     "sizes": lambda value, _: isinstance(value, list | tuple) and all(map(_is_size, value)),
@@ -452,6 +455,7 @@ _KINDS: Mapping[str, str] = {
     "module": "the name of a Python file beside the spec, such as network.py",
     "file": "the path of a file in the spec's folder",
     "files": "a list of paths of files in the spec's folder",
+    "image": "an image by its digest, such as registry.example/own@sha256:…",
     "version": "a version of Python in quotes, such as '3.11'",
     "words": "a list of words, such as [python, train.py]",
     "sizes": "a list of whole numbers ≥ 1",

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pipeline.spec.catalogue import (
     FILE,
+    IMAGE,
     METRICS,
     MODULE,
     TRAINERS,
@@ -156,5 +157,5 @@ def _form(rule: Mapping[str, Any]) -> Schema:
     return {"type": kind} | {key: bound for key, bound in bounds.items() if bound is not None}
 
 
-_TEXTS: Mapping[str, str] = {"file": FILE, "module": MODULE, "version": VERSION}
+_TEXTS: Mapping[str, str] = {"file": FILE, "image": IMAGE, "module": MODULE, "version": VERSION}
 _SIMPLE: Mapping[str, str] = {"none": "null", "boolean": "boolean", "list": "array", "mapping": "object"}

@@ -164,6 +164,20 @@ def test_an_environment_is_made_once_and_whole_or_not_at_all(state) -> None:
     assert {each for each in root.iterdir() if each.is_dir()} == {each for each in before if each.is_dir()}
 
 
+def test_in_the_pod_of_an_image_the_command_runs_with_what_the_image_has_and_nowhere_else(
+    matrix, state, monkeypatch
+) -> None:
+    python = make_environment(FILES["requirements.txt"], "3.11", state / "environments") / "bin" / "python"
+    image = f"registry.example/own@sha256:{'1' * 64}"
+    params = {"command": [str(python), "train.py"], "files": [pinned("train.py")], "image": image}
+    settings = Model(name="m", trainer="container", params=params)
+    support = Support(read=lambda name, _: FILES[name], state=state)
+    with pytest.raises(InputError, match=r"outside of a pod that has it; expected Airflow to run .*run\.train: pod"):
+        train(matrix("values"), settings, "regression", support=support)
+    monkeypatch.setenv("MODELRAIL_IMAGE", image)
+    assert train(matrix("values"), settings, "regression", support=support).metrics["numpy"] == 1.26
+
+
 UNPINNED = [
     ("numpy==1.26.4 --hash=sha256:" + "a" * 64, []),
     ("numpy==1.26.4 \\\n    --hash=sha256:" + "a" * 64 + "\n# a remark\n\n", []),

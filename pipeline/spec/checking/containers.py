@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.spec.beside import EXCHANGED, naming_parameters
+from pipeline.spec.beside import EXCHANGED, naming_parameters, own_image
 from pipeline.spec.checking.view import View
 from pipeline.spec.findings import Finding, join, quote
+from pipeline.spec.placing import groups, placement
 
 
 def check_files_beside(view: View) -> Iterator[Finding]:
@@ -24,6 +25,21 @@ def check_files_beside(view: View) -> Iterator[Finding]:
         if each in EXCHANGED:
             found = f"{quote(each)}, which the command is given or leaves there"
             yield Finding(("model", "params", "files", place), found, "another name")
+
+
+def check_own_image(view: View) -> Iterator[Finding]:
+    """Check that the step that trains has a pod of its own, which can have the image."""
+    image, run = own_image(view.spec), view.spec.run
+    if image is None:
+        return
+    for name in ("requirements", "python"):
+        if view.spec.model.params.get(name) is not None:
+            yield Finding(("model", "params", name), "it with an image, which has its own", "one of both", "key")
+    path = ("model", "params", "image")
+    if placement(run, "train").where != "pod":
+        yield Finding(path, "an image for a step that runs in a process", "a pod for it (run.train: pod)")
+    elif any("train" in group for group in groups(run)):
+        yield Finding(path, "an image for a step that shares its pod", "'train' alone in its pod (run.fuse)")
 
 
 def check_saved_model(view: View) -> Iterator[Finding]:

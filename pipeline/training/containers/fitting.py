@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import TrainingError
+from pipeline.errors import InputError, TrainingError
 from pipeline.extras import require
 from pipeline.home import home
 from pipeline.isolation.environments import make_environment
@@ -38,18 +38,19 @@ class Program:
     ----------
     files : mapping
         Path in its folder → content.
-    requirements : bytes
-        Of its environment.
+    requirements : bytes or None
+        Of its environment; None if it runs in `image`.
     arguments : mapping
         What it is told in ``job.json``.
     """
 
     words: tuple[str, ...]
     files: Mapping[str, bytes]
-    requirements: bytes
+    requirements: bytes | None
     python: str
     arguments: Mapping[str, Any]
     timeout_s: int
+    image: str | None = None
 
 
 def fit_elsewhere(lesson: Lesson) -> Fitted:
@@ -62,11 +63,10 @@ def fit_elsewhere(lesson: Lesson) -> Fitted:
     TrainingError
         The program fails, or leaves something else than a model that a release may consist of.
     """
-    require("isolation", "model.trainer", f"'{lesson.trainer}'")
     program = _PROGRAMS[lesson.trainer](lesson)
     state = lesson.support.state or home()
     log = state / "logs" / "train" / f"{_name(lesson)}.log"
-    environment = make_environment(program.requirements, program.python, state / "environments")
+    environment = _environment(lesson, program, state / "environments")
     with tempfile.TemporaryDirectory(prefix="modelrail-train-") as place:
         folder = Path(place)
         for name, content in program.files.items():
@@ -78,6 +78,19 @@ def fit_elsewhere(lesson: Lesson) -> Fitted:
             return accept(lesson, _have_done(lesson, order))
         except TrainingError as error:
             raise TrainingError(f"train: {error}; its log: {log}") from error
+
+
+def _environment(lesson: Lesson, program: Program, root: Path) -> Path:
+    """Give the folder whose ``bin`` comes first: of a virtual environment, or of this pod's image."""
+    if program.requirements is not None:
+        require("isolation", "model.trainer", f"'{lesson.trainer}'")
+        return make_environment(program.requirements, program.python, root)
+    if os.environ.get("MODELRAIL_IMAGE") != program.image:
+        raise InputError(
+            f"model.params.image: found '{program.image}' outside of a pod that has it; expected Airflow to run the "
+            "step (run.train: pod)"
+        )
+    return Path("/usr/local")
 
 
 def _name(lesson: Lesson) -> str:
@@ -145,14 +158,15 @@ def _compare_with_framework(lesson: Lesson, stranger: Stranger, predictions: Flo
 def _container(lesson: Lesson) -> Program:
     params, read = lesson.params, lesson.support.read
     files = {each["file"]: read(each["file"], each["sha256"]) for each in params["files"]}
-    listed = params["requirements"]
+    listed, image = params["requirements"], params["image"]
     return Program(
         tuple(params["command"]),
         files,
-        read(listed["file"], listed["sha256"]),
+        None if image else read(listed["file"], listed["sha256"]),
         params["python"] or f"{sys.version_info.major}.{sys.version_info.minor}",
         params["arguments"],
         params["timeout_s"],
+        image,
     )
 
 

@@ -14,6 +14,7 @@ _OWN: Mapping[str, Table] = {
         "command": {"default": ["python", "train.py"], "accepts": [{"kind": "words"}]},
         "files": {"default": ["train.py"], "accepts": [{"kind": "files"}]},
         "requirements": {"default": "requirements.txt", "accepts": [{"kind": "file"}]},
+        "image": {"default": None, "accepts": [{"kind": "image"}, {"kind": "none"}]},
         "python": {"default": None, "accepts": [{"kind": "version"}, {"kind": "none"}]},
         "arguments": {"default": {}, "accepts": [{"kind": "mapping"}]},
         "timeout_s": _TIMEOUT,
