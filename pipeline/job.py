@@ -6,7 +6,7 @@ import calendar
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -193,7 +193,8 @@ def resolve(request: RunRequest, source: SpecSource) -> Job:
     """Resolve a request whose spec is read: find the data commit, list the partitions."""
     spec, repository = source.spec, source.repository
     state = home(repository.root)
-    prepare_home(state)
+    with suppress(OSError):  # a plan needs no folder to write in; what writes says that it cannot
+        prepare_home(state)
     uncommitted = [*source.uncommitted]
     lent = _credentials(spec)
     if spec.data.files is None:

@@ -335,6 +335,20 @@ def test_a_broken_mlflow_database_says_what_to_mend(spec: Path, project: Path, m
         run_job(spec)
 
 
+def test_a_mlflow_database_that_may_only_be_read_is_told_in_one_line(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{tmp_path / 'm.db'}").search_experiments()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///file:{tmp_path / 'm.db'}?mode=ro&uri=true")
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)  # as on the command line: recorded by a second process
+    capfd.readouterr()
+    with pytest.raises(ModelrailError, match="attempt to write a readonly database"):
+        run_job(spec)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_platform_that_cannot_be_deployed_to_is_refused_before_anything_runs(spec: Path, commit: Commit) -> None:
     commit({"models/late.yaml": SPEC + "environment: {platform: AWS}\n"})
     with pytest.raises(InputError, match=r"environment\.platform: found 'aws'.*expected local"):

@@ -32,6 +32,7 @@ from pipeline.errors import DataError, InputError, ModelrailError, ReleaseError,
 from pipeline.job import RunRequest, open_job
 from pipeline.release import releases
 from pipeline.repository import open_repository
+from pipeline.reviewing import review
 from pipeline.running import close_run, open_run, run, run_step
 from pipeline.session import Session, StepResult
 
@@ -361,6 +362,14 @@ def test_a_plan_reads_the_named_commit_of_another_repository(
 
 def plan_of(spec: Path, **changes: Any) -> int:
     return len(open_job(RunRequest(str(spec), **changes)).partitions)
+
+
+def test_a_plan_needs_no_place_to_write_in(write: Write, do: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = write()
+    monkeypatch.setenv("MODELRAIL_HOME", "/proc/nowhere")
+    assert review(RunRequest(str(spec))).outcome == "candidate"
+    with pytest.raises(OSError, match="/proc/nowhere"):
+        do(spec)
 
 
 def test_a_url_is_read_anew_each_time_and_a_commit_that_came_later_is_found(write: Write, elsewhere: Path) -> None:

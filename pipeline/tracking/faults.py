@@ -21,7 +21,9 @@ def explain(error: Exception, tracking: str) -> ModelrailError:
     tracking : str
         MLflow's address.
     """
-    text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    # SQLAlchemy's words around SQLite's, and MLflow's around those, do not say what is wrong
+    told = next((each for each in _causes(error) if isinstance(each, sqlite3.Error)), error)
+    text = f"{type(told).__name__}: {told}".strip().splitlines()[0]
     if any(map(_can_pass, _causes(error))):
         return TransientError(
             f"tracking: MLflow at {tracking} did not answer ({text}); run again: what is done is kept"

@@ -88,3 +88,16 @@ def test_a_locked_database_is_transient_and_a_broken_one_is_not(tmp_path: Path) 
     held.close()
     broken.write_bytes(b"no database" * 100)
     assert not isinstance(ask(f"sqlite:///{broken}"), TransientError)
+
+
+def test_a_database_that_may_only_be_read_is_told_by_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MLflow makes a folder `file:` where it is
+    MlflowClient(f"sqlite:///{tmp_path / 'm.db'}").search_experiments()
+    address = f"sqlite:///file:{tmp_path / 'm.db'}?mode=ro&uri=true"
+    with pytest.raises(Exception, match=r".") as caught:
+        MlflowClient(address).create_run("0")
+    told = explain(caught.value, address)
+    assert "failed (OperationalError: attempt to write a readonly database)" in str(told)
+    assert not isinstance(told, TransientError)
