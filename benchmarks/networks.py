@@ -1,7 +1,8 @@
 """Training a network beside a bare script of its framework: ``python -m benchmarks.networks [--runs 3]``.
 
 Both learn the same synthetic rows with the same layers, batches, epochs, optimizer and loss, in one process each, in
-turn; the framework's import is not counted. Modelrail's time includes its validation loss each epoch, the conversion to
+turn; the framework's import is not counted, nor ``torch._dynamo``, which PyTorch itself imports at the first optimizer
+(1.3 s on an idle machine, 5 s on a busy one). Modelrail's time includes its validation loss each epoch, the conversion to
 ONNX and the check of parity. It needs the extras ``torch`` and ``tensorflow``.
 """
 
@@ -24,7 +25,10 @@ from benchmarks.measuring import say_machine
 ROWS, COLUMNS, EPOCHS, BATCH, LAYERS, RATE = 50_000, 30, 10, 128, (128, 64), 1e-3
 
 
-MODULES = {"torch": "torch_network", "tensorflow": "keras_network"}
+MODULES = {
+    "torch": ("pipeline.training.neural.torch_network", "torch._dynamo"),
+    "tensorflow": ("pipeline.training.neural.keras_network",),
+}
 
 
 class Watch:
@@ -48,6 +52,7 @@ def make_rows() -> tuple[Any, Any]:
 def train_torch() -> list[float]:
     """Train as PyTorch's tutorials do, with the rows in memory."""
     import torch
+    import torch._dynamo
     from torch import nn
 
     features, target = map(torch.from_numpy, make_rows())
@@ -86,7 +91,8 @@ def train_modelrail(framework: str) -> Callable[[], list[float]]:
         from pipeline.training.results import Matrix
         from pipeline.training.training import train
 
-        import_module(f"pipeline.training.neural.{MODULES[framework]}")
+        for module in MODULES[framework]:
+            import_module(module)
         features, target = make_rows()
         names = tuple(f"x{place}" for place in range(COLUMNS))
         matrix = Matrix(features, target.astype(np.float64), features[:5000], target[:5000].astype(np.float64), names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -34,12 +34,15 @@ _LOSSES: Mapping[str, Callable[[Params], nn.Module]] = {
     "huber": lambda params: nn.HuberLoss(reduction="none", delta=params["huber_delta"]),
     "cross_entropy": lambda _: nn.CrossEntropyLoss(reduction="none"),
 }
+# A fused step updates all weights in one call: small networks spend half of their time between calls.
 _OPTIMIZERS: Mapping[str, Callable[[list[nn.Parameter], Params], torch.optim.Optimizer]] = {
-    "adam": lambda weights, params: torch.optim.Adam(weights, lr=params["learning_rate"]),
+    "adam": lambda weights, params: torch.optim.Adam(weights, lr=params["learning_rate"], fused=True),
     "rmsprop": lambda weights, params: torch.optim.RMSprop(
         weights, lr=params["learning_rate"], alpha=0.9, momentum=params["momentum"]
     ),
-    "sgd": lambda weights, params: torch.optim.SGD(weights, lr=params["learning_rate"], momentum=params["momentum"]),
+    "sgd": lambda weights, params: torch.optim.SGD(
+        weights, lr=params["learning_rate"], momentum=params["momentum"], fused=True
+    ),
 }
 _PREDICTED = 4096
 
@@ -89,7 +92,7 @@ class TorchNetwork:
                 self._optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 self._step(rate)
-                total += loss.detach() * len(features[part])
+                total.add_(loss.detach(), alpha=len(target[part]))
         return float(total) / len(rows.target)
 
     def _step(self, rate: float) -> None:
@@ -110,11 +113,14 @@ class TorchNetwork:
             yield
 
     def _mean_loss(self, features: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
+        with self._precision():
             outputs = self._module(features)
         outputs = outputs.float() if outputs.dtype != torch.float64 else outputs
         losses: Tensor = self._loss(outputs if target.dtype == torch.int64 else outputs[:, 0], target)
         return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16) if self._mixed else nullcontext()
 
     def _tensors(self, rows: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         features, target = (torch.from_numpy(each).to(self._device) for each in (rows.features, rows.target))
