@@ -2,8 +2,8 @@
 
 Both learn the same synthetic rows with the same layers, batches, epochs, optimizer and loss, in one process each, in
 turn; the framework's import is not counted, nor ``torch._dynamo``, which PyTorch itself imports at the first optimizer
-(1.3 s on an idle machine, 5 s on a busy one). Modelrail's time includes its validation loss each epoch, the conversion to
-ONNX and the check of parity. It needs the extras ``torch`` and ``tensorflow``.
+(1.3 s on an idle machine, 5 s on a busy one). Modelrail's time includes its validation loss each epoch, the conversion
+to ONNX and the check of parity. It needs the extras ``torch`` and ``tensorflow``.
 """
 
 from __future__ import annotations

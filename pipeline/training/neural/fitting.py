@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from pipeline.training.graph import Graph
 from pipeline.training.lessons import Lesson
 from pipeline.training.neural.layers import Layer, Weights, dense_layers, image_layers, initial_weights
 from pipeline.training.neural.learning import learn
-from pipeline.training.neural.network import Batch, Network, Params, Scale, scale_of
+from pipeline.training.neural.network import Batch, Network, Scale, scale_of
 from pipeline.training.neural.pictures import Vary, shape_of, variation
 from pipeline.training.results import Array, Fitted, Floats
 from pipeline.training.targets import Rows
@@ -65,7 +66,7 @@ def fit_network(lesson: Lesson) -> Fitted:
     if kind == "custom":
         return _OWN_FITS[framework](lesson, lesson.train.features.shape[1], _outputs(lesson))
     layers = _LAYERS[kind](lesson)
-    network = _NETWORKS[framework](layers, initial_weights(layers, lesson.seed), lesson.params)
+    network = _NETWORKS[framework](lesson, layers)
     vary = variation(shape_of(lesson.columns, lesson.params["shape"]), lesson.params) if kind == "cnn" else None
     return fit_with(lesson, network, lambda scale: Layered(layers, network.weights(), scale), vary)
 
@@ -73,17 +74,18 @@ def fit_network(lesson: Lesson) -> Fitted:
 def fit_with(lesson: Lesson, network: Network, finish: Callable[[Scale], Any], vary: Vary | None = None) -> Fitted:
     """Train a network that is built, and give it with its predictions."""
     scale = scale_of(lesson.train.target) if lesson.params.get("scale_target") else Scale()
-    history = learn(
-        network,
-        _batch(lesson.train, scale),
-        _batch(lesson.validation, scale),
-        lesson.params,
-        seed=lesson.seed,
-        stop=lesson.stop,
-        support=lesson.support,
-        name=_name(lesson),
-        vary=vary,
-    )
+    with closing(network):
+        history = learn(
+            network,
+            _batch(lesson.train, scale),
+            _batch(lesson.validation, scale),
+            lesson.params,
+            seed=lesson.seed,
+            stop=lesson.stop,
+            support=lesson.support,
+            name=_name(lesson),
+            vary=vary,
+        )
     outputs = network.predictor()
 
     def predict(features: Array) -> Floats:
@@ -126,24 +128,37 @@ def _convolutional(lesson: Lesson) -> tuple[Layer, ...]:
     return image_layers(shape, _outputs(lesson), lesson.params)
 
 
-def _torch(layers: Sequence[Layer], weights: Weights, params: Params) -> Network:
-    from pipeline.training.neural.torch_network import TorchNetwork, build_module
+def _torch(lesson: Lesson, layers: Sequence[Layer]) -> Network:
+    from pipeline.training.neural.torch_network import build_module
 
-    return TorchNetwork(build_module(layers, weights), params)
+    return _workers(lesson, build_module(layers, initial_weights(layers, lesson.seed)), layers)
 
 
-def _tensorflow(layers: Sequence[Layer], weights: Weights, params: Params) -> Network:
+def _workers(lesson: Lesson, module: Any, layers: Sequence[Layer]) -> Network:
+    """Give a network that this process learns alone, or with others."""
+    from pipeline.training.neural.torch_network import TorchNetwork
+
+    if lesson.params["workers"] == 1:
+        return TorchNetwork(module, lesson.params)
+    from pipeline.training.neural.torch_workers import Description, SharedNetwork
+
+    inputs = lesson.train.features.shape[1]
+    description = Description(layers, lesson.params, inputs, _outputs(lesson), lesson.seed)
+    return SharedNetwork(TorchNetwork(module, lesson.params, "cpu"), description)
+
+
+def _tensorflow(lesson: Lesson, layers: Sequence[Layer]) -> Network:
     from pipeline.training.neural.keras_network import KerasNetwork, build_model
 
-    return KerasNetwork(lambda dtype: build_model(layers, weights, dtype), params)
+    weights = initial_weights(layers, lesson.seed)
+    return KerasNetwork(lambda dtype: build_model(layers, weights, dtype), lesson.params)
 
 
 def _fit_own_torch(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
     from pipeline.training.neural.own_torch import OwnModule, build_own_module
-    from pipeline.training.neural.torch_network import TorchNetwork
 
     module = build_own_module(lesson.params, inputs, outputs, lesson.seed)
-    return fit_with(lesson, TorchNetwork(module, lesson.params), lambda scale: OwnModule(module, scale))
+    return fit_with(lesson, _workers(lesson, module, ()), lambda scale: OwnModule(module, scale))
 
 
 def _fit_own_keras(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
@@ -160,7 +175,7 @@ def _fit_own_keras(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
 
 _OWN_FITS: Mapping[str, Callable[[Lesson, int, int], Fitted]] = {"torch": _fit_own_torch, "tensorflow": _fit_own_keras}
 _LAYERS: Mapping[str, Callable[[Lesson], tuple[Layer, ...]]] = {"mlp": _perceptron, "cnn": _convolutional}
-_NETWORKS: Mapping[str, Callable[[Sequence[Layer], Weights, Params], Network]] = {
+_NETWORKS: Mapping[str, Callable[[Lesson, Sequence[Layer]], Network]] = {
     "torch": _torch,
     "tensorflow": _tensorflow,
 }

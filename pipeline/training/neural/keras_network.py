@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -119,13 +119,17 @@ class KerasNetwork:
         if self._params["precision"] == "mixed" and not self._mixed:
             yield "precision mixed needs a GPU: trained in single precision"
 
-    def learn(self, rows: Batch, rate: float, seed: int) -> float:  # noqa: D102
+    def learn(self, pieces: Iterable[Batch], rate: float, seed: int) -> float:  # noqa: D102
         self._optimizer.learning_rate.assign(rate)
         for place, layer in enumerate(self._dropouts()):
             layer.seed_generator.state.assign([seed, place])
-        weights = np.ones(len(rows.target), np.float32) if rows.weights is None else rows.weights
-        tensors = [tf.constant(each) for each in (rows.features, rows.target, weights)]
-        return float(self._epoch(*tensors))
+        total, count = 0.0, 0
+        for rows in pieces:
+            weights = np.ones(len(rows.target), np.float32) if rows.weights is None else rows.weights
+            tensors = [tf.constant(each) for each in (rows.features, rows.target, weights)]
+            total += float(self._epoch(*tensors))
+            count += len(rows.target)
+        return total / count
 
     def _dropouts(self) -> list[Any]:
         return [each for each in self.model.layers if isinstance(each, keras.layers.Dropout)]
@@ -137,7 +141,7 @@ class KerasNetwork:
             end = tf.minimum(start + size, rows)
             loss = self._learn_batch(features[start:end], target[start:end], weights[start:end])
             total += tf.cast(loss, tf.float64) * tf.cast(end - start, tf.float64)
-        return total / tf.cast(rows, tf.float64)
+        return total
 
     def _learn_batch(self, features: Any, target: Any, weights: Any) -> Any:
         variables = self.model.trainable_variables
@@ -172,6 +176,9 @@ class KerasNetwork:
     def restore(self, state: Mapping[str, Array]) -> None:  # noqa: D102
         for name, each in self._kept().items():
             each.assign(state[name])
+
+    def close(self) -> None:
+        """Nothing else learns with it."""
 
     def predictor(self) -> Predict:  # noqa: D102
         exact = self._build("float64")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from pipeline.spec.schema import EarlyStopping
 from pipeline.training.neural.checkpoints import EVERY_S, Progress, read_progress, write_progress
 from pipeline.training.neural.network import Batch, Network, Params
 from pipeline.training.neural.pictures import Vary
+from pipeline.training.neural.pieces import Pieces, seed_of
 from pipeline.training.neural.schedules import rate_at
 from pipeline.training.results import Support
 from pipeline.training.stopping import Patience
@@ -125,11 +126,7 @@ def _epochs(
         if patience is not None and done.epoch - patience.best_round >= patience.rule.patience:
             return
         rate = rate_at(epoch, params["epochs"], params["learning_rate"], params["schedule"], params["warmup_epochs"])
-        drawn = np.random.default_rng([seed, epoch])
-        rows = train.take(drawn.permutation(len(train.target)))
-        if vary is not None:
-            rows = replace(rows, features=vary(rows.features, drawn))
-        loss = network.learn(rows, rate, int(drawn.integers(2**31)))
+        loss = network.learn(Pieces(train, params["batch_size"], (seed, epoch), vary), rate, seed_of(seed, epoch))
         judged = network.judge(validation) if len(validation.target) else None
         if not np.isfinite(loss):
             raise TrainingError(

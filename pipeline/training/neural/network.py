@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,10 +36,11 @@ class Batch:
 class Network(Protocol):
     """A network of a framework, with its optimizer."""
 
-    notes: tuple[str, ...]
-    """Where it is trained, and what is not as asked for."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where it is trained, and what is not as asked for."""
 
-    def learn(self, rows: Batch, rate: float, seed: int) -> float:
+    def learn(self, pieces: Iterable[Batch], rate: float, seed: int) -> float:
         """Go once through the rows, in batches; give the mean loss. The seed is that of the epoch."""
 
     def judge(self, rows: Batch) -> float:
@@ -50,6 +51,9 @@ class Network(Protocol):
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Go back to what `state` gave."""
+
+    def close(self) -> None:
+        """End what learnt with it; what it knows is still there."""
 
     def predictor(self) -> Predict:
         """Give a function to the raw outputs (rows, outputs), computed in double precision with the weights of now."""

@@ -44,20 +44,21 @@ def _learning(task: Task) -> dict[str, Any]:
     }
 
 
-def network_parameters(kind: str, task: Task) -> Table:
+def network_parameters(framework: str, kind: str, task: Task) -> Table:
     """Give the parameters of a network, as ``trainers.json`` keeps them.
 
     Parameters
     ----------
-    kind : str
-        The trainer's name without its framework: ``mlp``.
+    framework, kind : str
+        Both halves of the trainer's name: ``torch`` and ``mlp``.
     """
-    shared = _learning(task)
+    shared = {**_learning(task), **_FRAMEWORKS[framework]}
     if kind == "custom":  # its layers are the user's
         shared = {name: each for name, each in shared.items() if name not in {"activation", "dropout"}}
     return {**_OWN[kind], **shared}
 
 
+_FRAMEWORKS: Mapping[str, Table] = {"torch": {"workers": _integer(1, 1)}, "tensorflow": {}}
 _OWN: Mapping[str, Table] = {
     "mlp": {"layers": _sizes([64])},
     "cnn": {

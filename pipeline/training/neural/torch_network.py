@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.training.neural.layers import Layer, Weights
 from pipeline.training.neural.network import Batch, Params
+from pipeline.training.neural.shards import Shard
 from pipeline.training.results import Array, Floats, Predict
 
 _ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
@@ -62,8 +63,8 @@ def _copied(tensor: Tensor) -> Array:
 class TorchNetwork:
     """A module, its loss and its optimizer, on the GPU if there is one."""
 
-    def __init__(self, module: nn.Module, params: Params) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, module: nn.Module, params: Params, device: str | None = None) -> None:
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._module = module.to(self._device)
         self._learnt = [each for each in module.parameters() if each.requires_grad]
         self._loss = _LOSSES[params["loss"]](params)
@@ -74,26 +75,62 @@ class TorchNetwork:
 
     def _notes(self) -> Iterator[str]:
         if self._device.type == "cpu":
-            yield "PyTorch found no GPU: trained on the CPU"
+            found = "several workers need no GPU" if torch.cuda.is_available() else "PyTorch found no GPU"
+            yield f"{found}: trained on the CPU"
         if self._params["precision"] == "mixed" and not self._mixed:
             yield "precision mixed needs a GPU with bfloat16: trained in single precision"
 
-    def learn(self, rows: Batch, rate: float, seed: int) -> float:  # noqa: D102
-        features, target, weights = self._tensors(rows)
+    def learn(self, pieces: Iterable[Batch], rate: float, seed: int) -> float:  # noqa: D102
         self._module.train()
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        total = torch.zeros((), dtype=torch.float64, device=self._device)
-        size = self._params["batch_size"]
+        total, count = torch.zeros((), dtype=torch.float64, device=self._device), 0
         with self._random(seed):
-            for start in range(0, len(rows.target), size):
-                part = slice(start, start + size)
-                loss = self._mean_loss(features[part], target[part], None if weights is None else weights[part])
-                self._optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                self._step(rate)
-                total.add_(loss.detach(), alpha=len(target[part]))
-        return float(total) / len(rows.target)
+            for rows in pieces:
+                self._learn_piece(rows, rate, total)
+                count += len(rows.target)
+        return float(total) / count
+
+    def _learn_piece(self, rows: Batch, rate: float, total: Tensor) -> None:
+        features, target, weights = self._tensors(rows)
+        size = self._params["batch_size"]
+        for start in range(0, len(rows.target), size):
+            part = slice(start, start + size)
+            loss = self._mean_loss(features[part], target[part], None if weights is None else weights[part])
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self._step(rate)
+            total.add_(loss.detach(), alpha=len(target[part]))
+
+    def learn_shards(
+        self, shards: Iterable[Shard], rate: float, seed: int, join: Callable[[list[nn.Parameter]], None], total: Tensor
+    ) -> int:
+        """Go through this process's part of an epoch; gives how many rows it has in all processes.
+
+        Parameters
+        ----------
+        join : callable
+            Adds up the gradients of all processes.
+        total : Tensor
+            To which the losses, times the rows of their batch, are added.
+        """
+        self._module.train()
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        count = 0
+        with self._random(seed):
+            for shard in shards:
+                features, target, _ = self._tensors(shard.rows)
+                shares = torch.from_numpy(shard.shares).to(self._device)
+                for part, size in zip(shard.parts, shard.sizes, strict=True):
+                    loss = (self._losses(features[part], target[part]) * shares[part]).sum()
+                    self._optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    join(self._learnt)
+                    self._step(rate)
+                    total.add_(loss.detach(), alpha=size)
+                count += sum(shard.sizes)
+        return count
 
     def _step(self, rate: float) -> None:
         if self._params["clip_norm"] is not None:
@@ -112,11 +149,15 @@ class TorchNetwork:
             torch.manual_seed(seed)
             yield
 
-    def _mean_loss(self, features: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+    def _losses(self, features: Tensor, target: Tensor) -> Tensor:
         with self._precision():
             outputs = self._module(features)
         outputs = outputs.float() if outputs.dtype != torch.float64 else outputs
         losses: Tensor = self._loss(outputs if target.dtype == torch.int64 else outputs[:, 0], target)
+        return losses
+
+    def _mean_loss(self, features: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+        losses = self._losses(features, target)
         return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
     def _precision(self) -> AbstractContextManager[object]:
@@ -150,6 +191,9 @@ class TorchNetwork:
                 optimizer["state"].setdefault(int(place), {})[key] = torch.from_numpy(value.copy())
         self._module.load_state_dict(module)
         self._optimizer.load_state_dict(optimizer)
+
+    def close(self) -> None:
+        """Nothing else learns with it."""
 
     def predictor(self) -> Predict:  # noqa: D102
         exact = copy.deepcopy(self._module).to("cpu", torch.float64).eval()

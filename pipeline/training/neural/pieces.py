@@ -1,0 +1,57 @@
+"""The rows of an epoch, in its order, a piece at a time: only a piece of them is in memory besides the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.training.neural.network import Batch
+from pipeline.training.neural.pictures import Vary
+
+_BYTES = 64 * 2**20
+"""Size of a piece's features, about."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """An epoch's rows; whoever goes through them twice finds the same.
+
+    Attributes
+    ----------
+    batch_size : int
+        Each piece but the last has whole batches.
+    draw : tuple of int
+        Seed and number of the epoch, from which its order follows.
+    vary : callable or None
+        Varies the features.
+    """
+
+    rows: Batch
+    batch_size: int
+    draw: tuple[int, int]
+    vary: Vary | None = None
+
+    @property
+    def count(self) -> int:
+        """How many pieces there are."""
+        return -(-len(self.rows.target) // piece_rows(self.rows.features.shape[1], self.batch_size))
+
+    def __iter__(self) -> Iterator[Batch]:
+        drawn = np.random.default_rng(self.draw)
+        order = drawn.permutation(len(self.rows.target))
+        size = piece_rows(self.rows.features.shape[1], self.batch_size)
+        for start in range(0, len(order), size):
+            piece = self.rows.take(order[start : start + size])
+            yield piece if self.vary is None else replace(piece, features=self.vary(piece.features, drawn))
+
+
+def piece_rows(columns: int, batch_size: int) -> int:
+    """Give how many rows a piece has: whole batches, at least one."""
+    return max(_BYTES // (4 * max(columns, 1)) // batch_size, 1) * batch_size
+
+
+def seed_of(seed: int, epoch: int) -> int:
+    """Give the seed of what a framework draws in an epoch."""
+    return int(np.random.default_rng([seed, epoch, 1]).integers(2**31))
