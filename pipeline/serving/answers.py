@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,8 +24,7 @@ class Refusal(msgspec.Struct, omit_defaults=True):
     problems: tuple[Fault, ...] = ()
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct):
     """An answer, ready to be sent.
 
     Attributes

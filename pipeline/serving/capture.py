@@ -44,6 +44,7 @@ class Capture:
     """Keeps a share of the requests; what comes faster than it can be put down is left out."""
 
     def __init__(self, settings: Settings) -> None:
+        self.is_on = settings.capture_share > 0
         self._share, self._root = settings.capture_share, settings.capture_to.rstrip("/")
         self._rules = {column: how for column, _, how in (rule.rpartition("=") for rule in settings.capture_private)}
         self._salt = settings.capture_salt.encode() or os.urandom(32)

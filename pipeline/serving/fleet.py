@@ -63,7 +63,8 @@ class Fleet:
             name: _Model([each for each in releases if each.model.model == name]) for name in names
         }
         self.default = next(iter(self.models.values()))
-        self._plain = not self.default.canaries
+        self.has_canaries = any(model.canaries for model in self.models.values())
+        self.has_shadows = any(model.shadows for model in self.models.values())
         self.releases = tuple(releases)
 
     def choose(self, name: str | None, version: str | None, chance: float) -> Served:

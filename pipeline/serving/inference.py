@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from pipeline.serving.bodies import RejectedError
 from pipeline.serving.capture import Capture
 from pipeline.serving.columns import check_count
 from pipeline.serving.fleet import Fleet, Served
-from pipeline.serving.logs import Log, LogLine, labels_of, level_of
+from pipeline.serving.logs import Details, Log, event
 from pipeline.serving.questions import Dialect, Question, score, score_together
 from pipeline.serving.settings import Settings
 from pipeline.serving.shadows import Shadows
@@ -35,6 +35,16 @@ RETRY_S = 1
 Done = Callable[["Exchange", Reply], None]
 
 
+def _digits() -> Iterator[str]:
+    """Give 32 random hexadecimal digits each time; the system is asked for those of many ids at once."""
+    while True:
+        drawn = os.urandom(64 * 16).hex()
+        yield from (drawn[start : start + 32] for start in range(0, len(drawn), 32))
+
+
+_draw = _digits().__next__
+
+
 class Exchange:
     """A request that is being answered."""
 
@@ -44,7 +54,7 @@ class Exchange:
     def __init__(self, path: str, headers: Mapping[bytes, bytes], dialect: Dialect, served: Served) -> None:
         self.started = perf_counter()
         self.path, self.headers, self.dialect, self.served = path, headers, dialect, served
-        self.id = f"{served.tag}:{os.urandom(16).hex()}"
+        self.id = f"{served.tag}:{_draw()}"
         self.question: Question | None = None
         self.predictions: Predictions | None = None
         self.reply: Reply | None = None
@@ -80,7 +90,8 @@ class Inference:
         """
         refusal = None
         try:
-            served = self.fleet.choose(name, version, random.random())  # noqa: S311  # shares, not secrets
+            chance = random.random() if self.fleet.has_canaries else 1.0  # noqa: S311  # shares, not secrets
+            served = self.fleet.choose(name, version, chance)
         except RejectedError as error:
             served, refusal = self.fleet.default.live, error
         exchange = Exchange(path, headers, dialect, served)
@@ -88,7 +99,8 @@ class Inference:
         served.meter.begin()
         self._open += 1
         try:
-            exchange.user = self.access.check(headers)
+            if not self.access.is_open:
+                exchange.user = self.access.check(headers)
             if refusal:
                 raise refusal
             self._check_room()
@@ -136,34 +148,22 @@ class Inference:
         self._open -= 1
         output = exchange.predictions.pick(random.random()) if exchange.predictions else None  # noqa: S311  # no secret
         served.meter.end(status, seconds, rows, span.trace_id if span else exchange.id[-32:], output)
-        self._log.add(
-            LogLine(
-                timestamp=self._log.now(),
-                level=level_of(status),
-                message=f"POST {exchange.path} {status}",
-                method="POST",
-                path=exchange.path,
-                status=status,
-                duration=int(seconds * 1e9),
-                id=exchange.id,
-                model=served.model.model,
-                version=served.model.version,
-                labels=labels_of(served.track),
-                rows=rows,
-                error=reply.error if reply else None,
-                trace_id=span.trace_id if span else None,
-                span_id=span.span_id if span else None,
-                user=exchange.user,
-            )
-        )
+        ending = event(exchange.path, status, served.model.model, served.model.version, served.track)
+        self._log.add(ending, exchange.id, seconds, rows, _details(exchange))
         if self._exporter and span:
             facts: dict[str, str | int] = {"http.response.status_code": status, "url.path": exchange.path}
             facts |= {"modelrail.release": served.tag, "modelrail.prediction_id": exchange.id, "modelrail.rows": rows}
             self._exporter.add(span, f"POST {exchange.path}", seconds, status, facts)
-        if status == 200 and exchange.predictions and exchange.question:
-            self._capture.offer(served.model, exchange.question, exchange.predictions, exchange.id)
-            shadows = self.fleet.find(served.model.model).shadows if served.model.model in self.fleet.models else ()
-            self._shadows.offer(shadows, exchange.question, served.model, exchange.predictions)
+        if status == 200 and (self._capture.is_on or self.fleet.has_shadows):
+            self._offer(exchange)
+
+    def _offer(self, exchange: Exchange) -> None:
+        model, question, predictions = exchange.served.model, exchange.question, exchange.predictions
+        if question is None or predictions is None:
+            return
+        self._capture.offer(model, question, predictions, exchange.id)
+        shadows = self.fleet.find(model.model).shadows if model.model in self.fleet.models else ()
+        self._shadows.offer(shadows, question, model, predictions)
 
     def close(self) -> None:
         """Let go of the threads; captured requests are put down."""
@@ -189,6 +189,15 @@ class Inference:
             return exchange.reply or refuse(RejectedError(400, "found nothing to answer"), exchange.id)
         reply, exchange.predictions = score(exchange.served.model, exchange.question, exchange.id)
         return reply
+
+
+def _details(exchange: Exchange) -> Details | None:
+    """Give what only some lines have."""
+    reply, span = exchange.reply, exchange.span
+    error = reply.error if reply else None
+    if error is None and span is None and exchange.user is None:
+        return None
+    return Details(error, span.trace_id if span else None, span.span_id if span else None, exchange.user)
 
 
 def _score(served: Served, group: list[Exchange]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.serving.protobuf import CHILDREN, fields
+from pipeline.serving.protobuf import CHILDREN, LEAVES, fields
 
 _OPERATOR, _DOMAIN, _FUNCTION_NAME, _FUNCTION_DOMAIN = 4, 7, 1, 10
 _STANDARD = frozenset(
@@ -55,7 +55,7 @@ def _collect(
     if depth > 100:
         raise ValueError(depth)
     children, texts = CHILDREN[kind], {}
-    for number, value in fields(message):
+    for number, value in fields(message, LEAVES if kind == "attribute" else None):
         if not isinstance(value, memoryview):
             continue
         if (kind == "node" and number in {_OPERATOR, _DOMAIN}) or (

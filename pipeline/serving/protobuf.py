@@ -5,6 +5,7 @@ Only the wire format is read (field numbers and lengths, as in onnx.proto), and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 _DATA_LOCATION, _EXTERNAL_DATA = 14, 13
@@ -19,6 +20,8 @@ CHILDREN: Mapping[str, Mapping[int, str]] = {
     "tensor": {},
 }
 """Message → number of a field → the message in it."""
+LEAVES = re.compile(rb"(?:\x40[\x80-\xff]{0,9}[\x00-\x7f]|\x4a(?:\x04LEAF|\x0aBRANCH_LEQ))+")
+"""Fields of an attribute with an integer or a kind of a tree's node: a forest has a million of them."""
 
 
 def has_external_data(content: bytes) -> bool:
@@ -49,10 +52,19 @@ def _walk(message: memoryview, kind: str, depth: int) -> bool:
     return False
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Give each field's number and value: an integer, or bytes; IndexError or ValueError if it cannot be read."""
-    position = 0
-    while position < len(message):
+def fields(message: memoryview, skipped: re.Pattern[bytes] | None = None) -> Iterator[tuple[int, int | memoryview]]:
+    """Give each field's number and value: an integer, or bytes; IndexError or ValueError if it cannot be read.
+
+    Parameters
+    ----------
+    skipped : pattern, optional
+        Whole fields that nobody wants to see.
+    """
+    position, size = 0, len(message)
+    while position < size:
+        if skipped and (run := skipped.match(message, position)):
+            position = run.end()
+            continue
         tag, position = _varint(message, position)
         wire = tag & 7
         if wire == 0:
@@ -62,7 +74,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         length, position = (
             (8, position) if wire == 1 else (4, position) if wire == 5 else _length(message, position, wire)
         )
-        if position + length > len(message):
+        if position + length > size:
             raise ValueError(position)
         yield tag >> 3, message[position : position + length]
         position += length

@@ -8,7 +8,7 @@ pipelines behind a slow request, other paths) goes the way of ASGI, and is answe
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -22,13 +22,31 @@ from pipeline.serving.predicting import read_prediction
 _NOT_HTTP = b'{"error":"found no valid HTTP request; expected HTTP/1.1"}'
 _PREDICT = PREDICT.encode()
 _ASGI_ONLY = frozenset({b"expect", b"upgrade", b"content-encoding", b"origin"})
+_GONE = 499  # a caller who went away
 _MAX_HEAD_BYTES = 64 * 2**10
+
+
+class _Openings:
+    """How answers begin: the status, and the headers that all have, which are others each second (the date)."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._known: dict[int, bytes] = {}
+
+    def of(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Give the first lines of an answer."""
+        if headers is not self._headers:
+            self._headers, self._known = headers, {}
+        if status not in self._known:
+            self._known[status] = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()) + _lines(headers)
+        return self._known[status]
 
 
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 that also answers callers who close their sending side after the request, as `nc` does."""
 
     application: Application
+    openings = _Openings()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -38,6 +56,9 @@ class Protocol(HttpToolsProtocol):
         self._in_head, self._head_bytes = False, 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._ends = False
+        self._names: dict[bytes, bytes] = {}
+        self._idle_since: float | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give a new caller a limited time for the head of its first request."""
@@ -47,10 +68,13 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the caller."""
         self._stop_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take in what came; a prediction that is not whole by then goes the way of ASGI."""
+        self._idle_since = None
         super().data_received(data)
         if self._held:
             self._release()
@@ -59,9 +83,13 @@ class Protocol(HttpToolsProtocol):
 
     # The parser's callbacks
     def on_message_begin(self) -> None:
-        """Begin a request."""
-        super().on_message_begin()
+        """Begin a request; what ASGI wants to know of it is put together only where ASGI is the way."""
+        self.url, self.headers = b"", []
         self._in_head, self._head_bytes = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Decide which way the request goes."""
@@ -69,6 +97,7 @@ class Protocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._stop_timer()
         idle = self.cycle is None or self.cycle.response_complete
+        self._names = dict(self.headers)
         if (
             self.url == _PREDICT
             and idle
@@ -76,7 +105,7 @@ class Protocol(HttpToolsProtocol):
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
-            and _ASGI_ONLY.isdisjoint([name for name, _ in self.headers])
+            and _ASGI_ONLY.isdisjoint(self._names)
         ):
             self._held, self._body = True, []
             return
@@ -101,7 +130,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._held = False
         inference = self.application.inference
-        exchange = inference.begin(PREDICT, dict(self.headers), read_prediction)
+        exchange = inference.begin(PREDICT, self._names, read_prediction)
         self._pending += 1
         inference.submit(exchange, body, self._answer)
 
@@ -116,35 +145,54 @@ class Protocol(HttpToolsProtocol):
     def _go_slowly(self) -> None:
         if self._pending:  # those before it are answered first
             self.application.inference.flush()
+        url, headers = self.url, self.headers
+        super().on_message_begin()  # makes the scope of ASGI, around its own list of headers
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
         super().on_headers_complete()
 
     def _answer(self, exchange: Exchange, reply: Reply) -> None:
         self._pending -= 1
-        status = reply.status
+        status, transport = reply.status, self.transport
         ends = self._ends or reply.close or self.application.draining
-        if self.transport is None or self.transport.is_closing():
-            status = 499
+        if transport is None or transport.is_closing():
+            status = _GONE
         else:
-            self.transport.write(self._head(exchange, reply, ends=ends) + reply.body)
+            transport.write(self._written(exchange, reply, ends=ends))
         exchange.reply = reply
         self.application.inference.end(exchange, status)
         self.server_state.total_requests += 1
-        if self._pending or self.transport.is_closing():
+        if self._pending or status == _GONE:
             return
         if ends:
-            self.transport.close()
+            transport.close()
             return
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._end_if_idle)
 
-    def _head(self, exchange: Exchange, reply: Reply, *, ends: bool) -> bytes:
-        lines = [_status_line(reply.status)]
-        lines += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        lines += [b"%b: %b\r\n" % header for header in self.application.reply_headers(exchange, reply)]
-        if ends:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"content-type: %b\r\ncontent-length: %d\r\n\r\n" % (reply.content_type, len(reply.body)))
-        return b"".join(lines)
+    def _end_if_idle(self) -> None:
+        """Close a connection that nothing was asked on for long; one timer serves many answers."""
+        self._idle_timer = None
+        if self._idle_since is None:  # a request is on its way, or went the way of ASGI, which has a timer of its own
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._end_if_idle)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _written(self, exchange: Exchange, reply: Reply, *, ends: bool) -> bytes:
+        """Give an answer as it goes over the wire."""
+        return b"%b%b%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+            self.openings.of(reply.status, self.server_state.default_headers),
+            _lines(self.application.reply_headers(exchange, reply)),
+            b"connection: close\r\n" if ends else b"",
+            reply.content_type,
+            len(reply.body),
+            reply.body,
+        )
 
     # The ends of a connection
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -199,6 +247,5 @@ class Protocol(HttpToolsProtocol):
             self._head_timer = None
 
 
-@lru_cache
-def _status_line(status: int) -> bytes:
-    return b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,8 +18,7 @@ MAX_TOGETHER = 4096
 """Most rows of several requests that are scored in one go."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(msgspec.Struct, frozen=True):
     """The predictions for one request.
 
     Attributes
@@ -34,8 +33,7 @@ class Scores:
     predictions: Predictions
 
 
-@dataclass(slots=True)
-class Question:
+class Question(msgspec.Struct):
     """Rows and how to answer for them.
 
     Attributes

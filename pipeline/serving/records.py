@@ -199,6 +199,8 @@ class Reader:
         RejectedError
             With status 422 if it is not such an object.
         """
+        if type(request) is dict and len(request) == 1 and type(request.get("inputs")) is list:
+            return request["inputs"], False
         faults = list(self._outer_faults(request))
         if faults:
             raise rejected(faults)

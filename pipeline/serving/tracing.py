@@ -42,6 +42,8 @@ class Span:
 def span_of(headers: Mapping[bytes, bytes], *, begin: bool) -> Span | None:
     """Go on with the caller's trace; without one, begin one if asked to."""
     given = headers.get(b"traceparent")
+    if given is None and not begin:
+        return None
     match = _PARENT.fullmatch(given) if given else None
     if match and match[1] != b"0" * 32 and match[2] != b"0" * 16:
         return Span(match[1].decode(), os.urandom(8).hex(), match[2].decode(), bool(int(match[3], 16) & 1))

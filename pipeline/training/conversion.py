@@ -19,7 +19,7 @@ from pipeline.training.graph import Graph
 from pipeline.training.kernels import NotConvertibleError, add_neighbors, add_support_vectors
 from pipeline.training.neural.parameters import NETWORK_EXTRAS
 from pipeline.training.results import Array
-from pipeline.training.trees import Tree, add_ensemble, grown_tree, histogram_tree
+from pipeline.training.trees import Tree, add_ensemble, grown_tree, histogram_tree, only
 
 _Converter = Callable[[Graph, Any, int], str]
 
@@ -87,7 +87,12 @@ _READERS: Mapping[str, Callable[[Any, int], list[Tree]]] = {
 
 def _convert_votes(trainer: str) -> _Converter:
     def add(graph: Graph, model: Any, classes: int) -> str:
-        return add_ensemble(graph, ensemble_trees(trainer, model, classes), np.zeros(max(classes, 1)))
+        trees = ensemble_trees(trainer, model, classes)
+        if classes != 2:
+            return add_ensemble(graph, trees, np.zeros(max(classes, 1)))
+        # Of two classes, one is enough to add up; a leaf with one value needs no list of them.
+        positive = add_ensemble(graph, [only(tree, 1) for tree in trees], np.zeros(1))
+        return graph.both_classes(graph.cast(positive, "double"))
 
     return add
 

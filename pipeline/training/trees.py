@@ -7,7 +7,7 @@ as in scikit-learn, so no row takes another branch, also not those at the thresh
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -75,6 +75,12 @@ def histogram_tree(nodes: Any, target: int) -> Tree:
         nodes["value"][:, None],
         (target,),
     )
+
+
+def only(tree: Tree, target: int) -> Tree:
+    """Give a tree that adds to one of its targets, which is then the only one."""
+    place = tree.targets.index(target)
+    return replace(tree, value=tree.value[:, place : place + 1], targets=(0,))
 
 
 def thresholds_by_column(trees: Iterable[Tree], columns: int) -> list[Array]:

@@ -137,6 +137,16 @@ def in_branch(node: onnx.NodeProto) -> onnx.ModelProto:
     return make_model([choice], [numbers_input(1)], [prediction_output(TensorProto.DOUBLE)], [yes])
 
 
+def behind_a_tree(node: onnx.NodeProto) -> onnx.ModelProto:
+    """Give a graph whose node is hidden in an attribute behind what a tree has there: numbers, and kinds of nodes."""
+    graph = in_branch(node)
+    hiding = graph.graph.node[0].attribute.add(name="nodes", ints=[0, 50, 90, 2**62, -1])
+    hiding.strings.extend([b"LEAF", b"BRANCH_LEQ", b"BRANCH_LT"])
+    hiding.graphs.append(graph.graph.node[0].attribute[0].g)
+    del graph.graph.node[0].attribute[:2]
+    return graph
+
+
 def in_function(node: onnx.NodeProto) -> onnx.ModelProto:
     """Give a graph whose node is hidden in a function that the file defines, under the name of an allowed operator."""
     graph = make_model([helper.make_node("Mine", ["numbers"], ["prediction"], domain="own")], [numbers_input(1)],
@@ -156,10 +166,11 @@ FOREIGN = helper.make_node("ReadFile", ["numbers"], ["y"], domain="com.stranger"
     [
         (unlike_graph(), "RandomUniformLike"),
         (in_branch(FOREIGN), r"If, com\.stranger\.ReadFile"),
+        (behind_a_tree(FOREIGN), r"If, com\.stranger\.ReadFile"),
         (in_function(RANDOM), "RandomUniformLike"),
         (in_function(FOREIGN), r"com\.stranger\.ReadFile"),
     ],
-    ids=["of the graph", "of a branch", "of a function", "of another domain in a function"],
+    ids=["of the graph", "of a branch", "behind a tree", "of a function", "of another domain in a function"],
 )
 def test_an_operator_that_no_release_has_is_refused(tmp_path: Path, graph: onnx.ModelProto, found: str) -> None:
     bundle = write_bundle(tmp_path / "b", graph=graph)

@@ -87,6 +87,20 @@ def test_a_head_that_does_not_end_is_refused(start: Start, tmp_path: Path, monke
         assert silent.recv(65536) == b""
 
 
+def test_an_idle_connection_is_closed_after_its_last_answer(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELRAIL_SERVE_KEEP_ALIVE_S", "1")
+    live = start(write_bundle(tmp_path / "b"))
+    with connect(live) as connection:
+        for _ in range(2):
+            connection.sendall(REQUEST)
+            assert b'"outputs"' in read_answers(connection, 1)
+        asked = time.monotonic()
+        assert connection.recv(65536) == b""
+        assert time.monotonic() - asked > 0.9
+
+
 def test_a_head_without_end_is_refused(start: Start, tmp_path: Path) -> None:
     with connect(start(write_bundle(tmp_path / "b"))) as connection:
         connection.sendall(b"POST /api/predict HTTP/1.1\r\nx: ")
