@@ -47,13 +47,18 @@ def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None
     draft = folder.with_name(f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     draft.mkdir(parents=True)
     try:
-        write_bundle(draft, artifact, _facts(release))
+        write_release(draft, artifact, release)
         if not (folder / RECORD).exists():
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def write_release(folder: Path, artifact: Artifact, release: Release) -> None:
+    """Write a release's bundle into a folder of one's own: the same bytes as `bundle_of` gives."""
+    write_bundle(folder, artifact, _facts(release))
 
 
 def write_bundle(folder: Path, artifact: Artifact, facts: Mapping[str, Any]) -> None:

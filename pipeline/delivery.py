@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.bundles import bundle_of
+from pipeline.bundles import bundle_of, write_release
 from pipeline.client import curl_line
 from pipeline.deployment.platforms import Target, platform_of
-from pipeline.errors import AbortedError
+from pipeline.errors import AbortedError, DeploymentError
 from pipeline.evaluation.results import Evaluation
 from pipeline.first_deployments import deploy_first
 from pipeline.job import WORK_TREE, Job
@@ -41,7 +43,7 @@ def release(session: Session) -> StepResult:
     if refusal := refuse(session.job, verdict):
         say = f"not released: {refusal}"
         return StepResult("release", "ran", say, time.time() - began, facts={"released": False, **facts})
-    made = session.record(_evidence(session, train, evaluation, facts))
+    made = session.record(_evidence(session, train, evaluation, facts), partial(_make_image, session, train))
     register(session, made)
     return _result(made, "ran", f"released as {made.tag}", began, facts)
 
@@ -222,6 +224,19 @@ def _newer_data(session: Session) -> Release | None:
     there = live.evidence.data_commit
     older = job.data_commit != there and job.data_repository.is_ancestor(job.data_commit, there)
     return live if older else None
+
+
+def _make_image(session: Session, train: Artifact, release: Release) -> str | None:
+    """Make the image that the release's tag names, from a bundle written aside: another run may yet take the version.
+
+    Where none can be made, the release stands without one; its deployment tells why.
+    """
+    if session.job.spec.deploy.image is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder, suppress(DeploymentError):
+        write_release(Path(folder), train, release)
+        return platform_of(session.job.spec).package(target_of(session.job), release, Path(folder))
+    return None
 
 
 def _bundle(session: Session, release: Release) -> Path:

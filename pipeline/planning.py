@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 from pipeline.frames import merge_columns
 from pipeline.job import Job
 from pipeline.picture_rules import with_parts
-from pipeline.reasons import Before, explain
-from pipeline.recipes import STEPS, Recipe, digest_of, method_of
+from pipeline.reasons import Before, explain, explain_waiting
+from pipeline.recipes import STEPS, Method, Recipe, digest_of, method_of
 from pipeline.release import Release, same_model
 from pipeline.spec.schema import ColumnType, Spec
 from pipeline.stages import Standing
@@ -33,6 +33,7 @@ class Node:
     partition: str | None
     recipe: Recipe | None
     artifact: Artifact | None
+    method: Method | None = None
 
     @cached_property
     def content(self) -> str:
@@ -97,7 +98,10 @@ def resolve(job: Job, find: Find, champion: Callable[[str], Release | None]) -> 
     def nodes(step: str, inputs: Mapping[str | None, Mapping[str, str] | None]) -> list[Node]:
         recipes = {name: None if each is None else Recipe(methods[step], each) for name, each in inputs.items()}
         found = find(recipe.key for recipe in recipes.values() if recipe)
-        return [Node(step, name, each, found.get(each.key) if each else None) for name, each in recipes.items()]
+        return [
+            Node(step, name, each, found.get(each.key) if each else None, methods[step])
+            for name, each in recipes.items()
+        ]
 
     clean = nodes("clean", {key: {"data": file.id} for key, file in job.partitions.items()})
     columns = columns_of(job.spec, clean)
@@ -159,7 +163,7 @@ def _line(node: Node, known: Last, *, force: bool) -> PlannedStep:
     before = known.last(node.step, node.partition)
     took = (before.seconds, before.cpu_s, before.peak_bytes) if before else (None, None, None)
     if node.recipe is None:
-        return PlannedStep(node.step, node.partition, "wait", "its input is computed first", *took)
+        return PlannedStep(node.step, node.partition, "wait", explain_waiting(node.method, before), *took)
     reason = "forced" if node.artifact else explain(node.recipe, before, known=known.knows(node.step))
     return PlannedStep(node.step, node.partition, "run", reason, *took)
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.recipes import Recipe
+from pipeline.recipes import Method, Recipe
 from pipeline.spec.comparing import compare
 
 _MOST = 3
 NEVER = "it never ran here"
 NEW = "a new partition"
+WAITING = "its input is computed first"
 MISSING = "its artifact is missing from the store"
 
 
@@ -54,13 +55,20 @@ def explain(recipe: Recipe, before: Before | None, *, known: bool) -> str:
         return NEW if known else NEVER
     if before.key is not None and recipe.key.startswith(before.key):
         return MISSING
-    found = [*_inputs(recipe, before), *_settings(recipe, before), *_code(recipe, before)]
+    found = [*_inputs(recipe, before), *_settings(recipe.method, before), *_code(recipe, before)]
     since = f" since {before.since}" if before.since else ""
     if found:
         return "; ".join(found) + since
     if before.inputs is None:
         return f"its input, its code or a library changed{since}, or this store lacks it"
     return f"{MISSING}, or its code changed{since}"
+
+
+def explain_waiting(method: Method | None, before: Before | None) -> str:
+    """Say why a step waits for its input; what changed in the spec is told as well, for that counts whatever comes."""
+    changed = list(_settings(method, before)) if method and before else []
+    since = f" since {before.since}" if changed and before and before.since else ""
+    return "; ".join([WAITING, *changed]) + since
 
 
 def _inputs(recipe: Recipe, before: Before) -> Iterator[str]:
@@ -89,8 +97,8 @@ _INPUTS = {
 }
 
 
-def _settings(recipe: Recipe, before: Before) -> Iterator[str]:
-    changes = [each for path, value in recipe.method.settings.items()
+def _settings(method: Method, before: Before) -> Iterator[str]:
+    changes = [each for path, value in method.settings.items()
                for each in compare(before.settings.get(path), value, path)]  # fmt: skip
     if changes:
         yield f"the spec changed: {_list([str(each) for each in changes], '; ')}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
@@ -199,7 +199,14 @@ def breaks_callers(old: Signature, new: Signature) -> bool:
     )
 
 
-def record(repository: Repository, model: str, evidence: Evidence, *, push: bool = False) -> tuple[Release, bool]:
+def record(
+    repository: Repository,
+    model: str,
+    evidence: Evidence,
+    *,
+    push: bool = False,
+    make_image: Callable[[Release], str | None] = lambda _: None,
+) -> tuple[Release, bool]:
     """Record a release as a tag on the spec's commit.
 
     Two that release at once get two versions; if the other released the very same model, its release is
@@ -209,6 +216,9 @@ def record(repository: Repository, model: str, evidence: Evidence, *, push: bool
     ----------
     push : bool
         Push the tag to the remote ``origin``.
+    make_image : callable, optional
+        Makes the release's image and gives it by its digest, for the tag to name; called again if another run took
+        the version.
 
     Returns
     -------
@@ -225,6 +235,8 @@ def record(repository: Repository, model: str, evidence: Evidence, *, push: bool
             return known, False
         previous = history[-1] if history else None
         release = Release(model, next_version(previous, evidence), evidence)
+        if image := make_image(release):
+            release = replace(release, evidence=replace(evidence, image=image))
         commit = _commit_of_its_own(repository, release, history)
         if write_tag(repository, release.tag, commit, message(release, previous), push=push):
             return replace(release, commit=commit), True
@@ -252,6 +264,7 @@ def message(release: Release, previous: Release | None) -> str:
         f"Code:    {evidence.code}",
         f"By:      {evidence.who}",
         *(["MLflow:  run " + evidence.mlflow_run] if evidence.mlflow_run else []),
+        *(["Image:   " + evidence.image] if evidence.image else []),
         "",
         *(f"{name}: {_interval(value)}" for name, value in evidence.metrics.items()),
         "",

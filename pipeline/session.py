@@ -134,10 +134,10 @@ class Session:
         """Give the release that a model is judged against."""
         return champion_of(self.releases(), self.standing(), model_digest)
 
-    def record(self, evidence: Evidence) -> Release:
-        """Record a release; if this very model was released before, that release stands."""
+    def record(self, evidence: Evidence, make_image: Callable[[Release], str | None]) -> Release:
+        """Record a release with its image; if this very model was released before, that release stands."""
         hold_release(self.store, self.job.model, evidence.artifacts.values())
-        release, _ = record(self.job.repository, self.job.model, evidence, push=self._push)
+        release, _ = record(self.job.repository, self.job.model, evidence, push=self._push, make_image=make_image)
         self._recorded = None
         return release
 

@@ -144,6 +144,22 @@ def test_the_newest_releases_are_those_of_the_greatest_versions(project: Path, c
     assert newest_releases(repository, "n", 3) == ([], 0)
 
 
+def test_the_tag_names_the_image_of_the_version_that_it_got(project: Path, commit: Commit) -> None:
+    repository, head = open_repository(project), commit()
+    asked: list[str] = []
+
+    def make_image(release: Release) -> str:
+        asked.append(release.tag)
+        if len(asked) == 1:  # another run is faster
+            record(repository, "m", evidence(spec_commit=head, model_digest="other"))
+        return f"registry/m@sha256:{release.version}"
+
+    made, _ = record(repository, "m", evidence(spec_commit=head), make_image=make_image)
+    assert asked == ["m@v1.0.0", "m@v1.0.1"]
+    assert releases(repository, "m")[-1].evidence.image == made.evidence.image == "registry/m@sha256:1.0.1"
+    assert "Image:   registry/m@sha256:1.0.1\n" in list_tags(repository, "m@v*")[-1].message
+
+
 def test_evidence_without_an_image_is_still_read(project: Path, commit: Commit) -> None:
     repository = open_repository(project)
     facts = asdict(evidence())

@@ -95,6 +95,16 @@ def test_a_key_that_differs_from_what_is_live_is_named(spec: Path, commit: Commi
     assert reasons(look(spec)) == {"train/all": "the spec changed: model.params.alpha: 1.0 → 3.0 since line@v1.0.0"}
 
 
+def test_a_key_that_differs_is_named_though_the_data_differ_too(spec: Path, commit: Commit) -> None:
+    """Or nobody who reviews a change of the spec would see it while newer data wait."""
+    changed = SPEC.replace("alpha: 1.0", "alpha: 2.0")
+    commit({"models/line.yaml": changed, "data/2030.csv": "x,y\n1,2\n2,4\n"}, "more data, another model")
+    found = {each.step: each.reason for each in look(spec).steps if each.action == "wait"}
+    said = "its input is computed first; the spec changed: model.params.alpha: 1.0 → 2.0 since line@v1.0.0"
+    waiting = "its input is computed first"
+    assert found == {"transform": waiting, "normalize": waiting, "train": said, "evaluate": said}
+
+
 def test_a_clone_that_never_ran_anything_compares_with_what_is_live(spec: Path, project: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     git(project, "clone", "-q", str(project), str(clone))

@@ -38,6 +38,8 @@ def test_a_model_is_released_packaged_deployed_and_asked_from_another_pod(
     assert "@sha256:" in container["image"], "a digest, never a tag"
     (stage,) = stages(open_repository(flights.root), NAME)
     assert stage.image == container["image"], "Git says which image"
+    released = find_release(open_repository(flights.root), f"{NAME}@v1.0.0")
+    assert released.evidence.image == container["image"], "and so does the release's own tag"
 
     asking = client()
     wait_until(lambda: asking.answered().get("1.0.0", 0) > 50, "fifty answers")
