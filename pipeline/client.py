@@ -121,7 +121,7 @@ def post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
         context = _trust(url.hostname)
         connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout_s, context=context)
     try:
-        connection.request("POST", url.path.rstrip("/") + PATH, body, _headers())
+        connection.request("POST", url.path.rstrip("/") + PATH, body, headers())
         response = connection.getresponse()
         return response.status, response.read()
     except TimeoutError as error:
@@ -149,7 +149,8 @@ def _trust(host: str) -> ssl.SSLContext:
     return context
 
 
-def _headers() -> dict[str, str]:
+def headers() -> dict[str, str]:
+    """Give the headers of a question, with the key that the environment has (``MODELRAIL_API_KEY``)."""
     import os
 
     key = os.environ.get("MODELRAIL_API_KEY")

@@ -55,7 +55,7 @@ def manifests(
         typer.Option("--application", help="Print Argo CD's application for the model, instead (deploy.mode: gitops)."),
     ] = False,
 ) -> None:
-    """Print a release as Kubernetes objects, in YAML. Nothing is pushed or applied."""
+    """Print a release as Kubernetes objects, in YAML, or a server's systemd units. Nothing is pushed or applied."""
     from pipeline.deployment import manifests as objects
     from pipeline.deployment.access import deployer
     from pipeline.drift import find_due
@@ -69,11 +69,17 @@ def manifests(
 
         typer.echo(objects.to_yaml([application_of(place.target)]), nl=False)
         return
+    if place.spec.environment.platform == "server":
+        from pipeline.deployment.server import units_of
+        from pipeline.deployment.units import to_text
+
+        typer.echo(to_text(units_of(place.target)), nl=False)
+        return
     release, image = find_due(place, version)
     if image is None:
         raise InputError(
             f"{place.environment}: found the platform {place.spec.environment.platform}; expected one with"
-            " objects (environment.platform: kubernetes)"
+            " objects or units (environment.platform: kubernetes or server)"
         )
     typer.echo(objects.to_yaml(objects.manifests(place.spec, release, place.target.environment, image)), nl=False)
 

@@ -218,7 +218,13 @@ def _gitops() -> Platform:
     return GitOpsKubernetes()
 
 
-PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local, "kubernetes": _kubernetes}
+def _server() -> Platform:
+    from pipeline.deployment.server import Server
+
+    return Server()
+
+
+PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local, "kubernetes": _kubernetes, "server": _server}
 _MODES: Mapping[tuple[str, str], Callable[[], Platform]] = {("kubernetes", "gitops"): _gitops}
 """Platform and ``deploy.mode`` → what is used instead."""
 

@@ -5,6 +5,7 @@ Only the standard library is imported: whoever watches over the workers stays sm
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -205,6 +206,15 @@ class Workers:
         """Let all go on in a new log file, after the old one was renamed."""
         for worker in self._all():
             worker.order(reopen=str(self._log))
+
+    def drain(self, patience_s: float) -> None:
+        """Let all stop to accept, answer what they have and ask callers to reconnect; gives up after so long."""
+        for worker in self._all():
+            worker.order(drain=True)
+        deadline = time.monotonic() + patience_s
+        for worker in self._all():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(deadline - time.monotonic(), 0.01))
 
     def stop(self, grace_s: float) -> None:
         """End all workers; those that are not done in time are killed."""

@@ -294,8 +294,10 @@ class Evaluate(Section):
 class Environment(Section):
     """Where the release goes."""
 
-    platform: Annotated[Literal["local", "kubernetes", "aws", "gcp", "azure"], BeforeValidator(_lower_case)] = "local"
-    """Platform that serves the model; this version deploys to `local` and `kubernetes`."""
+    platform: Annotated[
+        Literal["local", "kubernetes", "server", "aws", "gcp", "azure"], BeforeValidator(_lower_case)
+    ] = "local"
+    """Platform that serves the model; this version deploys to `local`, `kubernetes` and `server`."""
     region: str | None = None
     """Region of a cloud platform."""
     prices: Prices | None = None

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt
 from pipeline.spec.schema_canary import Canary
 from pipeline.spec.schema_gitops import GitOps
 from pipeline.spec.schema_section import Section
+from pipeline.spec.schema_server import Server
 
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 
@@ -87,6 +88,8 @@ class Deploy(Section):
     """On Kubernetes: apply the objects, or commit them to a repository from which Argo CD or Flux applies them."""
     gitops: GitOps | None = None
     """For the mode `gitops`: `{repository, branch, …}`."""
+    server: Server | None = None
+    """On the platform `server`: the host, `{host, folder, units, …}`."""
     image: Images | None = None
     """On Kubernetes: the images, `{base, repository, pull_secret}`."""
     namespace: str = Field("default", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
@@ -96,7 +99,7 @@ class Deploy(Section):
     replicas: PositiveInt = 1
     """On Kubernetes: pods that serve, unless `autoscale` decides."""
     resources: Resources = Resources()
-    """On Kubernetes: what each replica gets, `{requests, limits}`."""
+    """What each replica gets, `{requests, limits}`: on Kubernetes; on a `server` its limits."""
     service: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"
     """On Kubernetes: how the model is reached: inside the cluster, or from outside too. Port 80 either way."""
     gateway: Gateway | None = None

@@ -6,25 +6,22 @@ import getpass
 import hashlib
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.large_files.conftest import LOGIN, LfsServer, lfs_pointer, month, server
+from tests.ssh import needs_sshd, ssh_server
 
 from .conftest import Data
 
 __all__ = ["server"]
 
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(SSHD is None, reason="no SSH server: apt-get install openssh-server")
+pytestmark = needs_sshd
 PROJECT = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).with_name("private_probe.py")
 
@@ -46,43 +43,8 @@ class Host:
 def host(tmp_path: Path) -> Iterator[Host]:
     folder = tmp_path / "ssh"
     (folder / "bin").mkdir(parents=True)
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {
-        "ListenAddress": f"127.0.0.1:{port}",
-        "HostKey": folder / "host",
-        "AuthorizedKeysFile": folder / "user.pub",
-        "PidFile": "none",
-        "StrictModes": "no",
-        "UsePAM": "no",
-        "PasswordAuthentication": "no",
-        "SetEnv": f"PATH={folder / 'bin'}:{os.environ['PATH']}",
-    }
-    (folder / "config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where Debian's server puts its unprivileged half
-    with (folder / "log").open("w") as log:
-        process = psutil.Popen([str(SSHD), "-D", "-e", "-f", str(folder / "config")], stderr=log)
-    try:
-        wait_for(process, port, folder / "log")
+    with ssh_server(folder, {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}) as port:
         yield Host(port, folder / "user", folder / "bin", folder / "known_hosts")
-    finally:
-        for each in [*process.children(recursive=True), process]:
-            each.terminate()
-        process.wait(10)
-
-
-def wait_for(process: psutil.Popen, port: int, log: Path) -> None:
-    for _ in range(200):
-        with socket.socket() as asking:
-            if asking.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert process.is_running(), log.read_text()
-        psutil.cpu_percent(0.05)
-    raise AssertionError(log.read_text())
 
 
 def open_in_a_task(data: Data, host: Host, *read: str, key: str = "private_key") -> subprocess.CompletedProcess[str]:

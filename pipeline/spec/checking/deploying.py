@@ -13,6 +13,8 @@ from pipeline.spec.quantities import amount_of
 from pipeline.spec.schema_deploy import Autoscale, Deploy
 
 _LONGEST_NAME = 40
+_HIDDEN = ("/home/", "/root/", "/tmp/", "/var/tmp/", "/run/user/")  # noqa: S108  # named, not used
+"""What the units of `pipeline.deployment.units` hide from the server: ``ProtectHome`` and ``PrivateTmp``."""
 
 
 def check_deploy(view: View) -> Iterator[Finding]:
@@ -20,6 +22,8 @@ def check_deploy(view: View) -> Iterator[Finding]:
     deploy = view.spec.deploy
     if view.spec.environment.platform == "kubernetes":
         yield from _check_cluster(deploy, view.spec.model.name)
+    if view.spec.environment.platform == "server":
+        yield from _check_server(deploy)
     if deploy.mode == "gitops":
         yield from _check_gitops(deploy, view.spec.environment.platform)
     yield from _check_images(deploy)
@@ -41,6 +45,23 @@ def _check_cluster(deploy: Deploy, model: str) -> Iterator[Finding]:
         yield Finding(
             ("model", "name"), f"{len(model)} characters with the platform kubernetes", f"at most {_LONGEST_NAME}"
         )
+
+
+def _check_server(deploy: Deploy) -> Iterator[Finding]:
+    if deploy.port == 0:
+        yield Finding(("deploy", "port"), "0 with the platform server", "a port from 1 on, such as 8080")
+    if deploy.strategy not in {"rolling", "recreate"}:
+        yield Finding(("deploy", "strategy"), f"{deploy.strategy} with the platform server", "rolling or recreate")
+    if deploy.server is None:
+        yield Finding(("deploy",), "no 'server' with the platform server", "it: {host: USER@HOST}")
+    elif deploy.server.units == "user":
+        for key in ("sudo", "user"):
+            if getattr(deploy.server, key):
+                path = ("deploy", "server", key)
+                yield Finding(path, f"'{key}' with units: user", "units: system, or no such key", "key")
+    elif deploy.server.folder.startswith(_HIDDEN):
+        found = f"{quote(deploy.server.folder)}, which a system's unit does not see"
+        yield Finding(("deploy", "server", "folder"), found, "a folder elsewhere, such as /srv/modelrail")
 
 
 def _check_gitops(deploy: Deploy, platform: str) -> Iterator[Finding]:
