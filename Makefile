@@ -1,7 +1,7 @@
 # make run    set everything up and run the main job on real data (EXIT=1: end by itself afterwards)
 # make test   set everything up, check the code, run every test
 # make setup  set everything up
-# make extra-torch  install an extra: torch, tensorflow, images, boosting, text, dask, isolation or pods (make extras: all of them)
+# make extra-torch  install an extra: torch, tensorflow, images, boosting, text, dask, isolation, pods or signing (make extras: all of them)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -13,7 +13,7 @@ SHELL := /bin/bash
 # The first that this machine has: the locks hold for each.
 PYTHON ?= $(or $(shell for each in python3.11 python3.12 python3.13 python3; do command -v $$each && break; done),python3.11)
 MODELRAIL := .venv/bin/modelrail
-EXTRAS := kubernetes torch tensorflow images boosting text dask isolation pods
+EXTRAS := kubernetes torch tensorflow images boosting text dask isolation pods signing
 
 # Some environments forbid bytecode; without it every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.errors import DeploymentError
 from pipeline.release import Release
 from pipeline.sentences import ENCODER, PIECES
+from pipeline.signing import sign_bundle
 from pipeline.store import Artifact, Store
 
 RECORD = "release.json"
@@ -32,9 +33,12 @@ def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None
     ------
     DeploymentError
         If the store no longer has the release's artifacts.
+    InputError
+        If a key to sign with is configured and cannot be used.
     """
     folder = state / "releases" / release.model / f"v{release.version}"
     if (folder / RECORD).exists():
+        sign_bundle(folder)
         return folder
     key = release.evidence.artifacts["train"]
     artifact = store.find(key) or twin
@@ -48,6 +52,7 @@ def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None
     draft.mkdir(parents=True)
     try:
         write_release(draft, artifact, release)
+        sign_bundle(draft)
         if not (folder / RECORD).exists():
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
@@ -57,7 +62,7 @@ def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None
 
 
 def write_release(folder: Path, artifact: Artifact, release: Release) -> None:
-    """Write a release's bundle into a folder of one's own: the same bytes as `bundle_of` gives."""
+    """Write a release's bundle, unsigned, into a folder of one's own: the same bytes as `bundle_of` gives."""
     write_bundle(folder, artifact, _facts(release))
 
 

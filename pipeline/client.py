@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 PATH = "/api/predict"
 TLS_CERTIFICATE = "MODELRAIL_SERVE_TLS_CERTIFICATE_FILE"
 """The server's own setting: a server on this machine is known by that very certificate."""
+API_KEY = "MODELRAIL_API_KEY"
+"""What is sent as this caller's key, or token."""
+_MEND_401 = f" (set {API_KEY} to one of the keys in the server's MODELRAIL_SERVE_API_KEYS_FILE, or to a token)"
 Record = Mapping[str, Any] | Sequence[Any]
 Post = Callable[[str, bytes, float], tuple[int, bytes]]
 """Sends a body to a server's address, and gives the status and the body of its answer within so many seconds."""
@@ -109,6 +112,24 @@ def _holds_rows(records: Sequence[Any]) -> bool:
 
 def post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
     """Send a body to the server over HTTP; gives its answer's status and body."""
+    return _exchange("POST", address, PATH, body, timeout_s)
+
+
+def get(address: str, path: str, timeout_s: float) -> tuple[int, bytes]:
+    """Ask the server for something else than a prediction; gives its answer's status and body."""
+    return _exchange("GET", address, path, None, timeout_s)
+
+
+def refusal(status: int, content: bytes) -> str:
+    """Say why something was refused, and, where credentials are missing, which setting has them."""
+    try:
+        error = json.loads(content)["error"]
+    except (ValueError, LookupError, TypeError):
+        error = f"status {status}"
+    return str(error) + (_MEND_401 if status == 401 else "")
+
+
+def _exchange(method: str, address: str, path: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes]:
     # Imported with the first question: these cost more than all else on the way of an unchanged run.
     import http.client
     import socket
@@ -121,7 +142,7 @@ def post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
         context = _trust(url.hostname)
         connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout_s, context=context)
     try:
-        connection.request("POST", url.path.rstrip("/") + PATH, body, headers())
+        connection.request(method, url.path.rstrip("/") + path, body, headers())
         response = connection.getresponse()
         return response.status, response.read()
     except TimeoutError as error:
@@ -153,7 +174,7 @@ def headers() -> dict[str, str]:
     """Give the headers of a question, with the key that the environment has (``MODELRAIL_API_KEY``)."""
     import os
 
-    key = os.environ.get("MODELRAIL_API_KEY")
+    key = os.environ.get(API_KEY)
     return {"content-type": "application/json", **({"x-api-key": key} if key else {})}
 
 
@@ -168,7 +189,7 @@ def _parse(address: str, status: int, content: bytes) -> dict[str, Any]:
 
 
 def _error(address: str, status: int, answer: Mapping[str, Any]) -> Exception:
-    message = f"{address}: {answer.get('error', f'status {status}')}"
+    message = f"{address}: {answer.get('error', f'status {status}')}{_MEND_401 if status == 401 else ''}"
     if status in {408, 429, 503}:
         return TransientError(message)
     return DataError(message) if status in {400, 413, 422} else DeploymentError(message)

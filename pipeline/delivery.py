@@ -24,6 +24,7 @@ from pipeline.promotion import Place, ask, make_live, record_abort
 from pipeline.recipes import made_with, method_digest
 from pipeline.release import Evidence, Release, same_model
 from pipeline.session import Session, StepResult
+from pipeline.signing import signs_bundles
 from pipeline.spec.schema import Bound, Spec
 from pipeline.store import Artifact
 from pipeline.tracking import Released
@@ -229,9 +230,10 @@ def _newer_data(session: Session) -> Release | None:
 def _make_image(session: Session, train: Artifact, release: Release) -> str | None:
     """Make the image that the release's tag names, from a bundle written aside: another run may yet take the version.
 
-    Where none can be made, the release stands without one; its deployment tells why.
+    Where none can be made, the release stands without one; its deployment tells why. So does a signed one: no two
+    signatures are the same, so its image is made, and named in Git, when it is deployed.
     """
-    if session.job.spec.deploy.image is None:
+    if session.job.spec.deploy.image is None or signs_bundles():
         return None
     with tempfile.TemporaryDirectory() as folder, suppress(DeploymentError):
         write_release(Path(folder), train, release)

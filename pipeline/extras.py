@@ -36,6 +36,7 @@ EXTRAS: Mapping[str, Extra] = {
     "dask": Extra(("distributed",), ()),
     "isolation": Extra(("uv",), ()),
     "pods": Extra(("kubernetes", "kubernetes_asyncio"), ()),
+    "signing": Extra(("model_signing", "OpenSSL"), ()),
 }
 
 

@@ -226,12 +226,12 @@ class Target:
         if dialect in TABLES:
             headers[b"content-type"] = TABLES[dialect]
         for model in self.models:
-            started = time.perf_counter()
+            started = time.process_time()  # on a busy machine others do not count
             try:
                 status, said = self._answer(model, DIALECTS[dialect], body, headers)
             except Exception as error:  # noqa: BLE001  # that is what is looked for
                 status, said = "raised", f"{type(error).__name__}: {str(error)[:200]}"
-            seconds = time.perf_counter() - started
+            seconds = time.process_time() - started
             self.slowest_s = max(self.slowest_s, seconds)
             self.statuses[status] += 1
             if seconds > SLOW_S:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline import client
 from pipeline.deployment import local
 from pipeline.deployment.local import ChangedError, Deployment
 from pipeline.deployment.state import ROLLOUT, ROLLOUT_LOCK, folder_of, locked, read_json, write_json
@@ -119,18 +120,10 @@ class _Tracks:
 
 
 def _metrics(address: str) -> str:
-    import http.client
-    from urllib.parse import urlsplit
-
-    url = urlsplit(address)
-    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=_METRICS_S)
-    try:
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode()
-    except (OSError, http.client.HTTPException) as error:
-        raise TransientError(f"{address}: found {error!r}; expected its metrics") from error
-    finally:
-        connection.close()
+    status, content = client.get(address, "/metrics", _METRICS_S)
+    if status != 200:
+        raise DeploymentError(f"{address}: {client.refusal(status, content)}")
+    return content.decode()
 
 
 def _plain(version: str) -> str:

@@ -105,7 +105,9 @@ class Fleet:
         return model
 
 
-def load_fleet(lineup: Lineup, meters: Meters, max_bytes: int | None = None) -> Fleet:
+def load_fleet(
+    lineup: Lineup, meters: Meters, max_bytes: int | None = None, signature_key: Path | None = None
+) -> Fleet:
     """Load, check and warm every release of a lineup.
 
     Raises
@@ -116,7 +118,7 @@ def load_fleet(lineup: Lineup, meters: Meters, max_bytes: int | None = None) -> 
     models: dict[Path, ServedModel] = {}
     for place in lineup:
         if place.bundle not in models:
-            models[place.bundle] = load_model(place.bundle, max_bytes)
+            models[place.bundle] = load_model(place.bundle, max_bytes, signature_key)
     return Fleet([serve(models[each.bundle], meters, each.track, each.share) for each in lineup])
 
 

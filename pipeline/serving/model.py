@@ -21,6 +21,7 @@ from pipeline.serving.bodies import RejectedError
 from pipeline.serving.operators import foreign_operators
 from pipeline.serving.protobuf import has_external_data
 from pipeline.serving.records import Reader, Rows
+from pipeline.serving.signatures import check_signature
 from pipeline.signature import Signature
 from pipeline.words import portions
 
@@ -140,7 +141,7 @@ def _score_portions(score: Callable[[Feeds], Predictions], feeds: Feeds) -> Pred
     )
 
 
-def load_model(folder: Path, max_bytes: int | None = None) -> ServedModel:
+def load_model(folder: Path, max_bytes: int | None = None, signature_key: Path | None = None) -> ServedModel:
     """Load a bundle, check it against its own record, and predict its example once.
 
     Parameters
@@ -149,15 +150,20 @@ def load_model(folder: Path, max_bytes: int | None = None) -> ServedModel:
         Holds ``release.json``, ``signature.json`` and ``model.onnx`` (or ``preprocess.onnx`` and ``estimator.skops``).
     max_bytes : int, optional
         Largest file that is loaded; any by default.
+    signature_key : Path, optional
+        PEM public key by which the bundle must be signed; without it, a signature is not looked at.
 
     Raises
     ------
     DeploymentError
-        If a file is missing, too large or differs from the digest in ``release.json``, if the graph is not what the
-        signature says, refers to files outside of it or has operators that no release has, or if the example cannot
-        be predicted.
+        If the signature does not hold, if a file is missing, too large or differs from the digest in
+        ``release.json``, if the graph is not what the signature says, refers to files outside of it or has operators
+        that no release has, or if the example cannot be predicted.
     """
-    release = _read_json(folder / "release.json")
+    record = _read_record(folder / "release.json")
+    if signature_key is not None:
+        check_signature(folder, record, signature_key)
+    release = _parse_record(record, folder / "release.json")
     files = _read_checked(folder, release, max_bytes)
     try:
         signature = Signature.from_json(json.loads(files["signature.json"]))
@@ -171,12 +177,19 @@ def load_model(folder: Path, max_bytes: int | None = None) -> ServedModel:
     return model
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> bytes:
     try:
-        content = json.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise DeploymentError(f"{path}: found no such file; expected a release bundle") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DeploymentError(f"{path}: found {error.strerror}; expected the record of a release") from error
+
+
+def _parse_record(record: bytes, path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(record)
+    except ValueError as error:
         raise DeploymentError(f"{path}: found {error}; expected JSON") from error
     missing = {"model", "version", "files"} - set(content) if isinstance(content, dict) else {"model"}
     if missing:

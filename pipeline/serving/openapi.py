@@ -21,14 +21,27 @@ _REFUSALS: Mapping[str, str] = {
     "400": "The body is malformed.",
     "401": "No credentials, or unknown ones.",
     "404": "No such model or version.",
+    "405": "Another method; `Allow` names those that are answered.",
     "408": "The body did not arrive in time.",
     "413": "The body is too large.",
     "415": "The body is in a format that is not read here.",
     "422": "The rows do not fit the signature: row, column, what was found and what was expected.",
+    "431": "The head is longer than 64 KiB.",
     "429": "Too many requests at work; come again after `Retry-After` seconds.",
+    "500": "The model itself failed; the log says why, by the id.",
     "503": "Not answered in time; come again after `Retry-After` seconds.",
 }
 _REFUSAL = {"$ref": "#/components/schemas/Refusal"}
+_ANY: dict[str, Any] = {"type": "object"}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_TABLES = ("application/vnd.apache.arrow.stream", "application/vnd.apache.parquet")
+_PREDICTED = ("x-model-version", "x-prediction-id")
+_SAID: Mapping[str, tuple[str, ...]] = {
+    "401": ("www-authenticate",),
+    "405": ("allow",),
+    "429": ("retry-after",),
+    "503": ("retry-after",),
+}
 
 
 def openapi(fleet: Fleet) -> dict[str, Any]:
@@ -73,13 +86,11 @@ def _predictions(fleet: Fleet) -> dict[str, Any]:
             "probabilities": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
         },
     }
-    named = "/api/models/{model}/predict"
+    free = {"type": "object", "required": ["outputs"], "properties": {"outputs": {"type": "array"}}}
+    summary = "Predict rows by one of several models."
     return {
-        "/api/predict": {"post": _operation("predict", "Predict rows.", body, answer, example)},
-        named: {
-            "parameters": [_model_parameter(fleet)],
-            "post": _operation("predict_by", "Predict rows by one of several models.", {"type": "object"}, answer),
-        },
+        "/api/predict": {"post": _with_tables(_operation("predict", "Predict rows.", body, answer, example))},
+        **_named(fleet, "/api", "/predict", post=_with_tables(_operation("predict_by", summary, _ANY, free))),
     }
 
 
@@ -90,7 +101,7 @@ def _invocations(fleet: Fleet) -> dict[str, Any]:
         "required": ["data"],
         "properties": {
             "columns": {"type": "array", "items": {"type": "string"}},
-            "index": {"type": "array"},
+            "index": {"description": "Not read."},
             "data": {"type": "array", "items": {"type": "array"}},
         },
     }
@@ -132,61 +143,97 @@ def _open_inference(fleet: Fleet) -> dict[str, Any]:
         "required": ["model_name", "outputs"],
         "properties": {"model_name": {"type": "string"}, "outputs": {"type": "array", "items": tensor}},
     }
-    one = [_model_parameter(fleet)]
+    infer = _operation("infer", "Predict tensors, in JSON or in binary.", body, answer)
+    for content in (infer["requestBody"]["content"], infer["responses"]["200"]["content"]):
+        content["application/octet-stream"] = _BYTES
     return {
         "/v2": {"get": _get("The server, in the Open Inference Protocol V2.")},
-        "/v2/health/live": {"get": _get("The process is alive.")},
-        "/v2/health/ready": {"get": _get("It takes requests.", "503")},
-        "/v2/models/{model}": {"parameters": one, "get": _get("Inputs and outputs of a model.", "404")},
-        "/v2/models/{model}/ready": {"parameters": one, "get": _get("The model takes requests.", "404", "503")},
-        "/v2/models/{model}/infer": {
-            "parameters": one,
-            "post": _operation("infer", "Predict tensors, in JSON or in binary.", body, answer),
-        },
+        "/v2/health/live": {"get": _get("The process is alive.", is_open=True)},
+        "/v2/health/ready": {"get": _get("It takes requests.", "503", is_open=True)},
+        **_named(fleet, "/v2", "", get=_get("Inputs and outputs of a model.", "404")),
+        **_named(fleet, "/v2", "/ready", get=_get("The model takes requests.", "404", "503")),
+        **_named(fleet, "/v2", "/infer", post=infer),
     }
 
 
 def _probes(_fleet: Fleet) -> dict[str, Any]:
     return {
-        "/healthz": {"get": _get("The process is alive.")},
-        "/readyz": {"get": _get("It takes requests.", "503")},
+        "/healthz": {"get": _get("The process is alive.", is_open=True)},
+        "/ping": {"get": _get("The process is alive.", is_open=True)},
+        "/readyz": {"get": _get("It takes requests.", "503", is_open=True)},
         "/version": {"get": _get("Which release this is, and what it was made from.")},
         "/metrics": {"get": _get("For Prometheus.", kind="text/plain")},
+        "/openapi.json": {"get": _get("This document.")},
+        "/docs": {"get": _get("A page to try the model.", kind="text/html", is_open=True)},
+        "/": {"get": _get("What is served here.")},
     }
 
 
 _PATHS: tuple[Callable[[Fleet], dict[str, Any]], ...] = (_predictions, _invocations, _open_inference, _probes)
 
 
+def _named(fleet: Fleet, api: str, action: str, **operations: dict[str, Any]) -> dict[str, Any]:
+    """Describe what is asked of a model by its name, and of one of its versions."""
+    names = list(fleet.models)
+    versions = sorted({each.model.version for each in fleet.releases})
+    model, version = (
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "enum": values}}
+        for name, values in (("model", names), ("version", versions))
+    )
+    of_version = {
+        method: {
+            **operation,
+            **({"operationId": f"{each}_of_version"} if (each := operation.get("operationId")) else {}),
+        }
+        for method, operation in operations.items()
+    }
+    return {
+        f"{api}/models/{{model}}{action}": {"parameters": [model], **operations},
+        f"{api}/models/{{model}}/versions/{{version}}{action}": {"parameters": [model, version], **of_version},
+    }
+
+
+def _with_tables(operation: dict[str, Any]) -> dict[str, Any]:
+    """Let an operation take Arrow and Parquet too, and answer in Arrow."""
+    operation["requestBody"]["content"] |= dict.fromkeys(_TABLES, _BYTES)
+    operation["responses"]["200"]["content"] |= {_TABLES[0]: _BYTES}
+    return operation
+
+
 def _operation(
     name: str, summary: str, body: dict[str, Any], answer: dict[str, Any], example: Any = None
 ) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": body} | ({"example": example} if example else {})
-    headers = {name: {"schema": {"type": "string"}} for name in ("x-model-version", "x-prediction-id")}
-    refusals = {
-        status: {"description": text, "content": {"application/json": {"schema": _REFUSAL}}}
-        for status, text in _REFUSALS.items()
-    }
-    answered = {"description": "Predictions.", "headers": headers, "content": {"application/json": {"schema": answer}}}
+    answered = {"description": "Predictions.", "headers": _headers(*_PREDICTED), **_json(answer)}
     return {
         "operationId": name,
         "summary": summary,
         "requestBody": {"required": True, "content": {"application/json": content}},
-        "responses": {"200": answered, **refusals},
+        "responses": {"200": answered, **{status: _refused(status) for status in _REFUSALS}},
     }
 
 
-def _get(summary: str, *refusals: str, kind: str = "application/json") -> dict[str, Any]:
-    content = {kind: {"schema": {"type": "object"} if kind.endswith("json") else {"type": "string"}}}
-    refused = {"description": "Not now, or not here.", "content": {"application/json": {"schema": {"type": "object"}}}}
-    return {
-        "summary": summary,
-        "responses": {"200": {"description": "Yes.", "content": content}, **dict.fromkeys((*refusals, "401"), refused)},
-    }
+def _get(summary: str, *refusals: str, kind: str = "application/json", is_open: bool = False) -> dict[str, Any]:
+    """Describe a question without a body; an open one is answered without credentials."""
+    content = _json(_ANY) if kind.endswith("json") else {"content": {kind: {"schema": {"type": "string"}}}}
+    statuses = [*refusals, "405", "431", *([] if is_open else ["401"])]
+    responses = {"200": {"description": "Yes.", **content}, **{status: _refused(status) for status in statuses}}
+    if "503" in refusals:
+        responses["503"] = {"description": "Not now: it drains.", **_json(_ANY)}
+    return {"summary": summary, "responses": responses} | ({"security": [{}]} if is_open else {})
 
 
-def _model_parameter(fleet: Fleet) -> dict[str, Any]:
-    return {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "enum": list(fleet.models)}}
+def _refused(status: str) -> dict[str, Any]:
+    headers = _headers(*_SAID.get(status, ()))
+    return {"description": _REFUSALS[status], **_json(_REFUSAL)} | ({"headers": headers} if headers else {})
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"required": True, "schema": {"type": "string"}} for name in names}
 
 
 def _rows() -> dict[str, Any]:

@@ -237,6 +237,8 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: bytes, body: bytes) -> None:
+        if self._pending:  # those before it are answered first
+            self.application.inference.flush()
         head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         self.transport.write(head % (status, len(body)) + body)
         self.transport.close()

@@ -40,6 +40,8 @@ class Settings:
         Largest body that is computed on the event loop; larger ones go to a thread, so that probes are answered.
     max_model_bytes : int
         Largest graph or estimator that is loaded.
+    signature_key_file : Path or None
+        PEM public key of an elliptic curve by which every release must be signed; None: signatures are not looked at.
     keep_alive_s : int
         An idle connection is closed after this; longer than the usual load balancers' 60 s, so that they close first.
     drain_s : int
@@ -73,6 +75,7 @@ class Settings:
     answer_timeout_s: float = 60.0
     inline_bytes: int = 16 * 2**10
     max_model_bytes: int = 2**30
+    signature_key_file: Path | None = None
     keep_alive_s: int = 75
     drain_s: int = 30
     api_keys_file: Path | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import threading
 from collections import Counter
@@ -82,6 +83,11 @@ class Client:
     versions: Counter[str] = field(default_factory=Counter)
 
 
+def _key() -> dict[str, str]:
+    key = os.environ.get("MODELRAIL_API_KEY")
+    return {"x-api-key": key} if key else {}
+
+
 @contextmanager
 def asking(address: Callable[[], str] | str, threads: int = 2) -> Iterator[Client]:
     """Ask about random numbers, without a pause, until the block ends; each request has its own connection."""
@@ -92,7 +98,7 @@ def asking(address: Callable[[], str] | str, threads: int = 2) -> Iterator[Clien
         while not over.is_set():
             connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=30)
             try:
-                connection.request("POST", "/api/predict", json.dumps({"inputs": [[random.random()]]}))
+                connection.request("POST", "/api/predict", json.dumps({"inputs": [[random.random()]]}), _key())
                 answer = connection.getresponse()
                 body = answer.read()
                 with lock:

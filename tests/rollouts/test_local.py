@@ -187,3 +187,22 @@ def _until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition never became true"
         threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize("track", ["canary", "shadow"])
+def test_a_server_with_keys_is_asked_with_one_and_without_it_says_which_is_missing(
+    release: Callable[..., local.Deployment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, track: Track
+) -> None:
+    (tmp_path / "keys").write_text("modelrail secret\n")
+    monkeypatch.setenv("MODELRAIL_SERVE_API_KEYS_FILE", str(tmp_path / "keys"))
+    first = release("1.0.0", line_graph(SLOPE))
+    mend = r"set MODELRAIL_API_KEY to one of the keys in the server's MODELRAIL_SERVE_API_KEYS_FILE"
+    with pytest.raises(DeploymentError, match=f"found no credentials; .*{mend}"):
+        predict(first.address, {"x": 1})
+    with pytest.raises(DeploymentError, match=f"found no credentials; .*{mend}"):
+        release("2.0.0", line_graph(SLOPE), track=track)
+    monkeypatch.setenv("MODELRAIL_API_KEY", "secret")
+    assert predict(first.address, {"x": 1}).version == "1.0.0"
+    with asking(first.address) as client:
+        assert release("2.0.0", line_graph(SLOPE), track=track).version == "2.0.0"
+    assert client.dropped == []

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import http.client
 import json
+import queue
+import re
 import ssl
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from google.protobuf import json_format
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pipeline.errors import DeploymentError, InputError
+from pipeline.serving.access import Access
+from pipeline.serving.bodies import RejectedError
 from pipeline.serving.fleet import load_fleet
 from pipeline.serving.lineup import Place
 from pipeline.serving.metrics import Meters
-from pipeline.serving.settings import settings_from
+from pipeline.serving.settings import Settings, settings_from
 from tests.serving.bundles import LINE, write_bundle
 from tests.serving.conftest import Start
 from tests.serving.test_server import BODY, REQUEST, call, connect, predict, read_answers
@@ -261,3 +273,118 @@ def test_a_sample_is_kept_without_what_is_private(
     assert (line["id"], line["output"]) == (answer["id"], 1.28)
     assert set(line["record"]) == {each.name for each in LINE.inputs}
     assert line["record"]["x"] != 0.14
+
+
+def test_a_trace_reaches_a_collector(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector reads OTLP with OpenTelemetry's own messages."""
+    received: queue.Queue[ExportTraceServiceRequest] = queue.Queue()
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            assert (self.path, self.headers["content-type"]) == ("/v1/traces", "application/json")
+            received.put(json_format.Parse(_with_base64_ids(body), ExportTraceServiceRequest()))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MODELRAIL_SERVE_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
+        live = start(write_bundle(tmp_path / "b"))
+        trace, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+        unsampled = call(live, "POST", "/api/predict", BODY, traceparent=f"00-{trace}-{caller}-00")[1]
+        passed_on = call(live, "POST", "/api/predict", BODY, traceparent=f"00-{trace}-{caller}-01")[1]["traceparent"]
+        begun = call(live, "POST", "/api/predict", b"{")[1]["traceparent"]
+        spans: list[Any] = []
+        while len(spans) < 2:
+            (resource,) = received.get(timeout=20).resource_spans
+            assert [each.key for each in resource.resource.attributes] == ["service.name"]
+            spans += [span for scope in resource.scope_spans for span in scope.spans]
+        collector.shutdown()
+    assert unsampled["traceparent"].endswith("-00")
+    followed, own = spans
+    assert f"00-{followed.trace_id.hex()}-{followed.span_id.hex()}-01" == passed_on
+    assert (followed.trace_id.hex(), followed.parent_span_id.hex()) == (trace, caller)
+    assert f"00-{own.trace_id.hex()}-{own.span_id.hex()}-01" == begun
+    assert own.parent_span_id == b""
+    assert 0 < followed.end_time_unix_nano - followed.start_time_unix_nano < 10**10
+    facts = {each.key: each.value.int_value or each.value.string_value for each in own.attributes}
+    assert facts["http.response.status_code"] == 400
+
+
+def _with_base64_ids(body: bytes) -> str:
+    """Write ids in base64, as protobuf's JSON has them; OTLP's has them in hexadecimal."""
+    found = re.compile(r'"(traceId|spanId|parentSpanId)":"([0-9a-f]*)"')
+    return found.sub(lambda m: f'"{m[1]}":"{base64.b64encode(bytes.fromhex(m[2])).decode()}"', body.decode())
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm", "other"),
+    [
+        (rsa.generate_private_key(65537, 2048), "RS256", rsa.generate_private_key(65537, 2048)),
+        (ec.generate_private_key(ec.SECP256R1()), "ES256", ec.generate_private_key(ec.SECP256R1())),
+        (ed25519.Ed25519PrivateKey.generate(), "EdDSA", ed25519.Ed25519PrivateKey.generate()),
+    ],
+    ids=["RS256", "ES256", "EdDSA"],
+)
+def test_a_token_is_checked_with_a_public_key(tmp_path: Path, key: Any, algorithm: str, other: Any) -> None:
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(public)
+    access = Access(Settings(jwt_key_file=tmp_path / "public.pem", jwt_issuer="us"))
+    claims = {"exp": time.time() + 60, "sub": "carol", "iss": "us"}
+
+    def given(token: str) -> dict[bytes, bytes]:
+        return {b"authorization": b"Bearer " + token.encode()}
+
+    assert access.check(given(jwt.encode(claims, key, algorithm))) == "carol"
+    refused = [
+        jwt.encode(claims, other, algorithm),
+        jwt.encode(claims | {"iss": "them"}, key, algorithm),
+        jwt.encode({"sub": "carol", "iss": "us"}, key, algorithm),
+        jwt.encode(claims, None, "none"),
+        _sign_with_public_key(claims, public),
+    ]
+    for token in refused:
+        with pytest.raises(RejectedError, match="found a token that does not hold") as caught:
+            access.check(given(token))
+        assert caught.value.status == 401
+
+
+def _sign_with_public_key(claims: dict[str, Any], public: bytes) -> str:
+    """Forge a token: the public key, which everybody knows, taken for a shared secret."""
+    parts = [json.dumps(each).encode() for each in ({"alg": "HS256", "typ": "JWT"}, claims)]
+    said = b".".join(base64.urlsafe_b64encode(each).rstrip(b"=") for each in parts)
+    digest = base64.urlsafe_b64encode(hmac.digest(public, said, "sha256")).rstrip(b"=")
+    return (said + b"." + digest).decode()
+
+
+def test_a_private_key_is_not_taken_for_the_public_one(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "k").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(DeploymentError, match="found a private key; expected the public one"):
+        Access(Settings(jwt_key_file=tmp_path / "k"))
+
+
+def test_another_sites_page_may_ask_with_credentials_of_its_own(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser asks first without credentials, and reads a refusal only if that names its origin too."""
+    (tmp_path / "keys").write_text("alice plain\n")
+    monkeypatch.setenv("MODELRAIL_SERVE_API_KEYS_FILE", str(tmp_path / "keys"))
+    monkeypatch.setenv("MODELRAIL_SERVE_CORS_ORIGINS", "https://a,https://b")
+    live = start(write_bundle(tmp_path / "b"))
+    asked = {"origin": "https://b", "access-control-request-method": "POST"}
+    status, headers, _ = call(live, "OPTIONS", "/api/predict", None, **asked)
+    assert (status, headers["access-control-allow-methods"]) == (204, "GET, POST")
+    assert "x-api-key" in headers["access-control-allow-headers"]
+    for key, expected in {"wrong": 401, "plain": 200}.items():
+        status, headers, _ = call(live, "POST", "/api/predict", BODY, origin="https://b", **{"x-api-key": key})
+        assert (status, headers["access-control-allow-origin"], headers["vary"]) == (expected, "https://b", "origin")
+    assert "access-control-allow-credentials" not in headers
+    monkeypatch.setenv("MODELRAIL_SERVE_CORS_ORIGINS", "*")
+    anybody = start(write_bundle(tmp_path / "c"))
+    assert call(anybody, "GET", "/healthz", origin="https://z")[1]["access-control-allow-origin"] == "https://z"
