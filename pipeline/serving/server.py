@@ -194,11 +194,12 @@ async def _obey(server: uvicorn.Server, application: Application, control: socke
     while not server.started:
         await asyncio.sleep(0.002)
     writer.write(_line({"ready": application.inference.fleet.default.live.model.version}))
-    while line := await reader.readline():
-        for name, value in json.loads(line).items():
-            answer = await orders.table[name](value)
-            if answer:
-                writer.write(_line(answer))
+    with contextlib.suppress(ConnectionError):  # it ended without waiting for an answer
+        while line := await reader.readline():
+            for name, value in json.loads(line).items():
+                answer = await orders.table[name](value)
+                if answer:
+                    writer.write(_line(answer))
     server.should_exit = True
 
 

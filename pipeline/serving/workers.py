@@ -144,8 +144,13 @@ class Workers:
             If one does not become ready; then all are as they were.
         """
         lineup, numbers = lineup_of(bundles), self._free_numbers(count)
-        started = [self._spawn(number, lineup, listener) for number in numbers]
-        refusal = self._await_all(started, "ready")
+        started: list[Worker] = []
+        try:
+            started.extend(self._spawn(number, lineup, listener) for number in numbers)
+            refusal = self._await_all(started, "ready")
+        except BaseException:  # a signal to end, for one; whoever catches it ends these with the others
+            self._draining += started
+            raise
         if refusal:
             _end_all(started, grace_s=2.0)
             raise DeploymentError(refusal)

@@ -297,14 +297,15 @@ def test_a_caller_that_keeps_its_connection_loses_nothing_when_the_server_ends(
                     lost.append(error)
                     return
 
-    callers = [threading.Thread(target=ask) for _ in range(8)]
+    callers = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
     for each in callers:
         each.start()
     for _ in range(200):
-        answered.acquire()
+        assert answered.acquire(timeout=20)
     live.process.send_signal(signal.SIGTERM)
     for each in callers:
         each.join(20)
+        assert not each.is_alive()
     assert live.process.wait(20) == 0
     assert lost == []
 
