@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from pipeline.tracking.faults import explain
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 _MAX_PARAM_CHARS = 5_000
 
@@ -80,8 +82,17 @@ class Tracker:
         dataset = Dataset(
             event.dataset["name"], event.dataset["digest"][:36], "git", json.dumps({"uri": event.dataset["source"]})
         )
-        self._client.log_inputs(self.run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        self._log_input(DatasetInput(dataset, [InputTag("mlflow.data.context", "training")]))
         return self.run
+
+    def _log_input(self, dataset: DatasetInput) -> None:
+        """Say what a run read. MLflow looks whether it knows the dataset, then adds it; two runs may do so at once."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_inputs(self.run, [dataset])
+        except MlflowException:
+            self._client.log_inputs(self.run, [dataset])
 
     def _learn(self, event: Learning) -> str:
         """Let the curves of a step grow that is at work; its child run is there from the first point on."""
@@ -208,9 +219,23 @@ def open_client(tracking: str) -> MlflowClient:
 
     # That it makes its tables is no news, and an error that it logs with its traceback is raised as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    if tracking.startswith("sqlite:///"):
-        Path(tracking.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking, registry_uri=tracking)
+    if not tracking.startswith("sqlite:///"):
+        return MlflowClient(tracking, registry_uri=tracking)
+    file = Path(tracking.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _making_tables(file):
+        return MlflowClient(tracking, registry_uri=tracking)
+
+
+@contextmanager
+def _making_tables(file: Path) -> Iterator[None]:
+    """Let one process after the other look for the tables of a new database: two at once would both make them."""
+    if file.exists() and not os.access(file.parent, os.W_OK):  # only to be read
+        yield
+        return
+    with file.with_name(f"{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _version(distribution: str) -> str:
