@@ -17,7 +17,7 @@ LEFT_OUT = (
     *(".gitignore", "work.lock", "cache", "repositories", "logs", "services.*", "store/drafts", "history/*.lock"),
     *("airflow/logs", "airflow/*.pid", "airflow/config/__pycache__"),
     *("deployments/*/metrics", "deployments/*/*.log", "deployments/*/*.log.[0-9]", "deployments/*/*.lock"),
-    *("mlflow.db-*", "airflow/airflow.db-*"),
+    *("mlflow.db-*", "mlflow.db.lock", "airflow/airflow.db-*"),
 )
 """What can be made again, or says nothing on another day."""
 _LEFT_OUT = re.compile("|".join(map(fnmatch.translate, LEFT_OUT)))
