@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -24,6 +23,7 @@ from pipeline.client import TLS_CERTIFICATE
 from pipeline.deployment.state import DESIRED, PREVIOUS, RECORD, SUPERVISOR_LOCK, read_json, write_json
 from pipeline.errors import DeploymentError
 from pipeline.serving.lineup import Lineup, lineup_of
+from pipeline.serving.signals import Signals
 from pipeline.serving.workers import Workers, listen
 
 HOST = "127.0.0.1"
@@ -56,8 +56,7 @@ class Supervisor:
         metrics.mkdir()
         self._log = folder / "server.log"
         self._workers = Workers(metrics, self._log)
-        self._wake, self._signalled = socket.socketpair()
-        self._wanted: set[int] = set()
+        self._signals = Signals()
         self._live: dict[str, Any] = {}
         self._listener: socket.socket | None = None
 
@@ -69,7 +68,7 @@ class Supervisor:
         DeploymentError
             If it cannot be.
         """
-        self._listen_to_signals()
+        self._signals.listen()
         desired = read_json(self._folder / DESIRED)
         if desired is None:
             raise DeploymentError(f"{self._folder / DESIRED}: found none; expected what to deploy")
@@ -80,13 +79,11 @@ class Supervisor:
 
     def run(self) -> None:
         """Watch until SIGTERM."""
-        while signal.SIGTERM not in self._wanted:
-            self._workers.tend(1.0, self._wake)
-            with contextlib.suppress(BlockingIOError):
-                self._wake.recv(1024)
+        while not self._signals.ends:
+            self._workers.tend(1.0, self._signals.wake)
+            self._signals.clear()
             self._rotate_log()
-            if signal.SIGHUP in self._wanted:
-                self._wanted.discard(signal.SIGHUP)
+            if self._signals.take_hangup():
                 self._follow()
 
     def stop(self) -> None:
@@ -94,15 +91,6 @@ class Supervisor:
         if self._listener:
             self._listener.close()
         self._workers.stop(GRACE_S)
-
-    def _listen_to_signals(self) -> None:
-        self._wake.setblocking(False)
-        self._signalled.setblocking(False)
-        signal.set_wakeup_fd(self._signalled.fileno())
-        for sign in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            signal.signal(
-                sign, lambda number, _: self._wanted.add(signal.SIGTERM if number == signal.SIGINT else number)
-            )
 
     def _follow(self) -> None:
         """Make the desired release live, or say why not and keep the old one."""

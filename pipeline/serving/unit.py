@@ -26,6 +26,7 @@ from typing import Any
 from pipeline.errors import DeploymentError, InputError
 from pipeline.serving.lineup import lineup_of
 from pipeline.serving.settings import settings_from
+from pipeline.serving.signals import Signals
 from pipeline.serving.workers import START_S, Workers
 
 LIVE = "live.json"
@@ -53,8 +54,7 @@ class Unit:
         metrics = folder / "metrics"
         metrics.mkdir(exist_ok=True)
         self._workers = Workers(metrics, None)
-        self._wake, self._signalled = socket.socketpair()
-        self._wanted: set[int] = set()
+        self._signals = Signals()
         self._live: dict[str, Any] = {"answered": 0}
 
     def start(self, listener: socket.socket) -> None:
@@ -65,7 +65,7 @@ class Unit:
         DeploymentError
             If it cannot be served.
         """
-        self._listen_to_signals()
+        self._signals.listen()
         bundle = self._bundle()
         self._workers.start(lineup_of(bundle), listener, self._count)
         self._record(bundle)
@@ -73,12 +73,10 @@ class Unit:
 
     def run(self) -> None:
         """Watch until SIGTERM."""
-        while signal.SIGTERM not in self._wanted:
-            self._workers.tend(1.0, self._wake)
-            with contextlib.suppress(BlockingIOError):
-                self._wake.recv(1024)
-            if signal.SIGHUP in self._wanted:
-                self._wanted.discard(signal.SIGHUP)
+        while not self._signals.ends:
+            self._workers.tend(1.0, self._signals.wake)
+            self._signals.clear()
+            if self._signals.take_hangup():
                 self._follow()
 
     def stop(self) -> None:
@@ -98,9 +96,8 @@ class Unit:
             self._record(bundle)
 
     def _bundle(self) -> Path:
-        return (
-            self._link.resolve()
-        )  # a worker that is started again has the release that went live, wherever the link leads
+        # resolved, so that a worker that is started again has what went live, wherever the link leads by then
+        return self._link.resolve()
 
     def _record(self, bundle: Path) -> None:
         release = json.loads((bundle / "release.json").read_bytes())
@@ -109,15 +106,6 @@ class Unit:
         self._live |= facts
         write_live(self._folder, self._live)
         notify(f"STATUS={release.get('model', '')} {release['version']}")
-
-    def _listen_to_signals(self) -> None:
-        self._wake.setblocking(False)
-        self._signalled.setblocking(False)
-        signal.set_wakeup_fd(self._signalled.fileno())
-        for sign in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            signal.signal(
-                sign, lambda number, _: self._wanted.add(signal.SIGTERM if number == signal.SIGINT else number)
-            )
 
 
 def write_live(folder: Path, content: Mapping[str, Any]) -> None:
