@@ -14,15 +14,20 @@ import typer
 from pipeline.commands import clusters, data, machine, models, provenance, releases, serving, upkeep
 from pipeline.errors import ModelrailError, explain_os_error
 
+_EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong input, 75 try again."
+
 app = typer.Typer(
     name="modelrail",
     help="From a Git commit to a model in production, on plain Airflow, MLflow and Kubernetes.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 75 try again. Begin with: modelrail check",
+    epilog=f"{_EXIT_CODES} Begin with: modelrail check",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for subject in (models, serving, releases, provenance, machine, upkeep, data, clusters):
+    for group in (subject.app, *(each.typer_instance for each in subject.app.registered_groups)):
+        for command in group.registered_commands if group else ():
+            command.epilog = f"{command.epilog}\n\n{_EXIT_CODES}"
     app.add_typer(subject.app)
 
 

@@ -156,6 +156,7 @@ def test_every_command_shows_an_example_in_its_help(tmp_path: Path) -> None:
         done = modelrail([*name.split(), "--help"], tmp_path)
         assert done.returncode == 0
         assert f"Example: modelrail {name}" in done.stdout
+        assert "Exit codes: 0 done, 1 failed, 2 wrong input, 75 try again." in done.stdout
 
 
 OUTSIDE: list[tuple[str, int, str]] = [
@@ -209,14 +210,17 @@ def test_wrong_input_in_a_project_is_told_by_a_code_and_a_sentence(
     assert done.returncode == code
 
 
-def test_a_release_that_was_never_made_is_an_empty_list(released: tuple[Path, Mapping[str, Any]]) -> None:
-    assert told(modelrail(["releases", "nope", "--json"], released[0]))["releases"] == []
+def test_a_release_that_was_never_made_is_an_empty_list(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    (project / "models/new.yaml").write_text("model: {name: new}\nenvironment: {platform: Local}\n")
+    assert told(modelrail(["releases", "new", "--json"], project))["releases"] == []
 
 
-@pytest.mark.parametrize("name", ["Linear*", "/somewhere", "..", "", "[", "LinearRegression@v1.0.0"])
+@pytest.mark.parametrize("name", ["nope", "Linear*", "/somewhere", "..", "", "[", "LinearRegression@v1.0.0"])
 def test_what_is_no_models_name_has_no_releases(released: tuple[Path, Mapping[str, Any]], name: str) -> None:
-    found = told(modelrail(["releases", name, "--json"], released[0]))
-    assert (found["count"], found["releases"], found["environments"]) == (0, [], [])
+    done = modelrail(["releases", name, "--json"], released[0])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"found no model '{name}'; expected one of LinearRegression" in done.stderr
 
 
 def test_every_problem_of_every_spec_is_told_to_a_program(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where Git LFS keeps contents: in the clone, and at the remote, a folder or a server.
+"""Where Git LFS keeps contents: in the clone, and at the remote: a folder, a server or an object store.
 
 https://github.com/git-lfs/git-lfs/blob/main/docs/api/server-discovery.md
 """
@@ -17,8 +17,12 @@ from pipeline.large_files.lfs_ssh import ask_grant, read_ssh_address
 from pipeline.large_files.places import Place
 from pipeline.large_files.pointers import LargeFile
 from pipeline.repository import Repository
+from pipeline.store import download
 
 _REMOTE_URL = re.compile(r"remote\.(.+)\.url")
+_STORE_URL = re.compile(r"(?!(?:https?|file|git|ssh|git\+ssh|ssh\+git)://)[a-z0-9+.-]+://")
+_LAYOUTS = ("{0}/{1}/{2}", "{2}")
+"""Where an object store has a content: as the folder ``lfs/objects`` of a clone, or by its digest alone."""
 
 
 def lfs_places(
@@ -36,8 +40,17 @@ def lfs_places(
     if (folder := _folder_of(address or origin, repository)) is not None:
         yield Place(f"at the remote {redact(address or origin)}", path=_object_in(folder, file))
         return
+    if _STORE_URL.match(address):
+        yield from _stored(file, address.rstrip("/"))
+        return
     says = f"at the LFS server {redact(address or _derive(origin))}"
     yield Place(says, download=partial(_download, file, address, origin, repository, lent))
+
+
+def _stored(file: LargeFile, address: str) -> Iterator[Place]:
+    for layout in _LAYOUTS:
+        place = f"{address}/{layout.format(file.digest[:2], file.digest[2:4], file.digest)}"
+        yield Place(f"at the LFS store {place}", download=partial(download, place, options={}))
 
 
 def _download(

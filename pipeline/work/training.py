@@ -29,6 +29,7 @@ from pipeline.session import Made, Session
 from pipeline.signature import Input, Signature
 from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS
 from pipeline.spec.expressions import parse
+from pipeline.spec.findings import count
 from pipeline.spec.schema import Spec, Task
 from pipeline.tracking import Learning
 from pipeline.training.results import Matrix, Scorer, Support, Trained
@@ -56,7 +57,7 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
     write_json(signature.to_json(), folder / "signature.json")
     write_json(_report(trained), folder / "training.json")
     session.store.remove_notes(checkpoints)
-    say = "; ".join([f"{spec.model.trainer}: {len(matrix.columns)} features", *said, *trained.notes])
+    say = "; ".join([f"{spec.model.trainer}: {count(len(matrix.columns), 'feature')}", *said, *trained.notes])
     return Made(
         say,
         len(matrix.train),

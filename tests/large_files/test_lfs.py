@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from pipeline.errors import DataError, InputError, TransientError
@@ -79,6 +80,20 @@ def test_a_missing_content_is_named_with_its_remote_and_the_mend(data: Data, tmp
     assert said.startswith(f"read: flights/2013-01.csv: found no content sha256 {oid(month(1))[:12]}…")
     assert f"nor at the remote file://{tmp_path}/bare.git" in said
     assert said.endswith("expected it there: 'git lfs push --all origin' in a clone that has it")
+
+
+@pytest.mark.parametrize("layout", ["{0}/{1}/{2}", "{2}"])
+def test_an_object_store_is_asked_and_its_answer_kept(data: Data, tmp_path: Path, layout: str) -> None:
+    url = f"memory://{tmp_path.name}/lfs"
+    data.commit({"flights/2013-01.csv": lfs_pointer(month(1)), ".lfsconfig": f"[lfs]\n\turl = {url}\n"})
+    with pytest.raises(DataError, match=f"at the LFS store {url}/.*/{oid(month(1))}"):
+        data.open().read("2013-01")
+    digest = oid(month(1))
+    files, path = fsspec.core.url_to_fs(f"{url}/{layout.format(digest[:2], digest[2:4], digest)}")
+    files.pipe_file(path, month(1))
+    assert data.open().read("2013-01") == month(1)
+    files.rm_file(path)
+    assert data.open().read("2013-01") == month(1)
 
 
 def test_a_server_is_asked_with_gits_own_login_and_its_answer_kept(
