@@ -69,7 +69,7 @@ def test_too_many_words_are_refused_with_what_mends_it(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_a_text_in_ascii_has_the_words_that_it_has_among_others(lowercase: bool) -> None:
+def test_a_text_in_ascii_has_the_words_that_it_has_among_others(*, lowercase: bool) -> None:
     text = "".join(map(chr, range(128))) + "".join(f"a{chr(code)}b_{chr(code)}9 " for code in range(128))
     words = Words("t", lowercase=lowercase)
     assert words.of(f"{text} \u00e9t\u00e9") == f"{words.of(text)} \u00e9t\u00e9"
