@@ -15,6 +15,7 @@ import pytest
 from pipeline.errors import TrainingError
 from pipeline.graphs import run
 from pipeline.spec.schema import Model
+from pipeline.training.neural.layers import dense_layers, image_layers, multiplications
 from pipeline.training.neural.schedules import SCHEDULES, rate_at
 from pipeline.training.results import Matrix, Support, Trained
 from pipeline.training.training import train
@@ -35,6 +36,13 @@ def line(rows: int = 100) -> Matrix:
     y = (2 * x[:, 0] + 1 + generator.normal(0, 0.1, rows)).astype(np.float64)
     cut = rows * 9 // 10
     return Matrix(x[:cut], y[:cut], x[cut:], y[cut:], ("x",))
+
+
+def test_multiplications_of_a_row_are_counted() -> None:
+    params = {"kernel": 3, "pool": 2, "filters": [4], "layers": [5], "activation": "relu", "dropout": 0.0}
+    assert multiplications(dense_layers(3, [5, 7], 2, params)) == 3 * 5 + 5 * 7 + 7 * 2
+    convolution, dense = 8 * 8 * (2 * 4 * 3 * 3), 4 * 4 * 4 * 5 + 5 * 1
+    assert multiplications(image_layers((2, 8, 8), 1, params)) == convolution + dense
 
 
 @pytest.mark.parametrize("framework", BOTH)

@@ -15,12 +15,15 @@ from pipeline.extras import require
 from pipeline.spec.catalogue import TRAINERS
 from pipeline.training.graph import Graph
 from pipeline.training.lessons import Lesson
-from pipeline.training.neural.layers import Layer, Weights, dense_layers, image_layers, initial_weights
+from pipeline.training.neural.layers import Layer, Weights, dense_layers, image_layers, initial_weights, multiplications
 from pipeline.training.neural.learning import learn
 from pipeline.training.neural.network import Batch, Network, Scale, scale_of
 from pipeline.training.neural.pictures import Vary, shape_of, variation
 from pipeline.training.results import Array, Fitted, Floats
 from pipeline.training.targets import Rows
+
+_WORTH_THREADS = 10_000_000
+"""Multiplications of a batch, forwards, below which one thread is no slower than several that wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ def _workers(lesson: Lesson, module: Any, layers: Sequence[Layer]) -> Network:
     from pipeline.training.neural.torch_network import TorchNetwork
 
     if lesson.params["workers"] == 1:
-        return TorchNetwork(module, lesson.params)
+        few = bool(layers) and lesson.params["batch_size"] * multiplications(layers) < _WORTH_THREADS
+        return TorchNetwork(module, lesson.params, threads=1 if few else None)
     from pipeline.training.neural.torch_workers import Description, SharedNetwork
 
     inputs = lesson.train.features.shape[1]

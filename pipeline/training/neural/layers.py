@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -83,6 +84,20 @@ def between(params: Mapping[str, Any]) -> list[Layer]:
     name, rate = params["activation"], params["dropout"]
     activation = [] if name == "identity" else [Layer("activation", how=name)]
     return [*activation, *([Layer("dropout", rate=rate)] if rate else [])]
+
+
+def multiplications(layers: Sequence[Layer]) -> int:
+    """Count what one row multiplies on its way forwards."""
+    total, places = 0, 1
+    for layer in layers:
+        if layer.kind == "image":
+            places = layer.size[1] * layer.size[2]
+        elif layer.kind == "pool":
+            places //= layer.size[0] ** 2
+        elif layer.kind == "flatten":
+            places = 1
+        total += places * sum(math.prod(shape) for name, shape in layer.shapes.items() if name == "weight")
+    return total
 
 
 def initial_weights(layers: Sequence[Layer], seed: int) -> Weights:

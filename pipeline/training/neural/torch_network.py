@@ -55,15 +55,34 @@ def build_module(layers: Sequence[Layer], weights: Weights) -> nn.Module:
     return module
 
 
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _copied(tensor: Tensor) -> Array:
     copied: Array = tensor.detach().cpu().numpy().copy()
     return copied
 
 
 class TorchNetwork:
-    """A module, its loss and its optimizer, on the GPU if there is one."""
+    """A module, its loss and its optimizer, on the GPU if there is one.
 
-    def __init__(self, module: nn.Module, params: Params, device: str | None = None) -> None:
+    Parameters
+    ----------
+    threads : int, optional
+        With which the CPU learns; by default PyTorch's own choice.
+    """
+
+    def __init__(
+        self, module: nn.Module, params: Params, device: str | None = None, threads: int | None = None
+    ) -> None:
+        self._threads = threads
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._module = module.to(self._device)
         self._learnt = [each for each in module.parameters() if each.requires_grad]
@@ -85,7 +104,7 @@ class TorchNetwork:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         total, count = torch.zeros((), dtype=torch.float64, device=self._device), 0
-        with self._random(seed):
+        with self._random(seed), _threads(self._threads):
             for rows in pieces:
                 self._learn_piece(rows, rate, total)
                 count += len(rows.target)
