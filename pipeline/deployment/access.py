@@ -15,7 +15,8 @@ _RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("policy", ("poddisruptionbudgets",), _APPLY),
     ("autoscaling", ("horizontalpodautoscalers",), (*_APPLY, "delete")),
     ("monitoring.coreos.com", ("servicemonitors",), _APPLY),
-    ("gateway.networking.k8s.io", ("httproutes",), _APPLY),
+    ("gateway.networking.k8s.io", ("httproutes",), (*_APPLY, "delete")),
+    ("argoproj.io", ("rollouts", "analysistemplates"), _APPLY),
     # To see how a rollout does, and to ask the model what it predicts.
     ("apps", ("replicasets",), ("list",)),
     ("", ("pods",), ("list",)),
@@ -28,8 +29,8 @@ _RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 def deployer(namespace: str) -> list[dict[str, Any]]:
     """Give the service account, its role in one namespace, and what binds them.
 
-    It reads no secret, starts no process in a pod, removes nothing but an autoscaler that the spec no longer asks for,
-    and has no right outside the namespace.
+    It reads no secret, starts no process in a pod, removes nothing but an autoscaler or a route that the spec no longer
+    asks for, and has no right outside the namespace.
     """
     metadata = {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "modelrail"}}
     rules = [

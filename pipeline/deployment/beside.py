@@ -59,12 +59,13 @@ def shadow_of(stable: Object, image: str) -> Manifest:
 
 
 def scaled(manifest: Object, replicas: int) -> Manifest:
-    """Give a Deployment, as it can be applied, with another number of pods."""
+    """Give a Deployment or a Rollout, as it can be applied, with another number of pods."""
     kept = ("name", "namespace", "labels", "annotations")
     metadata = {key: value for key, value in manifest["metadata"].items() if key in kept}
     notes = {key: value for key, value in metadata.get("annotations", {}).items() if key.startswith(f"{PREFIX}/")}
     spec = {**manifest["spec"], "replicas": replicas}
-    return {"apiVersion": APPS, "kind": "Deployment", "metadata": metadata | {"annotations": notes}, "spec": spec}
+    about = {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"]}
+    return {**about, "metadata": metadata | {"annotations": notes}, "spec": spec}
 
 
 def version_of(stable: Object) -> str:

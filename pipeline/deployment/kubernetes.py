@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.client import Post
+from pipeline.deployment.argo_objects import ARGO, ENOUGH
+from pipeline.deployment.beside import scaled
 from pipeline.deployment.blue_green import exchange
 from pipeline.deployment.canary import remove_canary, roll_out
 from pipeline.deployment.cluster import MANAGER, Cluster, open_cluster
 from pipeline.deployment.differences import Difference, adopt, compare
 from pipeline.deployment.leases import COORDINATION, Lease
-from pipeline.deployment.manifests import APPS, MONITORING, SCALING, STABLE, Manifest, manifests, name_of, selector_of
+from pipeline.deployment.manifests import (
+    APPS,
+    MONITORING,
+    ROUTES,
+    SCALING,
+    STABLE,
+    Manifest,
+    manifests,
+    name_of,
+    selector_of,
+)
 from pipeline.deployment.platforms import Live, Target
 from pipeline.deployment.rolling import await_rollout
 from pipeline.deployment.scaling import replicas_to_apply
@@ -22,18 +34,22 @@ from pipeline.errors import AbortedError, DeploymentError, InputError
 from pipeline.packaging import PREFIX, labels_of, package
 from pipeline.release import Release
 
-_KINDS = (
-    (MONITORING, "ServiceMonitor"),
-    (SCALING, "HorizontalPodAutoscaler"),
-    (APPS, "Deployment"),
-    (COORDINATION, "Lease"),
-    ("v1", "Service"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("v1", "ConfigMap"),
-    ("v1", "ServiceAccount"),
+_SUFFIXES = tuple(f"-{each}" for each in TRACKS)
+_OBJECTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (MONITORING, "ServiceMonitor", ("",)),
+    (SCALING, "HorizontalPodAutoscaler", ("",)),
+    (ROUTES, "HTTPRoute", ("",)),
+    (ARGO, "Rollout", ("",)),
+    (ARGO, "AnalysisTemplate", ("", f"-{ENOUGH}")),
+    (APPS, "Deployment", (*_SUFFIXES, "")),
+    (COORDINATION, "Lease", ("",)),
+    ("v1", "Service", ("", *_SUFFIXES)),
+    ("policy/v1", "PodDisruptionBudget", ("",)),
+    ("networking.k8s.io/v1", "NetworkPolicy", ("",)),
+    ("v1", "ConfigMap", ("",)),
+    ("v1", "ServiceAccount", ("",)),
 )
-"""All kinds that a release has, in the order in which they are removed."""
+"""All that any strategy makes of a release, with what follows the model's name, in the order in which it is removed."""
 
 
 class Kubernetes:
@@ -67,7 +83,7 @@ class Kubernetes:
         claim = f"{release.tag} is made live at once" if target.at_once else None
         with open_target(target) as cluster, Lease(cluster, target.model, target.environment, claim) as lease:
             found = own(cluster, target)
-            before = _live(found, target)
+            before = live_of(found, target)
             put = partial(_put, cluster, target, release, image, found)
             if before and target.spec.deploy.strategy == "blue-green" and before.version != str(release.version):
                 exchange(cluster, lease, target, release, image, put)
@@ -76,13 +92,14 @@ class Kubernetes:
                 put()
             else:
                 roll_out(cluster, lease, target, release, image, before.version, put)
+            retire(cluster, lease, ARGO, "Rollout", target)
         replaced = before.version if before and before.version != str(release.version) else None
         return Live(release.model, str(release.version), address_of(target), replaced, image=image)
 
     def live(self, target: Target) -> Live | None:
         """Give the release that the cluster has ready pods of."""
         with open_target(target) as cluster:
-            return _live(cluster.get(APPS, "Deployment", name_of(target.model)), target)
+            return live_of(cluster.get(APPS, "Deployment", name_of(target.model)), target)
 
     def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
         """Let the server say, object by object, what it would change; nothing is."""
@@ -97,14 +114,14 @@ class Kubernetes:
 
     def stop(self, target: Target) -> Live | None:
         """Remove every object of the model in this environment."""
+        was = self.live(target)
         with open_target(target) as cluster:
-            found, apis = own(cluster, target), cluster.apis()
-            for track in TRACKS:
-                cluster.delete(APPS, "Deployment", f"{name_of(target.model)}-{track}")
-            for api, kind in _KINDS:
-                if "/" not in api or api in apis:
-                    cluster.delete(api, kind, name_of(target.model))
-        return _live(found, target)
+            own(cluster, target)
+            own(cluster, target, ARGO, "Rollout")
+            for api, kind, suffixes in _OBJECTS:
+                for suffix in suffixes:
+                    _remove(cluster, target, api, kind, suffix)
+        return was
 
     def post(self, target: Target) -> Post:
         """Ask the Service by way of the API server: this process need not reach the cluster's network."""
@@ -118,10 +135,10 @@ class Kubernetes:
 
 def _put(cluster: Cluster, target: Target, release: Release, image: str, found: Mapping[str, Any] | None) -> None:
     """Apply all objects of a release and wait until they serve; else restore what was found."""
-    name, before = name_of(target.model), _live(found, target)
+    name, before = name_of(target.model), live_of(found, target)
     for each in render(target, release, image, cluster, found):
         apply(cluster, each)
-    _remove_leftovers(cluster, target)
+    remove_leftovers(cluster, target)
     try:
         await_rollout(cluster, name, selector_of(name, STABLE), target.spec.deploy.ready_within_s)
     except DeploymentError as error:
@@ -161,16 +178,16 @@ def apply(cluster: Cluster, manifest: Manifest) -> None:
     cluster.apply(manifest)
 
 
-def own(cluster: Cluster, target: Target) -> Mapping[str, Any] | None:
+def own(cluster: Cluster, target: Target, api: str = APPS, kind: str = "Deployment") -> Mapping[str, Any] | None:
     """Give the model's Deployment; refuse to touch one that is another's, or belongs to another environment."""
-    found = cluster.get(APPS, "Deployment", name_of(target.model))
+    found = cluster.get(api, kind, name_of(target.model))
     if found is None:
         return None
     notes = found["metadata"].get("annotations", {})
     where = f"{target.spec.deploy.namespace}/{found['metadata']['name']}"
     if f"{PREFIX}/model" not in notes:
         raise DeploymentError(
-            f"{where}: found a Deployment that Modelrail did not make; expected none of that name"
+            f"{where}: found a {kind} that Modelrail did not make; expected none of that name"
             " (another namespace: deploy.namespace)"
         )
     theirs = (notes[f"{PREFIX}/model"], notes.get(f"{PREFIX}/environment") or None)
@@ -182,12 +199,23 @@ def own(cluster: Cluster, target: Target) -> Mapping[str, Any] | None:
     return found
 
 
+def retire(cluster: Cluster, lease: Lease, api: str, kind: str, target: Target) -> None:
+    """Take away the pods that the model has by another strategy's object, now that its own serve."""
+    if api not in cluster.apis():
+        return
+    found = cluster.get(api, kind, name_of(target.model))
+    if found and found["spec"].get("replicas", 1):
+        lease.check()
+        cluster.apply(scaled(found, 0))
+
+
 def find(cluster: Cluster, manifest: Manifest) -> Mapping[str, Any] | None:
     """Give an object as it is on the cluster."""
     return cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
 
 
-def _live(found: Mapping[str, Any] | None, target: Target) -> Live | None:
+def live_of(found: Mapping[str, Any] | None, target: Target) -> Live | None:
+    """Give the release that a Deployment has ready pods of."""
     if found is None or not found.get("status", {}).get("availableReplicas"):
         return None
     notes = found["spec"]["template"]["metadata"].get("annotations") or {}
@@ -195,10 +223,21 @@ def _live(found: Mapping[str, Any] | None, target: Target) -> Live | None:
     return Live(target.model, version, address_of(target), image=image)
 
 
-def _remove_leftovers(cluster: Cluster, target: Target) -> None:
+def remove_leftovers(cluster: Cluster, target: Target) -> None:
     """Remove what the spec no longer asks for."""
-    if target.spec.deploy.autoscale is None:
-        cluster.delete(SCALING, "HorizontalPodAutoscaler", name_of(target.model))
+    deploy = target.spec.deploy
+    unwanted = {(SCALING, "HorizontalPodAutoscaler"): deploy.autoscale, (ROUTES, "HTTPRoute"): deploy.gateway}
+    for (api, kind), wanted in unwanted.items():
+        if wanted is None:
+            _remove(cluster, target, api, kind)
+
+
+def _remove(cluster: Cluster, target: Target, api: str, kind: str, suffix: str = "") -> None:
+    """Remove an object of the model, if it is there; one of that name that belongs to another model stays."""
+    name = name_of(target.model)
+    found = cluster.get(api, kind, f"{name}{suffix}")
+    if found and selector_of(name).items() <= found["metadata"].get("labels", {}).items():
+        cluster.delete(api, kind, f"{name}{suffix}")
 
 
 def _restore(cluster: Cluster, target: Target, found: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.deployment.argo_objects import TRACK_OF_ARGO, with_argo
 from pipeline.deployment.scaling import autoscaler
 from pipeline.packaging import PREFIX
 from pipeline.release import Release
@@ -27,6 +28,8 @@ ROUTES = "gateway.networking.k8s.io/v1"
 """The Gateway API, whose routes have weights."""
 MONITORING = "monitoring.coreos.com/v1"
 """The API of the Prometheus operator, which scrapes what a ServiceMonitor names."""
+ARGO_ROLLOUTS = "argo-rollouts"
+"""The strategy that leaves a canary to Argo Rollouts."""
 _ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 _USER = 65532
 _PORT_NAME = "http"
@@ -63,6 +66,7 @@ def manifests(
     """
     name, deploy = name_of(spec.model.name), spec.deploy
     labels, facts = labels_of(spec.model.name, environment), facts_of(release, environment, image)
+    track = TRACK_OF_ARGO if deploy.strategy == ARGO_ROLLOUTS else STABLE
     count = replicas if replicas is not None or deploy.autoscale else deploy.replicas
     pull = (
         {"imagePullSecrets": [{"name": deploy.image.pull_secret}]} if deploy.image and deploy.image.pull_secret else {}
@@ -73,7 +77,7 @@ def manifests(
         ("networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(name, deploy.port)}),
         ("policy/v1", "PodDisruptionBudget", {"spec": _disruption_budget(name)}),
         ("v1", "Service", {"spec": service(serving_selector(name, deploy, str(release.version)), deploy.service)}),
-        (APPS, "Deployment", {"spec": deployment(spec, labels, facts, image, STABLE, count)}),
+        (APPS, "Deployment", {"spec": deployment(spec, labels, facts, image, track, count)}),
     ]
     if deploy.autoscale:
         bodies.append((SCALING, "HorizontalPodAutoscaler", {"spec": autoscaler(name, deploy.autoscale)}))
@@ -83,10 +87,13 @@ def manifests(
         bodies.append((MONITORING, "ServiceMonitor", {"spec": _monitor(name)}))
     about = {"name": name, "namespace": deploy.namespace, "labels": labels}
     notes = {"Deployment": {"annotations": facts}}
-    return [
+    made = [
         {"apiVersion": api, "kind": kind, "metadata": {**about, **notes.get(kind, {})}, **body}
         for api, kind, body in bodies
     ]
+    if deploy.strategy == ARGO_ROLLOUTS and deploy.canary:
+        return with_argo(made, deploy.canary, spec.model.name, str(release.version))
+    return made
 
 
 def labels_of(model: str, environment: str | None) -> dict[str, str]:

@@ -218,6 +218,12 @@ def _gitops() -> Platform:
     return GitOpsKubernetes()
 
 
+def _argo() -> Platform:
+    from pipeline.deployment.argo_rollouts import ArgoKubernetes
+
+    return ArgoKubernetes()
+
+
 def _server() -> Platform:
     from pipeline.deployment.server import Server
 
@@ -225,8 +231,11 @@ def _server() -> Platform:
 
 
 PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local, "kubernetes": _kubernetes, "server": _server}
-_MODES: Mapping[tuple[str, str], Callable[[], Platform]] = {("kubernetes", "gitops"): _gitops}
-"""Platform and ``deploy.mode`` → what is used instead."""
+_INSTEAD: Mapping[tuple[str, str], Callable[[], Platform]] = {
+    ("kubernetes", "gitops"): _gitops,
+    ("kubernetes", "argo-rollouts"): _argo,
+}
+"""Platform, and ``deploy.mode`` or ``deploy.strategy`` → what is used instead."""
 
 
 def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:
@@ -248,4 +257,5 @@ def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:
             f"{where}: found '{name}', which 'check' and 'plan' know but no run can deploy to yet; expected"
             f" {' or '.join(PLATFORMS)}"
         )
-    return _MODES.get((name, spec.deploy.mode), PLATFORMS[name])()
+    chosen = (spec.deploy.mode, spec.deploy.strategy)
+    return next((_INSTEAD[name, each] for each in chosen if (name, each) in _INSTEAD), PLATFORMS[name])()

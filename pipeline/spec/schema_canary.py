@@ -41,3 +41,5 @@ class Canary(Section):
     """Seconds between two looks."""
     deadline_s: PositiveInt = 3600
     """Seconds after which an undecided canary is aborted."""
+    prometheus: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """For the strategy `argo-rollouts`: the address at which Argo Rollouts asks Prometheus."""

@@ -80,10 +80,11 @@ class Deploy(Section):
     """Server processes, in each replica."""
     push_tags: bool = False
     """Push the tags of releases to the remote `origin`; a release that cannot be pushed is then not made."""
-    strategy: Literal["rolling", "recreate", "blue-green", "canary", "shadow"] = "rolling"
-    """How it takes the live one's place: pod by pod; after it ended; all at once; tried as a `canary` or a `shadow`."""
+    strategy: Literal["rolling", "recreate", "blue-green", "canary", "shadow", "argo-rollouts"] = "rolling"
+    """How it takes the live one's place: pod by pod; after it ended; all at once; tried as a `canary` or a `shadow`, or
+    as a canary by Argo Rollouts."""
     canary: Canary | None = None
-    """For the strategies `canary` and `shadow`: `{steps, metrics, …}`."""
+    """For the strategies `canary`, `shadow` and `argo-rollouts`: `{steps, metrics, …}`."""
     mode: Literal["apply", "gitops"] = "apply"
     """On Kubernetes: apply the objects, or commit them to a repository from which Argo CD or Flux applies them."""
     gitops: GitOps | None = None

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import onnx
 
-from pipeline.deployment.kubernetes import Kubernetes
-from pipeline.deployment.platforms import Live, Target
+from pipeline.deployment.platforms import Live, Target, platform_of
 from pipeline.release import Evidence, Release, Version
 from pipeline.spec.schema import Spec
 from tests.rollouts.candidates import SLOPE
@@ -71,12 +70,16 @@ class Line:
     def deploy(self, version: str, graph: onnx.ModelProto | None = None, **changes: Any) -> Live:
         release = Release(NAME, Version.parse(version), EVIDENCE)
         target = replace(self.target, **changes)
-        return Kubernetes().deploy(target, release, self.bundle(version, graph or line_graph(SLOPE)), None)
+        return platform_of(target.spec).deploy(target, release, self.bundle(version, graph or line_graph(SLOPE)), None)
 
-    def with_canary(self, **canary: Any) -> Line:
+    def with_deploy(self, **deploy: Any) -> Self:
+        """Change what the spec says of its deployment."""
         spec = self.target.spec.model_dump(exclude_unset=True)
-        spec["deploy"] |= {"strategy": "canary", "canary": CANARY | canary}
+        spec["deploy"] |= deploy
         return replace(self, target=replace(self.target, spec=Spec.model_validate(spec)))
+
+    def with_canary(self, **canary: Any) -> Self:
+        return self.with_deploy(strategy="canary", canary=CANARY | canary)
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         return kubectl(self.target.spec.deploy.namespace, *arguments, given=given)
@@ -85,7 +88,7 @@ class Line:
         return json.loads(self.kubectl("get", *arguments, "--output", "json"))
 
     def live(self) -> str | None:
-        found = Kubernetes().live(self.target)
+        found = platform_of(self.target.spec).live(self.target)
         return found.version if found else None
 
     def tracks(self) -> dict[str, int]:
@@ -111,8 +114,8 @@ class Line:
         return {name: count for name, count in self.answered().items() if name.startswith(("dropped", "status 5"))}
 
 
-def begin(namespace: str, serving_image: str, folder: Path) -> Line:
-    """Make the first release live, with a client in the cluster that never stops."""
+def line_in(namespace: str, serving_image: str, folder: Path) -> Line:
+    """Give the model, without any release yet."""
     deploy = {
         "image": {"base": serving_image, "repository": f"{REGISTRY}/{namespace}"},
         "namespace": namespace,
@@ -120,7 +123,12 @@ def begin(namespace: str, serving_image: str, folder: Path) -> Line:
         "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
     }
     spec = {"model": {"name": NAME}, "deploy": deploy, "environment": {"platform": "kubernetes"}}
-    made = Line(Target(Spec.model_validate(spec), None, folder), folder)
+    return Line(Target(Spec.model_validate(spec), None, folder), folder)
+
+
+def begin(namespace: str, serving_image: str, folder: Path) -> Line:
+    """Make the first release live, with a client in the cluster that never stops."""
+    made = line_in(namespace, serving_image, folder)
     made.deploy("1.0.0")
     container = {
         "name": "client",

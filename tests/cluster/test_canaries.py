@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -19,7 +18,6 @@ from pipeline.deployment.access import deployer
 from pipeline.errors import AbortedError, DeploymentError, TransientError
 from pipeline.repository import open_repository
 from pipeline.serving.workers import child_environment
-from pipeline.spec.schema import Spec
 from pipeline.stages import stages
 from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
 from tests.serving.bundles import line_graph
@@ -77,9 +75,7 @@ def test_a_candidate_that_ends_again_and_again_is_aborted_before_it_is_asked(lin
 
 
 def test_a_release_that_is_made_anew_ends_the_live_one_first(line: Line) -> None:
-    spec = line.target.spec.model_dump(exclude_unset=True)
-    spec["deploy"] |= {"strategy": "recreate", "canary": None}
-    anew = replace(line, target=replace(line.target, spec=Spec.model_validate(spec)))
+    anew = line.with_deploy(strategy="recreate", canary=None)
     assert anew.deploy("2.0.0").replaced == "1.0.0"
     assert line.get("deployment", NAME)["spec"]["strategy"] == {"type": "Recreate"}
     assert line.deploy("3.0.0").replaced == "2.0.0"
@@ -87,9 +83,7 @@ def test_a_release_that_is_made_anew_ends_the_live_one_first(line: Line) -> None
 
 
 def blue_green(line: Line) -> Line:
-    spec = line.target.spec.model_dump(exclude_unset=True)
-    spec["deploy"] |= {"strategy": "blue-green", "canary": None}
-    return replace(line, target=replace(line.target, spec=Spec.model_validate(spec)))
+    return line.with_deploy(strategy="blue-green", canary=None)
 
 
 def test_blue_green_brings_a_release_up_whole_and_sends_it_all_requests_at_once(line: Line) -> None:
@@ -133,10 +127,8 @@ def test_a_weight_that_pods_cannot_reach_is_an_error_and_nothing_is_started(line
 
 def shadowed(line: Line) -> Line:
     """Let candidates be asked, but not answer."""
-    given = line.with_canary(steps=[{"weight": 50, "hold_s": 5}], metrics={"errors": 0.01, "outputs": 0.25}).target
-    spec = given.spec.model_dump(exclude_unset=True)
-    spec["deploy"] |= {"strategy": "shadow"}
-    return replace(line, target=replace(given, spec=Spec.model_validate(spec)))
+    given = line.with_canary(steps=[{"weight": 50, "hold_s": 5}], metrics={"errors": 0.01, "outputs": 0.25})
+    return given.with_deploy(strategy="shadow")
 
 
 def test_a_shadow_is_asked_too_and_promoted_without_a_dropped_request(line: Line) -> None:
@@ -162,9 +154,7 @@ def start(
 import sys
 from pathlib import Path
 from pipeline.deployment.platforms import Target
-from pipeline.repository import open_repository
 from pipeline.spec.schema import Spec
-from pipeline.stages import stages
 from tests.cluster.lines import Line
 from pipeline.errors import ModelrailError
 spec, folder, version = Spec.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

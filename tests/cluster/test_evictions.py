@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from pipeline.spec.schema import Spec
 
 from .conftest import wait_until
 from .lines import Line, begin
@@ -19,9 +16,7 @@ from .lines import Line, begin
 def line(namespace: str, serving_image: str, tmp_path: Path) -> Line:
     """Give the model with two replicas, and a client that never stops."""
     made = begin(namespace, serving_image, tmp_path)
-    spec = made.target.spec.model_dump(exclude_unset=True)
-    spec["deploy"] |= {"strategy": "rolling", "canary": None, "replicas": 2}
-    two = replace(made, target=replace(made.target, spec=Spec.model_validate(spec)))
+    two = made.with_deploy(strategy="rolling", canary=None, replicas=2)
     two.deploy("1.0.0")
     return two
 

@@ -16,14 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import AbortedError, DeploymentError
-from pipeline.spec.schema import Spec
 from tests.rollouts.candidates import SLOPE
 from tests.serving.bundles import line_graph
 
@@ -124,10 +123,7 @@ def standing_in(line: Line) -> Iterator[StandIn]:
 
 
 def with_gateway(line: Line, **canary: Any) -> Line:
-    given = line.with_canary(**canary).target
-    spec = given.spec.model_dump(exclude_unset=True)
-    spec["deploy"] |= {"gateway": {"name": "public"}}
-    return replace(line, target=replace(given, spec=Spec.model_validate(spec)))
+    return line.with_canary(**canary).with_deploy(gateway={"name": "public"})
 
 
 STEPS = [{"weight": 10, "hold_s": 3}, {"weight": 40, "hold_s": 3}]

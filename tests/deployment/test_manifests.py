@@ -142,4 +142,4 @@ def test_who_deploys_may_neither_read_secrets_nor_enter_pods_nor_remove_releases
     (role,) = (each for each in deployer("models") if each["kind"] == "Role")
     rights = {(name, verb) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}
     assert {name for name, _ in rights}.isdisjoint({"secrets", "pods/exec", "pods/log", "roles", "*"})
-    assert {name for name, verb in rights if verb == "delete"} == {"horizontalpodautoscalers"}
+    assert {name for name, verb in rights if verb == "delete"} == {"horizontalpodautoscalers", "httproutes"}

@@ -11,8 +11,9 @@ from pipeline.spec.findings import Finding, examples, quote, suggest
 from pipeline.spec.schema_canary import CANARY_METRICS, Canary
 from pipeline.spec.schema_deploy import Deploy
 
-TRACKS = {"canary": 2, "shadow": 1}
-"""Strategy → tracks beside what is live: a canary has a baseline."""
+ARGO = "argo-rollouts"
+TRACKS = {"canary": 2, "shadow": 1, ARGO: 1}
+"""Strategy → tracks beside what is live: a canary has a baseline; Argo Rollouts compares with what is live itself."""
 _LEAST = {"errors": 0.0, "latency": 1.0, "outputs": 0.0}
 """The limit of a canary that may be no worse at all."""
 
@@ -32,6 +33,7 @@ def check_rollout(view: View) -> Iterator[Finding]:
         found = f"a canary with the strategy {deploy.strategy}"
         yield Finding(("deploy", "canary"), found, "deploy.strategy: canary, or no canary", "key")
         return
+    yield from _check_argo(view, deploy, deploy.canary)
     yield from _check_metrics(deploy.canary)
     yield from _check_largest(deploy.canary, 100 // TRACKS[deploy.strategy])
     yield from _check_steps(deploy.canary)
@@ -56,9 +58,36 @@ def _check_weights(deploy: Deploy, canary: Canary) -> Iterator[Finding]:
         yield Finding(("deploy", "autoscale"), found, "deploy.gateway, or a fixed number of replicas", "key")
         return
     for number, step in enumerate(canary.steps):
-        if replicas_for(step.weight, deploy.replicas, TRACKS[deploy.strategy]) is None:
+        if deploy.strategy == ARGO:
+            yield from _check_share(deploy.replicas, number, step.weight)
+        elif replicas_for(step.weight, deploy.replicas, TRACKS[deploy.strategy]) is None:
             path = ("deploy", "canary", "steps", number, "weight")
             yield Finding(path, str(step.weight), expect_weight(deploy.replicas, TRACKS[deploy.strategy]))
+
+
+def _check_share(replicas: int, number: int, weight: int) -> Iterator[Finding]:
+    """Check that Argo Rollouts, which takes stable pods away for the candidate's, can reach a weight."""
+    reachable = [round(100 * count / replicas) for count in range(1, replicas)]
+    if weight not in reachable:
+        listed = ", ".join(map(str, reachable[:5])) or "none"
+        expected = f"a part of {replicas} pods ({listed}), or another number of them (deploy.replicas)"
+        yield Finding(("deploy", "canary", "steps", number, "weight"), str(weight), expected)
+
+
+def _check_argo(view: View, deploy: Deploy, canary: Canary) -> Iterator[Finding]:
+    """Check what Argo Rollouts needs, and what nothing else reads."""
+    if deploy.strategy != ARGO:
+        if canary.prometheus is not None:
+            found = f"an address with the strategy {deploy.strategy}"
+            yield Finding(("deploy", "canary", "prometheus"), found, f"deploy.strategy: {ARGO}, or none", "key")
+        return
+    if canary.prometheus is None:
+        yield Finding(("deploy", "canary"), f"no 'prometheus' with the strategy {ARGO}", "it: http://HOST:9090", "key")
+    if view.spec.environment.platform != "kubernetes":
+        found = f"{ARGO} with the platform {view.spec.environment.platform}"
+        yield Finding(("deploy", "strategy"), found, "canary, or the platform kubernetes")
+    if deploy.gateway:
+        yield Finding(("deploy", "strategy"), f"{ARGO} with a gateway", "canary, or no gateway")
 
 
 def _check_largest(canary: Canary, largest: int) -> Iterator[Finding]:
