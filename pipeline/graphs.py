@@ -163,12 +163,13 @@ def _with_prefix(model: ModelProto, prefix: str) -> ModelProto:
     return kept
 
 
-def open_session(model: ModelProto) -> onnxruntime.InferenceSession:
+def open_session(model: ModelProto | bytes) -> onnxruntime.InferenceSession:
     """Load a model for this thread alone, so that results do not depend on how work is shared out."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def run(model: ModelProto, inputs: Mapping[str, Any]) -> dict[str, Any]:

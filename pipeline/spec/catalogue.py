@@ -94,6 +94,8 @@ class TrainerInfo:
         Whether its features may be missing (``clean.missing: keep``).
     extra : str or None
         Key of `pipeline.extras.EXTRAS` that it needs.
+    streams : bool
+        Whether it reads its rows a block at a time, so that they need not fit into memory.
     """
 
     tasks: frozenset[Task]
@@ -101,6 +103,7 @@ class TrainerInfo:
     class_weight: bool = False
     handles_missing: bool = False
     extra: str | None = None
+    streams: bool = False
 
 
 def _boosted() -> TrainerInfo:
@@ -108,11 +111,11 @@ def _boosted() -> TrainerInfo:
 
 
 def _network(extra: str) -> TrainerInfo:
-    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, extra=extra)
+    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, extra=extra, streams=True)
 
 
 TRAINERS: Mapping[str, TrainerInfo] = {
-    "linear_regression": TrainerInfo(REGRESSION, early_stopping=True),
+    "linear_regression": TrainerInfo(REGRESSION, early_stopping=True, streams=True),
     "least_squares": TrainerInfo(REGRESSION),
     "ridge": TrainerInfo(BOTH, class_weight=True),
     "lasso": TrainerInfo(REGRESSION),
@@ -135,8 +138,8 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "tensorflow_mlp": _network("tensorflow"),
     "tensorflow_cnn": _network("tensorflow"),
     "tensorflow_custom": _network("tensorflow"),
-    "container": TrainerInfo(BOTH, class_weight=True, handles_missing=True, extra="isolation"),
-    "mxnet": TrainerInfo(BOTH, class_weight=True, extra="isolation"),
+    "container": TrainerInfo(BOTH, class_weight=True, handles_missing=True, extra="isolation", streams=True),
+    "mxnet": TrainerInfo(BOTH, class_weight=True, extra="isolation", streams=True),
 }
 
 # Other names that people know a trainer by, squeezed; the class names of scikit-learn say the task as well.

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.errors import TrainingError
 from pipeline.spec.schema import EarlyStopping
+from pipeline.training.mapping import MAX_BLOCK_ROWS, blocks
 from pipeline.training.results import Array, Fitted, Floats
 from pipeline.training.stopping import Patience
 from pipeline.training.targets import Rows
@@ -34,7 +35,8 @@ class Line:
 
     def predict(self, features: Array) -> Floats:
         """Give the values of rows."""
-        return np.asarray(features.astype(np.float64) @ self.weights + self.intercept)
+        parts = [part.astype(np.float64) @ self.weights for part in blocks(features, MAX_BLOCK_ROWS)]
+        return np.concatenate([np.empty(0), *parts]) + self.intercept
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,19 @@ def _cost(rows: Rows) -> _Cost:
     """Set up J, on few rows instead of many.
 
     Residuals keep their length under a rotation, so the triangle R of [1, x, y] = QR has the same J and the same
-    gradient as all the rows; an epoch costs columns² instead of rows × columns.
+    gradient as all the rows; an epoch costs columns² instead of rows × columns. The triangle of many rows is that of a
+    part's triangle and the next part (Demmel and others, "Communication-optimal parallel and sequential QR", 2012).
     """
-    ones = np.ones((len(rows), 1))
-    table = np.hstack([ones, rows.features.astype(np.float64), rows.target[:, None]])
-    if len(rows) > table.shape[1]:
-        table = np.asarray(np.linalg.qr(table, mode="r"))
+    table, start = np.empty((0, rows.features.shape[1] + 2)), 0
+    for part in blocks(rows.features):
+        ones, target = np.ones((len(part), 1)), rows.target[start : start + len(part), None]
+        table = _triangle(np.vstack([table, np.hstack([ones, part.astype(np.float64), target])]))
+        start += len(part)
     return _Cost(np.ascontiguousarray(table[:, :-1]), table[:, -1].copy(), len(rows))
+
+
+def _triangle(table: Floats) -> Floats:
+    return np.asarray(np.linalg.qr(table, mode="r")) if len(table) > table.shape[1] else table
 
 
 def descend(

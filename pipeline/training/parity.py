@@ -9,6 +9,7 @@ import onnx
 
 from pipeline.graphs import run
 from pipeline.training.graph import INPUT, label_of
+from pipeline.training.mapping import blocks, few_rows
 from pipeline.training.results import Array, Matrix, Parity, Predict
 
 MAX_DATA_ROWS = 4000
@@ -67,27 +68,17 @@ def rows_to_compare(matrix: Matrix, thresholds: Sequence[Array]) -> Array:
     data = np.concatenate([spread(matrix.validation, MAX_DATA_ROWS), spread(matrix.train, MAX_DATA_ROWS)])[
         :MAX_DATA_ROWS
     ]
-    limits = np.stack([np.nan_to_num(f(matrix.train, axis=0)) for f in (_smallest, _largest, _nothing)])
+    ends = [[each.reduce(block, axis=0) for block in blocks(matrix.train)] for each in (np.fmin, np.fmax)]
+    smallest, largest = np.fmin.reduce(ends[0], axis=0), np.fmax.reduce(ends[1], axis=0)
+    limits = np.nan_to_num(np.stack([smallest, largest, np.zeros_like(smallest)]))
     return np.ascontiguousarray(np.concatenate([data, limits, *_threshold_rows(data, thresholds)]), dtype=np.float32)
-
-
-def _smallest(features: Array, axis: int) -> Array:
-    return np.asarray(np.fmin.reduce(features, axis=axis))
-
-
-def _largest(features: Array, axis: int) -> Array:
-    return np.asarray(np.fmax.reduce(features, axis=axis))
-
-
-def _nothing(features: Array, axis: int) -> Array:
-    return np.zeros(features.shape[1 - axis])
 
 
 def spread(rows: Array, count: int) -> Array:
     """Give at most `count` rows, evenly spaced."""
     if len(rows) <= count:
         return rows
-    return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+    return few_rows(rows, np.linspace(0, len(rows) - 1, count).astype(np.int64))
 
 
 def _threshold_rows(data: Array, thresholds: Sequence[Array]) -> list[Array]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.errors import DataError, TrainingError
 from pipeline.spec.schema import Task
+from pipeline.training.mapping import blocks, take_rows
 from pipeline.training.results import Array, Floats, Indices, Matrix
 
 MAX_CLASSES = 1000
@@ -23,6 +24,7 @@ class Rows:
     Attributes
     ----------
     features : ndarray of float32, shape (rows, columns)
+        In memory, or in a file (`pipeline.training.mapping`).
     target : ndarray of shape (rows,)
         float64 values, or int64 class indices.
     weights : ndarray of float64, shape (rows,), or None
@@ -36,10 +38,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.target)
 
+    def part(self, start: int, end: int) -> Rows:
+        """Give the rows from one place up to another."""
+        weights = None if self.weights is None else self.weights[start:end]
+        return Rows(self.features[start:end], self.target[start:end], weights)
+
     def take(self, indices: Array) -> Rows:
         """Give some of the rows, in the order of the indices."""
         weights = None if self.weights is None else self.weights[indices]
-        return Rows(self.features[indices], self.target[indices], weights)
+        return Rows(take_rows(self.features, indices), self.target[indices], weights)
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def prepare(
 
 def _prepare_classes(matrix: Matrix, flag: bool, class_weight: Any) -> Learnable:  # noqa: FBT001  (private)
     train, validation = (_as_values(each) for each in (matrix.train_target, matrix.validation_target))
-    found = sorted(set(train.tolist()))
+    found = _distinct(train)
     _check_classes(found, flag=flag)
     codes = [_encode(each, found) for each in (train, validation)]
     classes = tuple(_as_class(value, flag=flag) for value in found)
@@ -98,6 +105,10 @@ def _prepare_classes(matrix: Matrix, flag: bool, class_weight: Any) -> Learnable
         classes,
         notes,
     )
+
+
+def _distinct(values: Array) -> list[Any]:
+    return sorted(set(values)) if values.dtype == object else np.unique(values).tolist()
 
 
 def _encode(values: Array, found: Sequence[Any]) -> Indices:
@@ -126,9 +137,10 @@ def _columns_with(test: Callable[[Array], Array], matrix: Matrix) -> list[str]:
     """Name the columns that have a value of the kind; looks closer only at those whose sum is not finite."""
     found: set[int] = set()
     for features in (matrix.train, matrix.validation):
-        with np.errstate(invalid="ignore"):
-            sums = features.sum(axis=0, dtype=np.float64)
-        found |= {int(column) for column in np.flatnonzero(~np.isfinite(sums)) if test(features[:, column]).any()}
+        for block in blocks(features):
+            with np.errstate(invalid="ignore"):
+                sums = block.sum(axis=0, dtype=np.float64)
+            found |= {int(column) for column in np.flatnonzero(~np.isfinite(sums)) if test(block[:, column]).any()}
     return [matrix.columns[column] for column in sorted(found)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.training.mapping import block_rows, let_go
+
 # Fast to write and to read, and every reader of Parquet knows it.
 _COMPRESSION = "lz4"
-
-GROUP_ROWS = 65_536  # of a matrix, written and read at a time
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
 
@@ -43,6 +43,7 @@ class MatrixFile:
         self._schema = pa.schema([(name, pa.float32()) for name in names])
         self._writer = pq.ParquetWriter(path, self._schema, compression=_COMPRESSION)
         self._rest: Matrix = np.empty((0, len(names)), dtype=np.float32)
+        self._size = block_rows(len(names))
 
     def __enter__(self) -> Self:
         """Open it."""
@@ -57,24 +58,39 @@ class MatrixFile:
     def write(self, rows: Matrix) -> None:
         """Add some rows."""
         waiting = np.concatenate([self._rest, rows])
-        whole = len(waiting) - len(waiting) % GROUP_ROWS
-        for start in range(0, whole, GROUP_ROWS):
-            self._write_group(waiting[start : start + GROUP_ROWS])
+        whole = len(waiting) - len(waiting) % self._size
+        for start in range(0, whole, self._size):
+            self._write_group(waiting[start : start + self._size])
         self._rest = waiting[whole:].copy()
 
     def _write_group(self, rows: Matrix) -> None:
         columns = np.asfortranarray(rows)
         arrays = [pa.array(columns[:, place]) for place in range(columns.shape[1])]
-        self._writer.write_table(pa.table(arrays, schema=self._schema), row_group_size=GROUP_ROWS)
+        self._writer.write_table(pa.table(arrays, schema=self._schema), row_group_size=self._size)
 
 
-def read_matrix(path: Path, *masks: npt.NDArray[np.bool_]) -> tuple[list[Matrix], tuple[str, ...]]:
+def in_memory(rows: int, columns: int) -> Matrix:
+    """Make a matrix that is filled later."""
+    return np.empty((rows, columns), dtype=np.float32)
+
+
+def matrix_bytes(path: Path) -> int:
+    """Say how large the numbers of a matrix are in memory."""
+    found = pq.read_metadata(path)
+    return int(4 * found.num_rows * found.num_columns)
+
+
+def read_matrix(
+    path: Path, *masks: npt.NDArray[np.bool_], make: Callable[[int, int], Matrix] = in_memory
+) -> tuple[list[Matrix], tuple[str, ...]]:
     """Read rows of a matrix, group by group.
 
     Parameters
     ----------
     masks : bool[N]
         Each chooses the rows of one of the results.
+    make : callable
+        Gives the place for so many rows and columns.
 
     Returns
     -------
@@ -84,7 +100,7 @@ def read_matrix(path: Path, *masks: npt.NDArray[np.bool_]) -> tuple[list[Matrix]
     """
     with pq.ParquetFile(path) as file:
         names = tuple(file.schema_arrow.names)
-        found = [np.empty((int(mask.sum()), len(names)), dtype=np.float32) for mask in masks]
+        found = [make(int(mask.sum()), len(names)) for mask in masks]
         filled, start = [0] * len(masks), 0
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
@@ -94,6 +110,7 @@ def read_matrix(path: Path, *masks: npt.NDArray[np.bool_]) -> tuple[list[Matrix]
                 for column in range(len(names)):
                     target[:, column] = table.column(column).to_numpy()[chosen]
                 filled[place] += len(target)
+                let_go(target)
             start += table.num_rows
     return found, names
 

@@ -19,7 +19,6 @@ from pipeline.errors import InputError
 from pipeline.evaluation.metrics import score
 from pipeline.evaluation.prediction import Prediction
 from pipeline.evaluation.sample import Sample
-from pipeline.features import TARGET
 from pipeline.frames import Side
 from pipeline.graphs import compose
 from pipeline.picture_rules import ImageRule, owner_of, rules_of
@@ -27,16 +26,17 @@ from pipeline.planning import Node
 from pipeline.sentences import ENCODER, PIECES
 from pipeline.session import Made, Session
 from pipeline.signature import Input, Signature
-from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS
+from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS, TRAINERS, trainer_name
 from pipeline.spec.expressions import parse
 from pipeline.spec.findings import count
 from pipeline.spec.schema import Spec, Task
 from pipeline.tracking import Learning
-from pipeline.training.results import Matrix, Scorer, Support, Trained
+from pipeline.training.results import Scorer, Support, Trained
 from pipeline.training.training import train
 from pipeline.work.beside import read_beside
 from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
-from pipeline.work.files import read_frame, read_matrix, write_json
+from pipeline.work.files import read_frame, write_json
+from pipeline.work.matrix import read_rows
 from pipeline.work.scoring import record_of
 
 
@@ -45,11 +45,11 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
     spec, normalized = session.job.spec, session.artifact("normalize")
     checkpoints, said = f"checkpoints/{node.recipe.key if node.recipe else 'none'}", list[str]()
     task = _task(spec)
-    rows = read_frame(normalized.file("rows.parquet"))
-    matrix = _matrix(normalized.file("matrix.parquet"), rows)
+    trainer = trainer_name(spec.model)
+    matrix = read_rows(normalized, session.job.state if trainer and TRAINERS[trainer].streams else None)
     support = _support(session, node, checkpoints, said)
     trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task), support=support)
-    signature = _signature(session, task, trained, rows)
+    signature = _signature(session, task, trained, read_frame(normalized.file("rows.parquet")))
     _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
     if encoder := encoder_folder(session):
         for name in (ENCODER, PIECES):
@@ -81,13 +81,6 @@ def _is_flag(spec: Spec) -> bool:
     if target in spec.data.derive:
         return parse(spec.data.derive[target]).kind == "flag"
     return target in spec.data.columns and spec.data.columns[target].type == "bool"
-
-
-def _matrix(path: Path, rows: pd.DataFrame) -> Matrix:
-    sides, target = rows[SIDE].to_numpy(), rows[TARGET].to_numpy()
-    training, validating = sides == Side.TRAIN, sides == Side.VALIDATION
-    (train_features, validation_features), names = read_matrix(path, training, validating)
-    return Matrix(train_features, target[training], validation_features, target[validating], names)
 
 
 def _scorer(spec: Spec, task: Task) -> Scorer | None:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from pipeline.work import files
 from pipeline.work.files import MatrixFile, read_matrix
 
 ROWS, NAMES = 1_000, ("a", "b", "c")
@@ -11,7 +10,7 @@ ROWS, NAMES = 1_000, ("a", "b", "c")
 
 @pytest.fixture
 def matrix(monkeypatch):
-    monkeypatch.setattr(files, "GROUP_ROWS", 64)
+    monkeypatch.setattr("pipeline.training.mapping.MAX_BLOCK_ROWS", 64)
     return np.random.default_rng(0).random((ROWS, len(NAMES)), dtype=np.float32)
 
 

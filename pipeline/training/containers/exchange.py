@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import TrainingError
 from pipeline.training.lessons import Lesson
+from pipeline.training.mapping import block_rows, let_go
 from pipeline.training.results import Array, Floats
 from pipeline.training.targets import Rows
 
@@ -48,7 +49,7 @@ def write_question(lesson: Lesson, arguments: Mapping[str, Any], folder: Path) -
     """Write all that a trainer is given: the rows, and what to make of them."""
     target, weight = (_free(name, lesson.columns) for name in ("target", "weight"))
     for name, rows in ((TRAIN, lesson.train), (VALIDATION, lesson.validation)):
-        pq.write_table(_table(rows, lesson.columns, target, weight), folder / name)
+        _write(rows, (lesson.columns, target, weight), folder / name)
     told = {
         "task": lesson.task,
         "seed": lesson.seed,
@@ -65,6 +66,15 @@ def _free(name: str, taken: tuple[str, ...]) -> str:
     while name in taken:
         name += "_"
     return name
+
+
+def _write(rows: Rows, names: tuple[tuple[str, ...], str, str], path: Path) -> None:
+    """Write rows a block at a time."""
+    size = block_rows(len(names[0]))
+    with pq.ParquetWriter(path, _table(rows.part(0, 0), *names).schema) as file:
+        for start in range(0, len(rows), size):
+            file.write_table(_table(rows.part(start, start + size), *names))
+            let_go(rows.features)
 
 
 def _table(rows: Rows, columns: tuple[str, ...], target: str, weight: str) -> pa.Table:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, inliner, version_converter
 
@@ -15,6 +14,7 @@ from pipeline.graphs import ML_OPSET, OPSET, open_session
 from pipeline.serving.operators import foreign_operators
 from pipeline.serving.protobuf import has_external_data
 from pipeline.training.graph import INPUT, Graph
+from pipeline.training.mapping import blocks
 from pipeline.training.results import Array, Floats
 
 _PREFERRED = ("probabilities", "prediction")
@@ -44,9 +44,10 @@ class Stranger:
 
     def predict(self, features: Array) -> Floats:
         """Run it as it was given; values (rows,), or probabilities (rows, classes)."""
-        session = onnxruntime.InferenceSession(self.original, _quiet(), providers=["CPUExecutionProvider"])
-        found = np.asarray(session.run([self.output], {session.get_inputs()[0].name: features})[0], np.float64)
-        return found if self.classes else found.reshape(-1)
+        session = open_session(self.original)
+        given = session.get_inputs()[0].name
+        parts = [np.asarray(session.run([self.output], {given: part})[0], np.float64) for part in blocks(features)]
+        return np.concatenate([each if self.classes else each.reshape(-1) for each in parts])
 
 
 def read_stranger(content: bytes, columns: int, classes: int, rows: Array) -> Stranger:
@@ -182,12 +183,6 @@ def _run(stranger: Stranger, rows: Array) -> Array:
 def _unlike_probabilities(found: Array) -> bool:
     gap = np.abs(found.sum(axis=1, dtype=np.float64) - 1)
     return bool((gap > _PROBABILITY_SLACK).any() or (found < 0).any())
-
-
-def _quiet() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return options
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,7 @@ from pipeline.extras import require
 from pipeline.spec.catalogue import TRAINERS
 from pipeline.training.graph import Graph
 from pipeline.training.lessons import Lesson
+from pipeline.training.mapping import MAX_BLOCK_ROWS, blocks
 from pipeline.training.neural.layers import Layer, Weights, dense_layers, image_layers, initial_weights, multiplications
 from pipeline.training.neural.learning import learn
 from pipeline.training.neural.network import Batch, Network, Scale, scale_of
@@ -92,7 +93,7 @@ def fit_with(lesson: Lesson, network: Network, finish: Callable[[Scale], Any], v
     outputs = network.predictor()
 
     def predict(features: Array) -> Floats:
-        found = outputs(features)
+        found = np.concatenate([outputs(part) for part in blocks(features, MAX_BLOCK_ROWS)])
         return scale.undo(found[:, 0]) if lesson.task == "regression" else _softmax(found)
 
     asked = lesson.params["epochs"]

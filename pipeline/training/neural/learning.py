@@ -18,7 +18,7 @@ from pipeline.spec.schema import EarlyStopping
 from pipeline.training.neural.checkpoints import EVERY_S, Progress, read_progress, write_progress
 from pipeline.training.neural.network import Batch, Network, Params
 from pipeline.training.neural.pictures import Vary
-from pipeline.training.neural.pieces import Pieces, seed_of
+from pipeline.training.neural.pieces import Pieces, judged_in_pieces, seed_of
 from pipeline.training.neural.schedules import rate_at
 from pipeline.training.results import Support
 from pipeline.training.stopping import Patience
@@ -127,7 +127,7 @@ def _epochs(
             return
         rate = rate_at(epoch, params["epochs"], params["learning_rate"], params["schedule"], params["warmup_epochs"])
         loss = network.learn(Pieces(train, params["batch_size"], (seed, epoch), vary), rate, seed_of(seed, epoch))
-        judged = network.judge(validation) if len(validation.target) else None
+        judged = judge(network, validation) if len(validation.target) else None
         if not np.isfinite(loss):
             raise TrainingError(
                 f"train: the loss is {loss} after epoch {epoch} with a learning rate of {params['learning_rate']:g}; "
@@ -138,3 +138,12 @@ def _epochs(
         if patience is not None and judged is not None:
             patience.is_over(judged)
         yield {"step": epoch, "loss": loss, "validation_loss": judged}
+
+
+def judge(network: Network, rows: Batch) -> float:
+    """Give the mean loss of rows, however many: each piece's counts as much as its rows."""
+    losses, counts = [], []
+    for piece in judged_in_pieces(rows):
+        losses.append(network.judge(piece))
+        counts.append(len(piece.target) if piece.weights is None else float(piece.weights.sum(dtype=np.float64)))
+    return losses[0] if len(losses) == 1 else float(np.average(losses, weights=counts))

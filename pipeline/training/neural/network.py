@@ -28,9 +28,10 @@ class Batch:
     target: Array
     weights: Array | None
 
-    def take(self, order: Array) -> Batch:
-        """Give rows by their places."""
-        return Batch(self.features[order], self.target[order], None if self.weights is None else self.weights[order])
+    def take(self, places: Array | slice, features: Array | None = None) -> Batch:
+        """Give rows by their places; their features, where somebody has them already."""
+        weights = None if self.weights is None else self.weights[places]
+        return Batch(self.features[places] if features is None else features, self.target[places], weights)
 
 
 class Network(Protocol):

@@ -1,4 +1,4 @@
-"""The rows of an epoch, in its order, a piece at a time: only a piece of them is in memory besides the matrix."""
+"""Rows a piece at a time: those of an epoch in its order, and those that are judged in theirs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.training.mapping import BLOCK_BYTES, block_rows, in_order, let_go
 from pipeline.training.neural.network import Batch
 from pipeline.training.neural.pictures import Vary
 
-_BYTES = 64 * 2**20
-"""Size of a piece's features, about."""
+_JUDGED_BYTES = 16 * 2**20
+"""Of the features that are judged together: a network makes several times as much of them."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,22 @@ class Pieces:
         drawn = np.random.default_rng(self.draw)
         order = drawn.permutation(len(self.rows.target))
         size = piece_rows(self.rows.features.shape[1], self.batch_size)
-        for start in range(0, len(order), size):
-            piece = self.rows.take(order[start : start + size])
-            yield piece if self.vary is None else replace(piece, features=self.vary(piece.features, drawn))
+        for place, features in enumerate(in_order(self.rows.features, order, size)):
+            piece = self.rows.take(order[place * size : (place + 1) * size], features)
+            yield piece if self.vary is None else replace(piece, features=self.vary(features, drawn))
 
 
 def piece_rows(columns: int, batch_size: int) -> int:
     """Give how many rows a piece has: whole batches, at least one."""
-    return max(_BYTES // (4 * max(columns, 1)) // batch_size, 1) * batch_size
+    return max(BLOCK_BYTES // (4 * max(columns, 1)) // batch_size, 1) * batch_size
+
+
+def judged_in_pieces(rows: Batch) -> Iterator[Batch]:
+    """Give rows that are judged, in their order."""
+    size = block_rows(rows.features.shape[1], _JUDGED_BYTES)
+    for start in range(0, len(rows.target), size):
+        yield rows.take(slice(start, start + size))
+        let_go(rows.features)
 
 
 def seed_of(seed: int, epoch: int) -> int:

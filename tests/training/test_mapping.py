@@ -1,0 +1,162 @@
+"""Rows in files: the same rows, in the same order, and the same models as with rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DataError, ModelrailError
+from pipeline.spec.schema import Model
+from pipeline.training import mapping
+from pipeline.training.mapping import block_rows, blocks, in_order, map_rows, take_rows
+from pipeline.training.results import Array, Matrix, Scorer, Trained
+from pipeline.training.training import train
+
+
+def mapped(features: Array, folder: Path) -> Array:
+    found = map_rows(*features.shape, folder)
+    found[:] = features
+    return found
+
+
+def in_files(matrix: Matrix, folder: Path) -> Matrix:
+    return replace(matrix, train=mapped(matrix.train, folder), validation=mapped(matrix.validation, folder))
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1000, 64), (1000, 1000), (1000, 4096), (7, 1), (1, 1)])
+def test_an_order_gives_the_same_pieces_of_a_file_as_of_memory(tmp_path: Path, rows: int, size: int) -> None:
+    features = np.random.default_rng(0).random((rows, 5), dtype=np.float32)
+    order = np.random.default_rng(1).permutation(rows)
+    expected = list(in_order(features, order, size))
+    found = list(in_order(mapped(features, tmp_path), order, size))
+    assert [len(each) for each in found] == [len(each) for each in expected]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert type(one) is np.ndarray  # of its own: the file may go
+
+
+def test_blocks_and_places_are_the_same_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapping, "MAX_BLOCK_ROWS", 16)
+    features = np.random.default_rng(0).random((100, 3), dtype=np.float32)
+    kept = mapped(features, tmp_path)
+    assert [len(each) for each in blocks(kept)] == [16] * 6 + [4]
+    np.testing.assert_array_equal(np.concatenate([*blocks(kept)]), features)
+    places = np.array([99, 0, 17, 17, *range(40, 60)])
+    taken = take_rows(kept, places)
+    assert isinstance(taken, np.memmap)
+    np.testing.assert_array_equal(taken, features[places])
+
+
+def test_a_block_has_so_many_bytes_but_at_least_a_row() -> None:
+    assert block_rows(1024) == 16_384
+    assert block_rows(2) == 65_536
+    assert block_rows(10**9) == 1
+    assert block_rows(100, 4000) == 10
+
+
+def test_the_file_has_no_name_so_nothing_can_be_left_of_it(tmp_path: Path) -> None:
+    rows = map_rows(10, 3, tmp_path)
+    rows[:] = 7
+    assert list(tmp_path.iterdir()) == []
+    assert rows.sum() == 210
+    assert map_rows(0, 3, tmp_path).shape == (0, 3)
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ModelrailError, match=r"train: found no room for 4000000\.0 GB of rows in "):
+        map_rows(10**12, 1000, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def measure(truth: Array, found: Array) -> float:
+    return float(np.mean((truth - found) ** 2))
+
+
+NEURAL: dict[str, Any] = {"layers": [8], "epochs": 3, "learning_rate": 0.02, "batch_size": 16}
+TORCH, TENSORFLOW = (pytest.mark.extra(name) for name in ("torch", "tensorflow"))
+MODELS = [
+    pytest.param("values", {"trainer": "linear_regression"}, id="descent"),
+    pytest.param("values", {"trainer": "linear_regression", "early_stopping": {"patience": 2}}, id="descent stopped"),
+    pytest.param("values", {"trainer": "torch_mlp", "params": NEURAL}, marks=TORCH, id="torch"),
+    pytest.param(
+        "texts",
+        {"trainer": "torch_mlp", "params": NEURAL | {"dropout": 0.3}, "class_weight": "balanced"},
+        marks=TORCH,
+        id="torch classes",
+    ),
+    pytest.param(
+        "flag",
+        {"trainer": "torch_cnn", "params": NEURAL | {"shape": [1, 2, 2], "filters": [2], "pool": 1, "noise": 0.1}},
+        marks=TORCH,
+        id="torch varied",
+    ),
+    pytest.param(
+        "values",
+        {
+            "trainer": "torch_mlp",
+            "params": NEURAL,
+            "search": {"trials": 3, "method": "halving", "space": {"learning_rate": [0.1, 0.01, 0.001]}},
+        },
+        marks=TORCH,
+        id="torch searched",
+    ),
+    pytest.param("texts", {"trainer": "tensorflow_mlp", "params": NEURAL}, marks=TENSORFLOW, id="tensorflow"),
+]
+
+
+@pytest.mark.parametrize(("kind", "model"), MODELS)
+def test_a_model_learns_the_same_from_files_as_from_memory_bit_for_bit(
+    matrix: Callable[..., Matrix], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, model: dict[str, Any]
+) -> None:
+    for place in ("pipeline.training.mapping", "pipeline.training.neural.pieces"):
+        monkeypatch.setattr(f"{place}.BLOCK_BYTES", 1024)  # 64 rows: several pieces
+    monkeypatch.setattr("pipeline.training.neural.pieces._JUDGED_BYTES", 512)
+    settings = Model.model_validate({"name": "m", "seed": 3} | model)
+    task: Any = "regression" if kind == "values" else "classification"
+
+    def learn(rows: Matrix) -> Trained:
+        return train(rows, settings, task, scorer=Scorer("mse", measure))
+
+    rows = matrix(kind, 400)
+    memory, files = learn(rows), learn(in_files(rows, tmp_path))
+    assert files.history == memory.history
+    assert files.trials == memory.trials
+    assert files.estimator_graph is not None
+    assert files.estimator_graph == memory.estimator_graph
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["train", "validation"])
+def test_a_value_that_cannot_be_learnt_is_found_in_any_block(
+    matrix: Callable[..., Matrix], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(mapping, "MAX_BLOCK_ROWS", 16)
+    rows = in_files(matrix("values"), tmp_path)
+    getattr(rows, where)[-1, 2] = np.inf
+    with pytest.raises(DataError, match="found infinite values in 'c'"):
+        train(rows, Model(name="m", trainer="linear_regression"), "regression")
+
+
+@pytest.mark.extra("torch")
+def test_the_loss_of_validation_rows_in_pieces_is_that_of_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.training.lessons import effective_params
+    from pipeline.training.neural.layers import dense_layers, initial_weights
+    from pipeline.training.neural.learning import judge
+    from pipeline.training.neural.network import Batch
+    from pipeline.training.neural.torch_network import TorchNetwork, build_module
+
+    params = effective_params("torch_mlp", "classification", {})
+    layers = dense_layers(4, [8], 3, params)
+    network = TorchNetwork(build_module(layers, initial_weights(layers, 0)), params, "cpu")
+    random = np.random.default_rng(0)
+    features = random.normal(size=(1001, 4)).astype(np.float32)
+    rows = Batch(features, random.integers(0, 3, 1001), random.random(1001).astype(np.float32))
+    whole = judge(network, rows)
+    assert whole == network.judge(rows)
+    monkeypatch.setattr("pipeline.training.neural.pieces._JUDGED_BYTES", 16 * 100)
+    assert judge(network, rows) == pytest.approx(whole, rel=1e-6)
