@@ -1,4 +1,4 @@
-"""Arrow and Parquet bodies, for many rows; the only module of the server that uses PyArrow, and only when asked.
+"""Arrow and Parquet bodies, for many rows; PyArrow is used only when asked.
 
 The answer is Arrow too, unless the caller accepts JSON only.
 """
@@ -14,13 +14,12 @@ from pipeline.serving.answers import Reply, encode
 from pipeline.serving.bodies import Fault, RejectedError
 from pipeline.serving.columns import Column, read_columns
 from pipeline.serving.model import Predictions, ServedModel
+from pipeline.serving.opening import open_table
 from pipeline.serving.questions import Question, Scores
 
 ARROW, PARQUET = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.parquet"
 _BROKEN = (OSError, ValueError, ArithmeticError, LookupError)
 """What PyArrow raises, beside its own errors, for a body or a value that is out of order."""
-_LARGEST_GROWTH = 64
-"""A compressed table may be this many times as large in memory as it was sent."""
 
 
 def read_table(model: ServedModel, body: bytes | bytearray, headers: Mapping[bytes, bytes]) -> Question:
@@ -36,34 +35,12 @@ def read_table(model: ServedModel, body: bytes | bytearray, headers: Mapping[byt
     except ImportError:
         raise RejectedError(415, "found a table; expected JSON, since this server has no PyArrow") from None
     try:
-        table = _open(body, parquet=headers[b"content-type"].startswith(PARQUET))
+        table = open_table(body, parquet=headers[b"content-type"].startswith(PARQUET))
     except (pa.ArrowException, *_BROKEN) as error:
         raise RejectedError(400, f"the body is not the table it says it is: {_first_line(error)}") from None
     rows = read_columns(model.reader, {name: _read_column(name, table.column(name)) for name in table.column_names})
     wants_json = b"json" in headers.get(b"accept", b"")
     return Question(_answer_json if wants_json else _answer_arrow, rows=rows)
-
-
-def _open(body: bytes | bytearray, *, parquet: bool) -> Any:
-    import pyarrow as pa
-
-    source = pa.BufferReader(pa.py_buffer(body))
-    limit = _LARGEST_GROWTH * max(len(body), 2**20)
-    if parquet:
-        from pyarrow import parquet as pq
-
-        file = pq.ParquetFile(source)
-        groups = range(file.metadata.num_row_groups)
-        _refuse_growth(sum(file.metadata.row_group(each).total_byte_size for each in groups), limit)
-        table = file.read(use_threads=False)
-    else:
-        with pa.ipc.open_stream(source) as reader:
-            table = reader.read_all()
-    table.validate(full=True)  # before anything else looks at it: what a damaged table points at may not be there
-    _refuse_growth(table.nbytes, limit)
-    if len(set(table.column_names)) != len(table.column_names):
-        raise ValueError("a column twice")
-    return table
 
 
 def _read_column(name: str, column: Any) -> Column:
@@ -79,11 +56,6 @@ def _read_column(name: str, column: Any) -> Column:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _refuse_growth(size: int, limit: int) -> None:
-    if size > limit:
-        raise RejectedError(413, f"found a table of {size} bytes in memory; expected at most {limit} (send fewer rows)")
 
 
 def values_of(column: Any) -> Column:
