@@ -6,7 +6,6 @@ steps that share a pod. Seconds from the start of the first step's task to the e
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
@@ -15,13 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from benchmarks.measuring import say_machine
-from pipeline.deployment.local import stop_all
-from pipeline.standalone import Airflow, down, follow, up
-from tests.pods.cluster import HOW, is_here, namespace, served
-from tests.pods.test_in_airflow import make_project, name_run
+from tests.pods.cluster import HOW, is_here
+from tests.pods.test_in_airflow import files
+from tests.pods.world import World, started
 
 STEPS = ("clean", "transform", "normalize", "train", "evaluate")
 KINDS = {"a process each": None, "a pod each": "pods", "one pod for all": "fused"}
@@ -31,24 +27,15 @@ def main(runs: int) -> None:
     if not is_here():
         raise SystemExit(HOW)
     say_machine()
-    with tempfile.TemporaryDirectory() as name, namespace() as own, served(Path(name)) as served_at:
-        os.environ |= {"MODELRAIL_STORE": f"s3://store/{own.name}", "MLFLOW_TRACKING_URI": served_at["mlflow"]}
-        project = make_project(Path(name), own, served_at["git"])
-        state = project / ".modelrail"
-        try:
-            services = up(state, project / "models", airflow_port=18381)
-            with Airflow(services.airflow_url, services.login.user, services.login.password) as airflow:
-                measure(airflow, runs)
-        finally:
-            down(state)
-            stop_all(state)
+    with tempfile.TemporaryDirectory() as name, started(Path(name), 18381, files) as world:
+        measure(world, runs)
 
 
-def measure(airflow: Airflow, runs: int) -> None:
+def measure(world: World, runs: int) -> None:
     found: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
     for number in range(runs + 1):
         for kind, environment in KINDS.items():
-            seconds = run(airflow, {"environment": environment, "force": True})
+            seconds = run(world, environment)
             if number:  # the first one pulls the image and imports everything
                 found[kind].append(seconds)
     print(f"\n{'':18} {'all':>7} " + " ".join(f"{step:>9}" for step in STEPS))
@@ -57,13 +44,13 @@ def measure(airflow: Airflow, runs: int) -> None:
         print(f"{kind:18} {sum(middle):7.1f} " + " ".join(f"{each:9.1f}" for each in middle), flush=True)
 
 
-def run(airflow: Airflow, conf: dict[str, Any]) -> list[float]:
+def run(world: World, environment: str | None) -> list[float]:
     """Run the model anew; give the seconds of each step, with the waiting before its task."""
-    name = airflow.trigger("late", conf)
-    outcome = follow(airflow, "late", name, Console(quiet=True))
+    name = world.trigger(environment, force=True)
+    outcome = world.follow(name)
     if outcome.failures:
         raise SystemExit(str(outcome.failures))
-    tasks = airflow.request("GET", f"{name_run('late', name)}/taskInstances")["task_instances"]
+    tasks = world.airflow.request("GET", f"{world.name(name)}/taskInstances")["task_instances"]
     ends = [_end(tasks, step) for step in ("plan", *STEPS)]
     return [(after - before).total_seconds() for before, after in pairwise(ends)]
 

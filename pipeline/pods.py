@@ -12,7 +12,8 @@ from pipeline.deployment.troubles import MENDS, Kind, Object, diagnose
 from pipeline.errors import InputError, ModelrailError, TransientError, redact
 from pipeline.repository import is_url
 from pipeline.spec.beside import own_image
-from pipeline.spec.placing import placement
+from pipeline.spec.images import ELSEWHERE
+from pipeline.spec.placing import companions, placement
 from pipeline.spec.schema import Spec
 from pipeline.spec.schema_run import Placement, StepName
 
@@ -20,12 +21,18 @@ CONTAINER = "step"
 USER = 65532
 """Nobody in particular: the image needs no name for it."""
 DEPLOYING: tuple[StepName, ...] = ("deploy", "verify")
-_WORK, _SCRATCH = "/work", "/tmp"  # noqa: S108 - the pod's own
+PACKAGING: tuple[StepName, ...] = ("release", "deploy")
+"""Steps that may push an image."""
+_WORK, _SCRATCH, _LOGINS = "/work", "/tmp", "/logins"  # noqa: S108 - the pod's own
+_LOGIN_FILE = "config.json"
 _SLACK_S = 120
 """Seconds after a step's time-out at which the cluster ends a pod that nobody watches any more."""
 _TOLD = ("request", "data_commit", "spec_digest", "mlflow_run", "run", "methods")
 """What of an opened run its steps need to know."""
-_PASSED_ON = ("MODELRAIL_STORE", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION")
+_PASSED_ON = (
+    *("MODELRAIL_STORE", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION"),
+    "MODELRAIL_PLAIN_REGISTRIES",
+)
 
 
 def addresses(environ: Mapping[str, str]) -> dict[str, str]:
@@ -120,6 +127,7 @@ def manifest(spec: Spec, step: StepName, arguments: Sequence[str], told: Mapping
         Environment variables, none of them secret.
     """
     run, place = spec.run, placement(spec.run, step)
+    volumes = _volumes(spec, [step, *companions(run, step)])
     account = run.deployer if step in DEPLOYING else run.service_account
     labels = {"app.kubernetes.io/managed-by": "modelrail", "app.kubernetes.io/component": step}
     pod = {
@@ -134,8 +142,8 @@ def manifest(spec: Spec, step: StepName, arguments: Sequence[str], told: Mapping
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(spec, place, arguments, told, _image(spec, step))],
-        "volumes": [{"name": "work", "emptyDir": {}}, {"name": "scratch", "emptyDir": {}}],
+        "containers": [_container(spec, place, arguments, told, _image(spec, step), volumes)],
+        "volumes": [*volumes.values()],
         "nodeSelector": place.node_selector,
         "tolerations": [each.model_dump(exclude_none=True) for each in place.tolerations or ()],
         "serviceAccountName": account,
@@ -163,8 +171,33 @@ def _image(spec: Spec, step: StepName) -> str | None:
     return (own_image(spec) if step == "train" else None) or spec.run.image
 
 
+def _volumes(spec: Spec, steps: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Give what a pod has mounted, by folder: scratch space, and for steps that push images the login with which."""
+    secret = spec.deploy.image.push_secret if spec.deploy.image else None
+    found: dict[str, dict[str, Any]] = {
+        _WORK: {"name": "work", "emptyDir": {}},
+        _SCRATCH: {"name": "scratch", "emptyDir": {}},
+    }
+    if secret and set(PACKAGING) & set(steps):
+        items = [{"key": ".dockerconfigjson", "path": _LOGIN_FILE}]
+        found[_LOGINS] = {"name": "logins", "secret": {"secretName": secret, "items": items}}
+    return found
+
+
+def _registries(spec: Spec, volumes: Mapping[str, object]) -> dict[str, str]:
+    """Give what a pod is told of registries: where they are from there, and where its login to them is."""
+    elsewhere = ",".join(f"{name}={url}" for name, url in spec.run.registries.items())
+    told = {ELSEWHERE: elsewhere, "REGISTRY_AUTH_FILE": f"{_LOGINS}/{_LOGIN_FILE}" if _LOGINS in volumes else ""}
+    return {name: value for name, value in told.items() if value}
+
+
 def _container(
-    spec: Spec, place: Placement, arguments: Sequence[str], told: Mapping[str, str], image: str | None
+    spec: Spec,
+    place: Placement,
+    arguments: Sequence[str],
+    told: Mapping[str, str],
+    image: str | None,
+    volumes: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     folders = {"HOME": _WORK, "MODELRAIL_HOME": f"{_WORK}/state", "TMPDIR": _SCRATCH, "MPLCONFIGDIR": _SCRATCH}
     quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -173,6 +206,7 @@ def _container(
         **quiet,
         "OMP_NUM_THREADS": str(threads_of(place)),
         "MODELRAIL_IMAGE": image or "",
+        **_registries(spec, volumes),
         **told,
     }
     return {
@@ -188,7 +222,7 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "work", "mountPath": _WORK}, {"name": "scratch", "mountPath": _SCRATCH}],
+        "volumeMounts": [{"name": volume["name"], "mountPath": folder} for folder, volume in volumes.items()],
     }
 
 

@@ -18,7 +18,7 @@ import httpx
 
 from pipeline.errors import DeploymentError, TransientError
 from pipeline.logins import TOKEN, Login, find_login
-from pipeline.spec.images import DOCKER_HUB, is_plain
+from pipeline.spec.images import address_of
 
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
@@ -28,7 +28,6 @@ MANIFESTS = (
 )
 _TIMEOUT_S = 30.0
 _CHUNK = 1 << 20
-_DOCKER_HUB_API = "registry-1.docker.io"
 
 
 def digest_of(content: bytes) -> str:
@@ -66,9 +65,7 @@ class Registry:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        api = _DOCKER_HUB_API if host == DOCKER_HUB else host
-        scheme = "http" if is_plain(host) else "https"
-        self._http = httpx.Client(base_url=f"{scheme}://{api}", timeout=_TIMEOUT_S, follow_redirects=True)
+        self._http = httpx.Client(base_url=address_of(host), timeout=_TIMEOUT_S, follow_redirects=True)
         self._tokens: dict[str, str] = {}
 
     def manifest(self, name: str, version: str) -> tuple[bytes, str] | None:

@@ -24,7 +24,7 @@ from pipeline.errors import DeploymentError, InputError, TransientError
 from pipeline.logins import find_login
 from pipeline.packaging import Image, model_layer, package
 from pipeline.registry import MANIFESTS, Blob, Registry, digest_of
-from pipeline.spec.images import Reference, is_plain
+from pipeline.spec.images import Reference, address_of, is_plain
 from pipeline.standalone.ports import choose_port
 
 needs_registry = pytest.mark.skipif(
@@ -270,6 +270,32 @@ def test_references_are_read_as_docker_reads_them(text: str, host: str, name: st
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="found the image"):
         Reference.parse(text)
+
+
+@needs_registry
+def test_a_registry_may_have_another_address_here_than_its_images_name(
+    start: Start, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = start()
+    push_base(address)
+    monkeypatch.setenv("MODELRAIL_REGISTRIES", f"r.example=https://other.example,kind:5001=http://{address}/")
+    made = package(bundle, "kind:5001/modelrail/serving:1-amd64", "kind:5001/models/line", "v1.0.0", {})
+    assert made.blobs == {"mounted": 1, "pushed": 2}
+    assert made.reference.startswith("kind:5001/models/line@sha256:")
+    again = package(bundle, f"{address}/modelrail/serving:1-amd64", f"{address}/models/line", "v1.0.0", {})
+    assert not again.blobs, "by its other name it is the same registry"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("docker.io", "https://registry-1.docker.io"),
+        ("r.example", "https://r.example"),
+        ("localhost:5001", "http://localhost:5001"),
+    ],
+)
+def test_a_registry_is_spoken_to_at_its_name_where_nothing_else_is_said(host: str, url: str) -> None:
+    assert address_of(host) == url
 
 
 def test_only_registries_of_this_machine_or_named_so_are_spoken_to_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,23 @@ def test_secrets_are_named_and_never_told(spec: Spec) -> None:
     assert "hidden" not in json.dumps(pod)
 
 
+@pytest.mark.parametrize(("step", "pushes"), [("train", False), ("release", True), ("deploy", True), ("verify", False)])
+def test_pods_that_push_images_have_a_login_and_know_where_the_registry_is_from_there(
+    tmp_path: Path, step: Any, *, pushes: bool
+) -> None:
+    images = "image: {push_secret: login, "
+    elsewhere = 'registries: {"localhost:5001": "http://kind-registry:5000", other: "https://r.example/"}\n'
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("image: {", images) + f"  {elsewhere}")
+    pod = manifest(load_spec(tmp_path / "spec.yaml").spec, step, [], ADDRESSES)
+    known = {each["name"]: each["value"] for each in container(pod)["env"]}
+    assert known["MODELRAIL_REGISTRIES"] == "localhost:5001=http://kind-registry:5000,other=https://r.example/"
+    assert known.get("REGISTRY_AUTH_FILE") == ("/logins/config.json" if pushes else None)
+    mounted = [each["mountPath"] for each in container(pod)["volumeMounts"] if each["name"] == "logins"]
+    assert mounted == (["/logins"] if pushes else [])
+    logins = {"secretName": "login", "items": [{"key": ".dockerconfigjson", "path": "config.json"}]}
+    assert [each.get("secret") for each in pod["spec"]["volumes"][2:]] == ([logins] if pushes else [])
+
+
 @pytest.mark.parametrize(
     ("changes", "found"),
     [

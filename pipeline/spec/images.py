@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pipeline.errors import InputError
 
 DOCKER_HUB = "docker.io"
+_DOCKER_HUB_API = "registry-1.docker.io"
+ELSEWHERE = "MODELRAIL_REGISTRIES"
+"""Variable that says where registries are spoken to, if not at their name: ``NAME=URL``, divided by commas."""
 _REFERENCE = re.compile(
     r"(?P<host>[^/]+)/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
     r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
@@ -49,6 +52,18 @@ class Reference:
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{self.host}/{self.name}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+
+def address_of(host: str) -> str:
+    """Give the URL at which a registry is spoken to, by the name that it has in names of images.
+
+    That is the one that ``MODELRAIL_REGISTRIES`` says: a registry may have another address here than where its images
+    are run (kind's ``localhost:5001``, say, which from a pod is the pod itself).
+    """
+    said = dict(each.strip().partition("=")[::2] for each in os.environ.get(ELSEWHERE, "").split(","))
+    if url := said.get(host):
+        return url.rstrip("/")
+    return f"{'http' if is_plain(host) else 'https'}://{_DOCKER_HUB_API if host == DOCKER_HUB else host}"
 
 
 def is_plain(host: str) -> bool:

@@ -23,6 +23,8 @@ class Images(Section):
     """Where the images of releases go, as `HOST/NAME`: those of a model to `HOST/NAME/MODEL`."""
     pull_secret: str | None = None
     """Secret of the namespace with which nodes pull them, of the type `kubernetes.io/dockerconfigjson`."""
+    push_secret: str | None = None
+    """Secret of `run.namespace` with which the pods of `release` and `deploy` push them, of the same type."""
 
 
 class Amounts(Section):
@@ -92,7 +94,7 @@ class Deploy(Section):
     server: Server | None = None
     """On the platform `server`: the host, `{host, folder, units, …}`."""
     image: Images | None = None
-    """On Kubernetes: the images, `{base, repository, pull_secret}`."""
+    """On Kubernetes: the images, `{base, repository, pull_secret, push_secret}`."""
     namespace: str = Field("default", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
     """On Kubernetes: the namespace; it must exist, and holds one environment of a model."""
     context: str | None = None

@@ -78,6 +78,8 @@ class Run(Section):
     """URL that pods clone the spec's repository from; by default that of its remote `origin`."""
     secrets: list[Name] = []
     """Secrets of the namespace whose keys are the pods' environment: credentials of the store, of MLflow, of Git."""
+    registries: dict[str, Annotated[str, Field(pattern=r"^https?://[^/@\s,=]+/?$")]] = {}
+    """Registry, as images name it → the URL at which pods reach it, where that is another: they push releases there."""
     service_account: Name | None = None
     """Account that the pods run under, for its `imagePullSecrets`; they do not get its token."""
     deployer: Name | None = None

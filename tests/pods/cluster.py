@@ -21,6 +21,7 @@ from pipeline.standalone.ports import choose_port
 
 NEEDED = ("KUBECONFIG", "NODE_ADDRESS", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "MODELRAIL_PIPELINE_IMAGE")
 HOW = f"no cluster for steps in pods: set {', '.join(NEEDED)} (docs/pods.md)"
+_COMPONENT = "app.kubernetes.io/component"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -41,12 +42,15 @@ class Namespace:
     def pods(self) -> list[dict[str, Any]]:
         return list(json.loads(self.kubectl("get", "pods", "--output", "json"))["items"])
 
+    def pods_of(self, step: str) -> list[dict[str, Any]]:
+        """Give the pods that do a step; a namespace may have others."""
+        return [pod for pod in self.pods() if pod["metadata"].get("labels", {}).get(_COMPONENT) == step]
+
     def wait_for(self, phase: str, step: str, timeout_s: float = 60) -> dict[str, Any]:
         """Wait until a step's pod is in a phase."""
-        label = "app.kubernetes.io/component"
         for _ in poll(timeout_s):
-            for pod in self.pods():
-                if pod["metadata"]["labels"][label] == step and pod["status"]["phase"] == phase:
+            for pod in self.pods_of(step):
+                if pod["status"]["phase"] == phase:
                     return pod
         raise AssertionError(f"no {phase} pod of {step}: {[pod['status'] for pod in self.pods()]}")
 
@@ -80,10 +84,16 @@ def namespace() -> Iterator[Namespace]:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Mapping[str, str]]:
-    """Serve Git repositories below a folder, and MLflow, to the cluster's node; gives their addresses."""
+def served(folder: Path, port: int) -> Iterator[Mapping[str, str]]:
+    """Serve Git repositories below a folder, and MLflow, to the cluster's node; gives their addresses.
+
+    Parameters
+    ----------
+    port : int
+        The first that may be theirs.
+    """
     node = os.environ["NODE_ADDRESS"]
-    git_port, mlflow_port = choose_port(29418), choose_port(29500)
+    git_port, mlflow_port = choose_port(port), choose_port(port + 50)
     git = ["git", "daemon", f"--listen={node}", f"--port={git_port}", "--reuseaddr", "--export-all"]
     mlflow = [sys.executable, "-m", "mlflow", "server", "--host", node, "--port", str(mlflow_port), "--workers", "1"]
     mlflow += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--allowed-hosts", "*"]

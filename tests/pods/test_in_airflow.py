@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from rich.console import Console
 
-from pipeline.deployment.local import stop_all
-from pipeline.standalone import Airflow, Services, down, follow, processes, settings, up
-from pipeline.standalone.client import _run as name_run
-from pipeline.standalone.following import Outcome
-
-from .cluster import HOW, Namespace, is_here, namespace, poll, served
+from .cluster import HOW, is_here, poll
+from .world import World, pods_of, started, states
 
 pytestmark = [
     pytest.mark.airflow,
@@ -26,6 +17,7 @@ pytestmark = [
     pytest.mark.skipif(not is_here(), reason=HOW),
     pytest.mark.filterwarnings("ignore:subprocess .* is still running"),
 ]
+IMAGE = os.environ.get("MODELRAIL_PIPELINE_IMAGE", "")
 SPEC = """\
 model: {name: late, trainer: logistic_regression, target: late}
 data:
@@ -78,88 +70,21 @@ def environments(image: str, namespace: str) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class World:
-    """A project, an Airflow that runs it, and the namespace of its pods."""
-
-    project: Path
-    namespace: Namespace
-    services: Services
-    airflow: Airflow
-    environment: Mapping[str, str]
-
-    def trigger(self, environment: str, **conf: object) -> str:
-        return self.airflow.trigger("late", {"environment": environment, **conf})
-
-    def follow(self, run: str) -> Outcome:
-        return follow(self.airflow, "late", run, Console(quiet=True))
-
-    def run(self, environment: str, **conf: object) -> Outcome:
-        return self.follow(self.trigger(environment, **conf))
-
-    def log(self, run: str, task: str) -> str:
-        return str(self.airflow.request("GET", f"{name_run('late', run)}/taskInstances/{task}/logs/1"))
-
-    def restart(self) -> None:
-        """Kill all of Airflow, and start it again."""
-        for process in processes.find_by_variable(settings.MARKER, str(self.project / ".modelrail")):
-            process.send_signal(signal.SIGKILL)
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
-            up(self.project / ".modelrail", self.project / "models", airflow_port=18281)
+def files(namespace: str) -> dict[str, str]:
+    """Give the files of the project."""
+    overlays = {f"environments/{name}.yaml": text for name, text in environments(IMAGE, namespace).items()}
+    return {"models/late.yaml": SPEC, **overlays, **{f"data/2013-{month:02d}.csv": rows(month) for month in (1, 2)}}
 
 
-def git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
-
-
-def make_project(folder: Path, namespace: Namespace, git_address: str) -> Path:
-    project = folder / "project"
-    for name in ("models", "data", "environments"):
-        (project / name).mkdir(parents=True)
-    (project / "models" / "late.yaml").write_text(SPEC)
-    (project / ".gitignore").write_text(".modelrail/\n")
-    for name, text in environments(os.environ["MODELRAIL_PIPELINE_IMAGE"], namespace.name).items():
-        (project / "environments" / f"{name}.yaml").write_text(text)
-    for month in (1, 2):
-        rows = (f"{month * 1000 + row},{row * 7 % 100},{row * 7 % 100 - 40 + row % 3}" for row in range(200))
-        (project / "data" / f"2013-{month:02d}.csv").write_text("\n".join(["number,distance,delay", *rows]) + "\n")
-    subprocess.run(["git", "init", "-q", "-b", "main", str(project)], check=True)
-    subprocess.run(["git", "init", "-q", "-b", "main", "--bare", str(folder / "origin.git")], check=True)
-    git(project, "config", "user.name", "Test")
-    git(project, "config", "user.email", "test@example.org")
-    git(project, "remote", "add", "origin", f"{git_address}/origin.git")
-    git(project, "add", "-A")
-    git(project, "commit", "-q", "-m", "spec and data")
-    git(project, "push", "-q", "origin", "main")
-    return project
+def rows(month: int) -> str:
+    lines = (f"{month * 1000 + row},{row * 7 % 100},{row * 7 % 100 - 40 + row % 3}" for row in range(200))
+    return "\n".join(["number,distance,delay", *lines]) + "\n"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("pods")
-    with pytest.MonkeyPatch.context() as patch, namespace() as own, served(folder) as served_at:
-        for name in [name for name in os.environ if name.startswith(("MODELRAIL_", "MLFLOW_", "GIT_"))]:
-            if name != "MODELRAIL_PIPELINE_IMAGE":
-                patch.delenv(name)
-        environment = {"MODELRAIL_STORE": f"s3://store/{own.name}", "MLFLOW_TRACKING_URI": served_at["mlflow"]}
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        project = make_project(folder, own, served_at["git"])
-        state = project / ".modelrail"
-        try:
-            services = up(state, project / "models", airflow_port=18281)
-            with Airflow(services.airflow_url, services.login.user, services.login.password) as airflow:
-                yield World(project, own, services, airflow, environment)
-        finally:
-            down(state)
-            stop_all(state)
-
-
-def states(outcome: Outcome) -> dict[str, str]:
-    return {step.step: step.state for step in outcome.steps}
+    with started(tmp_path_factory.mktemp("pods"), 18281, files) as made:
+        yield made
 
 
 def test_a_model_is_made_in_pods_and_answers_and_nothing_is_left(world: World) -> None:
@@ -185,9 +110,7 @@ def test_fused_steps_share_a_pod_and_stay_tasks_of_their_own(world: World) -> No
     outcome = world.follow(run)
     assert outcome.failures == ()
     assert {states(outcome)[step] for step in ("clean", "transform", "normalize", "train", "evaluate")} == {"done"}
-    tasks = {task.task_id: task for task in world.airflow.list_tasks("late", run)}
-    pods = {name: world.airflow.read_result("late", run, task, "pod_name") for name, task in tasks.items()}
-    assert sorted(name for name, pod in pods.items() if pod) == ["clean", "release"]
+    assert sorted(pods_of(world, run)) == ["clean", "release"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +143,7 @@ def test_a_step_that_takes_too_long_is_ended_with_its_pod(world: World) -> None:
 def test_a_task_that_is_marked_failed_takes_its_pod_along(world: World) -> None:
     run = world.trigger("slow")
     world.namespace.wait_for("Running", "train", 120)
-    address = f"{name_run('late', run)}/taskInstances/train"
+    address = f"{world.name(run)}/taskInstances/train"
     world.airflow.request("PATCH", address, json={"new_state": "failed"})
     world.namespace.wait_until_empty()
 
@@ -237,5 +160,5 @@ def test_the_same_pod_goes_on_when_all_of_airflow_was_killed(world: World) -> No
     (after,) = world.namespace.pods()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["phase"] == "Running"
-    world.airflow.request("PATCH", f"{name_run('late', run)}/taskInstances/train", json={"new_state": "failed"})
+    world.airflow.request("PATCH", f"{world.name(run)}/taskInstances/train", json={"new_state": "failed"})
     world.namespace.wait_until_empty()
