@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.reasons import Before
+from pipeline.reasons import Before, Took
 from pipeline.recipes import Recipe
 
 _CUT = 12
@@ -38,6 +38,7 @@ class History:
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._methods, self._steps = content["methods"], content["steps"]
         self._known = {name.partition("/")[0] for name in self._steps}
+        self._typical: dict[str, Took | None] = {}
 
     def knows(self, step: str) -> bool:
         """Tell whether a step ever ran here, for whichever partition."""
@@ -46,7 +47,17 @@ class History:
     def last(self, step: str, partition: str | None) -> Before | None:
         """Give what is known of the last time; None if there was none."""
         entry = self._steps.get(_name(step, partition))
-        return None if entry is None else Before(**entry["took"], **entry["recipe"], **self._methods[entry["method"]])
+        if entry is None:
+            return None
+        return Before(took=Took(**entry["took"]), **entry["recipe"], **self._methods[entry["method"]])
+
+    def typical(self, step: str) -> Took | None:
+        """Give what a step took in the middle of all partitions; None if it never ran here."""
+        if step not in self._typical:
+            took = [each["took"] for name, each in self._steps.items() if name.partition("/")[0] == step]
+            middle = {name: sorted(each[name] for each in took)[len(took) // 2] for name in (took or [{}])[0]}
+            self._typical[step] = Took(**middle) if took else None
+        return self._typical[step]
 
 
 def read_history(state: Path, model: str) -> History:

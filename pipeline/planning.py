@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from pipeline.frames import merge_columns
 from pipeline.job import Job
 from pipeline.picture_rules import with_parts
-from pipeline.reasons import Before, explain, explain_waiting
+from pipeline.reasons import Before, Took, explain, explain_waiting
 from pipeline.recipes import STEPS, Method, Recipe, digest_of, method_of
 from pipeline.release import Release, same_model
 from pipeline.spec.schema import ColumnType, Spec
@@ -50,7 +50,7 @@ class PlannedStep:
     Attributes
     ----------
     estimate_s, cpu_s, peak_bytes : float or None
-        What it took the last time; None if it never ran here.
+        What it took the last time, or for a new partition what is usual for the others; None if it never ran here.
     """
 
     step: str
@@ -145,6 +145,9 @@ class Last(Protocol):
     def last(self, step: str, partition: str | None) -> Before | None:
         """Give what is known of the last time; None if there was none."""
 
+    def typical(self, step: str) -> Took | None:
+        """Give what a step usually takes for a partition; None if it never ran."""
+
 
 def plan(nodes: Mapping[str, Sequence[Node]], known: Last, *, force: bool) -> list[PlannedStep]:
     """Say of each step and partition whether it is reused, and if not, why.
@@ -161,7 +164,8 @@ def _line(node: Node, known: Last, *, force: bool) -> PlannedStep:
     if node.artifact is not None and not force:
         return PlannedStep(node.step, node.partition, "reuse", "nothing changed", 0.0, 0.0, 0.0)
     before = known.last(node.step, node.partition)
-    took = (before.seconds, before.cpu_s, before.peak_bytes) if before else (None, None, None)
+    usual = (before and before.took) or known.typical(node.step)
+    took = (usual.seconds, usual.cpu_s, usual.peak_bytes) if usual else (None, None, None)
     if node.recipe is None:
         return PlannedStep(node.step, node.partition, "wait", explain_waiting(node.method, before), *took)
     reason = "forced" if node.artifact else explain(node.recipe, before, known=known.knows(node.step))

@@ -17,6 +17,15 @@ MISSING = "its artifact is missing from the store"
 
 
 @dataclass(frozen=True)
+class Took:
+    """What a step took, for one partition or for all."""
+
+    seconds: float
+    cpu_s: float
+    peak_bytes: float
+
+
+@dataclass(frozen=True)
 class Before:
     """A step's last time, on this machine or in the live release.
 
@@ -28,8 +37,8 @@ class Before:
         As the recipe has them; None where they are not known. Keys and digests may be cut off at their end.
     since : str
         What is compared with, such as ``late@v1.0.0``; empty for the last time on this machine.
-    seconds, cpu_s, peak_bytes : float or None
-        What it took.
+    took : Took or None
+        On this machine.
     """
 
     settings: Mapping[str, Any]
@@ -38,9 +47,7 @@ class Before:
     modules: Mapping[str, str] | None = None
     libraries: Mapping[str, str] | None = None
     since: str = ""
-    seconds: float | None = None
-    cpu_s: float | None = None
-    peak_bytes: float | None = None
+    took: Took | None = None
 
 
 def explain(recipe: Recipe, before: Before | None, *, known: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.history import History
 from pipeline.job import Job
 from pipeline.past_jobs import job_behind
-from pipeline.reasons import Before
+from pipeline.reasons import Before, Took
 from pipeline.recipes import STEPS, Method, method_of
 from pipeline.release import Release
 from pipeline.store import Artifact
@@ -44,7 +44,7 @@ class Since:
         """Give what a step worked with then; None for a partition that there was not."""
         if partition is not None and partition not in self.partitions:
             return None
-        took = self.history.last(step, partition)
+        here = self.history.last(step, partition)
         clean = {"data": self.partitions[partition]} if step == "clean" and partition is not None else None
         return Before(
             settings=self.methods[step].settings,
@@ -52,8 +52,12 @@ class Since:
             inputs=clean or self.inputs.get(step),
             libraries=self._libraries(step),
             since=self.release.tag,
-            **({name: getattr(took, name) for name in ("seconds", "cpu_s", "peak_bytes")} if took else {}),
+            took=here.took if here else None,
         )
+
+    def typical(self, step: str) -> Took | None:
+        """Give what a step takes here."""
+        return self.history.typical(step)
 
     def _libraries(self, step: str) -> Mapping[str, str] | None:
         then = self.release.evidence.made_with

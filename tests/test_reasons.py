@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.history import Ran, read_history, remember
-from pipeline.reasons import Before, explain
+from pipeline.reasons import Before, Took, explain
 from pipeline.recipes import Method, Recipe
 from pipeline.spec.comparing import compare
 
@@ -94,7 +94,7 @@ def test_what_ran_is_remembered_until_it_runs_again(tmp_path: Path) -> None:
     known = read_history(tmp_path, "m")
     first = known.last("clean", "2013-01")
     assert first is not None
-    assert (first.seconds, first.cpu_s, first.peak_bytes) == (1.0, 2.0, 3)
+    assert first.took == Took(1.0, 2.0, 3)
     assert explain(recipe(), first, known=True) == "its artifact is missing from the store"
     assert explain(recipe(libraries={"numpy": "2.2"}), first, known=True) == "a library changed: numpy 2.1 → 2.2"
     assert known.last("clean", "2013-03") is None

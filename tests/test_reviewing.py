@@ -200,6 +200,20 @@ def test_a_plan_is_told_as_text_markdown_and_json(spec: Path, project: Path, com
     assert subprocess.run(["git", "status", "--porcelain"], capture_output=True, check=True).stdout == b""
 
 
+def test_a_new_partition_is_expected_to_take_what_the_others_took(spec: Path, project: Path, commit: Commit) -> None:
+    commit({"data/3.csv": part(5), "data/4.csv": part(6)})
+    told = json.loads(modelrail(["plan", "line", "--json"], project).stdout)
+    took = {
+        (each["step"], each["partition"]): each["estimate_s"] for each in told["steps"] if each["action"] != "reuse"
+    }
+    history = json.loads((project / ".modelrail/history/line.json").read_text())["steps"]
+    known = [history[f"clean/{number}"]["took"]["seconds"] for number in (1, 2)]
+    assert took["clean", "3"] == took["clean", "4"]
+    assert min(known) <= took["clean", "3"] <= max(known)
+    assert told["estimate"]["unknown"] == 0
+    assert told["estimate"]["seconds"] == pytest.approx(sum(took.values()))
+
+
 def test_the_workflow_of_the_documents_shows_the_plan_and_passes_on_what_changes(
     spec: Path, project: Path, commit: Commit, tmp_path: Path
 ) -> None:
