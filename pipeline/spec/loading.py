@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +125,10 @@ def check_specs(
     files = [Path(path) for path in paths] if paths else find_specs()
     problems: set[Problem] = set()
     for file in dict.fromkeys(files):
-        names = [environment] if environment else [None, *find_environments(file, environments)]
-        problems.update(problem for name in names for problem in _problems_of(file, name, environments))
+        alone = set(_problems_of(file, None, environments))
+        problems.update(() if environment else alone)
+        for name in [environment] if environment else find_environments(file, environments):
+            problems.update(_with_cause(each, file, name, alone) for each in _problems_of(file, name, environments))
     known = names_in({each for file in files for each in (file, *list_yaml(file.parent))}).values()
     return sorted({*problems, *_repeated_names(files), *find_unknown(files, set(known), environments)})
 
@@ -146,6 +148,13 @@ def find_spec_of(model: str, folder: Path) -> Path:
     match = closest(model, names)
     hint = f"; did you mean {quote(match)}?" if match else ""
     raise InputError(f"{folder}: found no spec of the model {quote(model)}; expected one of {examples(names)}{hint}")
+
+
+def _with_cause(problem: Problem, spec: Path, environment: str, alone: Collection[Problem]) -> Problem:
+    """Say which environment makes a mistake of what stands in the spec, and is none there."""
+    if problem in alone or problem.file != str(spec):
+        return problem
+    return replace(problem, found=f"{problem.found} in the environment {quote(environment)}")
 
 
 def _problems_of(path: Path, environment: str | None, environments: str | Path | None) -> Sequence[Problem]:

@@ -200,6 +200,16 @@ def test_check_looks_at_every_environment(tmp_path: Path) -> None:
     assert [problem.where for problem in check_specs([path])] == ["deploy.port"]
 
 
+def test_what_only_an_environment_makes_a_mistake_of_the_spec_names_it(tmp_path: Path) -> None:
+    path = _write(tmp_path, "model: {name: m, target: y, trainer: ridge, params: {alpha: 1, alhpa: 2}}\n")
+    _write(tmp_path, "model: {trainer: svm}", "environments/dev.yaml")
+    for environment in (None, "dev"):
+        problems = check_specs([path], environment)
+        found = {each.where: each.found for each in problems if each.where.startswith("model.params")}
+        (told,) = (each for name, each in found.items() if name.endswith(".alpha"))
+        assert told == "a parameter that svm does not have in the environment 'dev'"
+
+
 def test_a_folder_without_specs_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         find_specs(tmp_path)
