@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.computing import accounted
 from pipeline.descriptions import describe_step
 from pipeline.errors import InputError, ModelrailError
-from pipeline.home import home, store_address
+from pipeline.home import home, store_address, working
 from pipeline.job import Job, RunRequest, open_job
 from pipeline.planning import PARTITIONED
 from pipeline.pods import addresses, errand_words, manifest, threads_of
@@ -59,10 +60,7 @@ def do(
     say : callable
         Is told, in a line each, what was done.
     """
-    repository, commit, spec = place
-    path = check_out(repository, commit, home()) / spec
-    mine = {**opened, "request": replace(RunRequest.from_json(opened["request"]), spec=str(path)).to_json()}
-    _refuse_other_code(open_job(pinned(mine)), opened)
+    mine = _arrive(opened, place)
     store = open_store(store_address(home()), home())
     for step in steps:
         batch = partitions if step in PARTITIONED else None
@@ -76,6 +74,27 @@ def do(
         store.write_note(_note(opened, step, batch), json.dumps(result).encode())
         for line in describe_step(result):
             say(line)
+
+
+def do_trials(opened: Opened, place: tuple[str, str, str], rows: int, numbers: Collection[int]) -> str:
+    """Fit some parameter sets of a search; gives the line that the process which searches reads."""
+    from pipeline.work.memory import returned_memory  # imports pandas and the like: only where something is computed
+    from pipeline.work.training import try_params
+
+    mine = _arrive(opened, place)
+    with working(home()):
+        session = Session(open_job(pinned(mine)), run=opened["run"], holds=True)
+        with returned_memory(), accounted(session, "train", 0):
+            return try_params(session, rows, numbers)
+
+
+def _arrive(opened: Opened, place: tuple[str, str, str]) -> Opened:
+    """Clone the spec, and give the opened run as it is here."""
+    repository, commit, spec = place
+    path = check_out(repository, commit, home()) / spec
+    mine = {**opened, "request": replace(RunRequest.from_json(opened["request"]), spec=str(path)).to_json()}
+    _refuse_other_code(open_job(pinned(mine)), opened)
+    return mine
 
 
 def result_of(opened: Opened, step: str, partitions: Sequence[str] | None) -> Result | None:

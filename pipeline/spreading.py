@@ -1,7 +1,8 @@
-"""Partition work on a Dask cluster (``MODELRAIL_DASK``): its workers are sent as pods are, by the words of a command.
+"""Work on a Dask cluster (``MODELRAIL_DASK``): its workers are sent as pods are, by the words of a command.
 
 A worker needs what a pod needs (docs/pods.md): the same code, the store, and a clone of the spec. Artifacts go through
-the store; between here and there nothing passes but the command, and the last line of one that failed.
+the store; between here and there nothing passes but the command, the line that it prints, and the last one of one that
+failed. So no data and no model are pickled, and a worker gives back nothing that could be run.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from pipeline.errors import InputError, ModelrailError, TransientError
 from pipeline.extras import require
 from pipeline.job import Job
 from pipeline.pods import errand_words, refuse_unclonable
 from pipeline.recipes import methods_of, spec_digest
+
+T = TypeVar("T")
 
 _BATCHES_EACH = 2
 """Batches for each thread of the workers, so that a slow one holds up little."""
@@ -41,15 +44,45 @@ def spread(address: str, job: Job, step: str, partitions: Sequence[str], run: st
     ModelrailError
         The first error of a worker, with its message.
     """
-    require("dask", "MODELRAIL_DASK", address)
     opened = _opened(job, run)
+    _send(address, step, partitions, lambda batch: errand_words(opened, [step], batch, 1))
+
+
+def spread_trials(address: str, job: Job, rows: int, numbers: Sequence[int], run: str) -> list[str]:
+    """Have a Dask cluster fit some parameter sets of the search; gives what its workers answer.
+
+    Parameters
+    ----------
+    rows : int
+        Training rows that each is fitted on.
+    numbers : sequence of int
+        Of the parameter sets, in the order in which the search draws them.
+
+    Raises
+    ------
+    TransientError, ModelrailError
+        As `spread`.
+    """
+    opened = _opened(job, run)
+
+    def words(batch: Sequence[int]) -> list[str]:
+        trials = [word for number in batch for word in ("--trial", str(number))]
+        return [*errand_words(opened, ["train"], None, 1), *trials, "--rows", str(rows)]
+
+    return _send(address, "train", numbers, words)
+
+
+def _send(address: str, step: str, items: Sequence[T], words: Callable[[Sequence[T]], list[str]]) -> list[str]:
+    """Divide items among the workers' threads; gives what each command printed last."""
+    require("dask", "MODELRAIL_DASK", address)
     with _client(address) as client:
-        size = max(1, -(-len(partitions) // (_threads(client, address) * _BATCHES_EACH)))
-        batches = [partitions[start : start + size] for start in range(0, len(partitions), size)]
-        words = [errand_words(opened, [step], batch, 1) for batch in batches]
-        for code, said in client.gather(client.map(do, words, pure=False, retries=_RETRIES)):
-            if code:
-                raise _error(code)(said or f"{step}: found the exit code {code} of a Dask worker; see its log")
+        size = max(1, -(-len(items) // (_threads(client, address) * _BATCHES_EACH)))
+        batches = [words(items[start : start + size]) for start in range(0, len(items), size)]
+        done = client.gather(client.map(do, batches, pure=False, retries=_RETRIES))
+    for code, said, _ in done:
+        if code:
+            raise _error(code)(said or f"{step}: found the exit code {code} of a Dask worker; see its log")
+    return [printed for *_, printed in done]
 
 
 def _opened(job: Job, run: str) -> dict[str, Any]:
@@ -85,12 +118,13 @@ def _threads(client: Any, address: str) -> int:
     return sum(client.nthreads().values())
 
 
-def do(words: Sequence[str]) -> tuple[int, str]:
-    """Run a command of Modelrail on this machine; gives its exit code and, if it failed, what it said last."""
+def do(words: Sequence[str]) -> tuple[int, str, str]:
+    """Run a command of Modelrail on this machine; gives its exit code, what it said if it failed, its last line."""
     environment = {name: value for name, value in os.environ.items() if name != "MODELRAIL_DASK"}
     command = [sys.executable, "-m", "pipeline", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return done.returncode, done.stderr.strip().rpartition("modelrail: ")[2]
+    said, printed = done.stderr.strip().rpartition("modelrail: ")[2], done.stdout.strip().rpartition("\n")[2]
+    return done.returncode, said, printed
 
 
 def _error(code: int) -> Any:

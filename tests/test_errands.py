@@ -126,3 +126,10 @@ def test_an_errand_needs_to_know_where_the_spec_is(opened: Opened, tmp_path: Pat
     done = send(["step", "clean", "models/late.yaml", "--opened", json.dumps({})], tmp_path / "pod")
     assert done.returncode == 2
     assert "found --opened by itself; expected --repository and --commit" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--trial", "1"], ["--rows", "9"], ["--trial", "1", "--rows", "9"]])
+def test_a_trial_is_fitted_only_for_somebody_who_searches(tmp_path: Path, words: list[str]) -> None:
+    done = send(["step", "train", "models/late.yaml", *words], tmp_path / "pod")
+    assert done.returncode == 2
+    assert "found --trial or --rows by itself; expected both, with --opened" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,10 +10,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.costs import read_costs
 from pipeline.errors import InputError, TransientError
+from pipeline.job import RunRequest, open_job
+from pipeline.session import Session
 from pipeline.standalone.ports import choose_port
 
 from .conftest import Commit, git
@@ -81,6 +86,35 @@ def test_workers_do_the_partitions_and_the_result_is_the_same(
     monkeypatch.setenv("MODELRAIL_STORE", str(cluster.folder / "other"))
     _, alone = run_job(spec)
     assert alone["train"].key == spread["train"].key
+
+
+SEARCH = "params: {max_iter: 50}, search: {trials: 4, method: halving, space: {C: {low: 0.001, high: 10, log: true}}}}"
+
+
+def trained(spec: Path) -> tuple[bytes, dict[str, Any]]:
+    """Give the model of a run, and its report."""
+    run_job(spec)
+    artifact = Session(open_job(RunRequest(str(spec)))).artifact("train")
+    return artifact.file("model.onnx").read_bytes(), json.loads(artifact.file("training.json").read_bytes())
+
+
+def test_workers_fit_the_trials_of_a_search_and_the_model_is_the_same(
+    spec: Path, cluster: Cluster, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit({"models/late.yaml": spec.read_text().replace("target: late}", f"target: late, {SEARCH}", 1)})
+    before = len(train_costs(spec))
+    model, report = trained(spec)
+    assert [each["round"] for each in report["trials"]] == [0, 0, 0, 0, 1, 1, 2]
+    assert len(train_costs(spec)) - before == 1 + 4 + 2 + 1  # the model here, each trial on a worker
+    monkeypatch.delenv("MODELRAIL_DASK")
+    monkeypatch.setenv("MODELRAIL_STORE", str(cluster.folder / "searched alone"))
+    assert trained(spec) == (model, report)
+    assert len(train_costs(spec)) == 1
+
+
+def train_costs(spec: Path) -> list[Any]:
+    session = Session(open_job(RunRequest(str(spec))))
+    return [each for each in read_costs(session.store) if each.step == "train"]
 
 
 def test_an_error_of_a_worker_is_told_as_its_own(spec: Path, commit: Commit) -> None:

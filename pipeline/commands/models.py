@@ -161,12 +161,19 @@ def step(
     repository: Annotated[str | None, typer.Option(help="URL to clone the spec from; SPEC is its path there.")] = None,
     commit: Annotated[str | None, typer.Option(help="With --repository: the commit of the spec.")] = None,
     opened: Annotated[str | None, typer.Option(help="What the plan of a run in Airflow gave, as JSON.")] = None,
+    trial: Annotated[
+        list[int] | None, typer.Option(help="With --opened: only score this parameter set of model.search.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="With --trial: training rows to fit it on.")] = None,
 ) -> None:
-    """Run one step (or reuse what is there) and print its result as JSON; what pods call."""
+    """Run one step (or reuse what is there) and print its result as JSON; what pods and Dask's workers call."""
     from pipeline import running
 
+    if (trial or rows) and not (trial and rows and opened and name == "train"):
+        raise InputError("step: found --trial or --rows by itself; expected both, with --opened, for the step train")
     if opened is not None:
-        _do_errand((repository, commit, str(spec)), [name, *(then or ())], partition or None, threads or 1, opened)
+        place = _place(repository, commit, str(spec))
+        _do_errand(place, [name, *(then or ())], partition or None, threads or 1, opened, (rows or 0, trial or []))
         return
     if repository is not None:
         spec = _cloned(repository, commit, spec)
@@ -183,14 +190,25 @@ def _cloned(repository: str, commit: str | None, spec: Path) -> Path:
     return check_out(repository, commit, home()) / spec
 
 
+def _place(repository: str | None, commit: str | None, spec: str) -> tuple[str, str, str]:
+    if repository is None or commit is None:
+        raise InputError("step: found --opened by itself; expected --repository and --commit, as a pod is told them")
+    return repository, commit, spec
+
+
 def _do_errand(
-    place: tuple[str | None, str | None, str], steps: list[str], partitions: list[str] | None, threads: int, opened: str
+    place: tuple[str, str, str],
+    steps: list[str],
+    partitions: list[str] | None,
+    threads: int,
+    opened: str,
+    trials: tuple[int, list[int]],
 ) -> None:
     import json
 
     from pipeline import errands
 
-    repository, commit, spec = place
-    if repository is None or commit is None:
-        raise InputError("step: found --opened by itself; expected --repository and --commit, as a pod is told them")
-    errands.do(json.loads(opened), (repository, commit, spec), steps, partitions, threads, typer.echo)
+    if trials[1]:
+        typer.echo(errands.do_trials(json.loads(opened), place, *trials))
+    else:
+        errands.do(json.loads(opened), place, steps, partitions, threads, typer.echo)

@@ -132,6 +132,8 @@ class Support:
         Gives the content of a file beside the spec, by its path and its digest (SHA-256).
     state : Path or None
         Where environments and logs are kept; by default in `pipeline.home.home`.
+    elsewhere : callable or None
+        Fits a search's trials in other processes (`pipeline.training.search`).
     """
 
     save: Callable[[str, bytes], None] = lambda _name, _content: None
@@ -140,6 +142,7 @@ class Support:
     say: Callable[[str], None] = lambda _sentence: None
     read: Callable[[str, str], bytes] = _read_nothing
     state: Path | None = None
+    elsewhere: Callable[[int, Sequence[int]], Mapping[int, tuple[float | None, str | None]]] | None = None
 
 
 NO_SUPPORT = Support()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,12 @@ from pipeline.spec.catalogue import METRICS
 from pipeline.spec.schema import Interval, Search
 from pipeline.training.results import Array, Fitted, Scorer
 from pipeline.training.targets import Rows
+
+Fit: TypeAlias = Callable[[Mapping[str, Any], Rows], Fitted]
+Outcome: TypeAlias = tuple[float | None, str | None]
+"""The score of a trial, or why there is none."""
+Elsewhere: TypeAlias = Callable[[int, Sequence[int]], Mapping[int, Outcome]]
+"""Number of training rows, numbers of parameter sets → each one's outcome."""
 
 MIN_ROWS = 100
 _TRIES = 100
@@ -96,13 +102,14 @@ def order_rows(target: Array, classes: int, seed: int) -> Array:
 
 def look_for_best(
     search: Search,
-    fit: Callable[[Mapping[str, Any], Rows], Fitted],
+    fit: Fit,
     train: Rows,
     validation: Rows,
     scorer: Scorer,
     *,
     classes: int,
     seed: int,
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[Trial, tuple[Trial, ...]]:
     """Run a search.
 
@@ -112,19 +119,26 @@ def look_for_best(
         ``fit(drawn parameters, rows)``.
     classes : int
         Number of classes, 0 in regression.
+    elsewhere : callable, optional
+        Fits the trials instead of `fit`, and keeps the models for itself.
 
     Returns
     -------
     tuple
-        The best trial, fitted on all training rows, and every trial in the order of its fit.
+        The best trial, on all training rows (fitted, unless elsewhere), and every trial in the order of its fit.
     """
     params = list(enumerate(draw_params(search, seed)))
     sizes = rows_by_round(len(params), len(train)) if search.method == "halving" else [len(train)]
-    order = order_rows(train.target, classes, seed) if len(sizes) > 1 else np.arange(0)
     done: list[Trial] = []
     for number, size in enumerate(sizes):
-        rows = train if size == len(train) else train.take(np.sort(order[:size]))
-        tried = [_try(fit, each, number, rows, validation, scorer) for each in params]
+        if elsewhere is None:
+            rows = _some(train, size, classes, seed)
+            attempts = [_attempt(fit, drawn, rows, validation, scorer) for _, drawn in params]
+        else:
+            found = elsewhere(size, [place for place, _ in params])
+            attempts = [(found[place][0], None, found[place][1]) for place, _ in params]
+        pairs = zip(params, attempts, strict=True)
+        tried = [Trial(place, number, size, drawn, *attempt) for (place, drawn), attempt in pairs]
         done += tried
         ranked = _rank(tried, scorer.metric)
         kept = {each.number for each in ranked[: math.ceil(len(ranked) / 2)]}
@@ -132,20 +146,46 @@ def look_for_best(
     return ranked[0], tuple(done)
 
 
-def _try(
-    fit: Callable[[Mapping[str, Any], Rows], Fitted],
-    numbered: tuple[int, Mapping[str, Any]],
-    round_: int,
-    rows: Rows,
+def try_some(
+    search: Search,
+    fit: Fit,
+    train: Rows,
     validation: Rows,
     scorer: Scorer,
-) -> Trial:
-    number, params = numbered
+    *,
+    classes: int,
+    seed: int,
+    rows: int,
+    numbers: Collection[int],
+) -> dict[int, Outcome]:
+    """Fit a few of a search's parameter sets for somebody who looks for the best of all.
+
+    Parameters
+    ----------
+    rows : int
+        How many training rows each is fitted on.
+    numbers : collection of int
+        Of the parameter sets, in the order in which they are drawn.
+    """
+    some = _some(train, rows, classes, seed)
+    drawn = [(place, params) for place, params in enumerate(draw_params(search, seed)) if place in numbers]
+    attempts = {place: _attempt(fit, params, some, validation, scorer) for place, params in drawn}
+    return {place: (found, error) for place, (found, _, error) in attempts.items()}
+
+
+def _some(train: Rows, size: int, classes: int, seed: int) -> Rows:
+    """Take the training rows of a round."""
+    return train if size == len(train) else train.take(np.sort(order_rows(train.target, classes, seed)[:size]))
+
+
+def _attempt(
+    fit: Fit, params: Mapping[str, Any], rows: Rows, validation: Rows, scorer: Scorer
+) -> tuple[float | None, Fitted | None, str | None]:
     try:
         fitted = fit(params, rows)
     except TrainingError as error:
-        return Trial(number, round_, len(rows), params, None, None, str(error))
-    return Trial(number, round_, len(rows), params, score(fitted, validation, scorer), fitted)
+        return None, None, str(error)
+    return score(fitted, validation, scorer), fitted, None
 
 
 def score(fitted: Fitted, rows: Rows, scorer: Scorer) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from pipeline.training.results import (
     Support,
     Trained,
 )
-from pipeline.training.search import Trial, look_for_best
+from pipeline.training.search import Outcome, Trial, look_for_best, try_some
 from pipeline.training.targets import Learnable, Rows, prepare
 from pipeline.training.trees import Tree, thresholds_by_column
 
@@ -65,13 +65,7 @@ def train(
         The trainer refuses the parameters, or diverges.
     """
     trainer = _trainer(settings, task)
-    data = prepare(
-        matrix,
-        task,
-        flag=flag,
-        class_weight=settings.class_weight,
-        handles_missing=TRAINERS[trainer].handles_missing,
-    )
+    data = _prepare(matrix, settings, task, flag=flag)
     fitted, params, trials = _fit(trainer, task, settings, data, scorer, support or NO_SUPPORT, matrix.columns)
     classes = len(data.classes or ())
     graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes)
@@ -89,6 +83,48 @@ def train(
     )
 
 
+def try_params(
+    matrix: Matrix,
+    settings: Model,
+    task: Task,
+    scorer: Scorer,
+    *,
+    rows: int,
+    numbers: Collection[int],
+    flag: bool = False,
+    support: Support | None = None,
+) -> dict[int, Outcome]:
+    """Fit some parameter sets of ``model.search``, for another process that searches.
+
+    Parameters
+    ----------
+    rows : int
+        How many training rows each is fitted on.
+    numbers : collection of int
+        Of the parameter sets, in the order in which they are drawn.
+    """
+    if settings.search is None:
+        raise TrainingError("train: found a trial of a spec without a search; expected one (model.search)")
+    data = _prepare(matrix, settings, task, flag=flag)
+    teach = _teacher(_trainer(settings, task), task, settings, data, support or NO_SUPPORT, matrix.columns)
+    return try_some(
+        settings.search,
+        teach,
+        data.train,
+        data.validation,
+        scorer,
+        classes=len(data.classes or ()),
+        seed=settings.seed,
+        rows=rows,
+        numbers=numbers,
+    )
+
+
+def _prepare(matrix: Matrix, settings: Model, task: Task, *, flag: bool) -> Learnable:
+    missing = TRAINERS[_trainer(settings, task)].handles_missing
+    return prepare(matrix, task, flag=flag, class_weight=settings.class_weight, handles_missing=missing)
+
+
 def _trainer(settings: Model, task: Task) -> str:
     trainer = trainer_name(settings)
     if trainer is None:
@@ -102,9 +138,11 @@ def _trainer(settings: Model, task: Task) -> str:
     return trainer
 
 
-def _fit(
-    trainer: str, task: Task, settings: Model, data: Learnable, scorer: Scorer | None, support: Support, columns: Any
-) -> tuple[Fitted, dict[str, Any], tuple[Trial, ...]]:
+def _teacher(
+    trainer: str, task: Task, settings: Model, data: Learnable, support: Support, columns: tuple[str, ...]
+) -> Callable[[Mapping[str, Any], Rows], Fitted]:
+    """Give what fits a model with drawn parameters to rows."""
+
     def fit_drawn(drawn: Mapping[str, Any], rows: Rows) -> Fitted:
         params = effective_params(trainer, task, {**settings.params, **drawn})
         return fit(
@@ -122,6 +160,13 @@ def _fit(
             )
         )
 
+    return fit_drawn
+
+
+def _fit(
+    trainer: str, task: Task, settings: Model, data: Learnable, scorer: Scorer | None, support: Support, columns: Any
+) -> tuple[Fitted, dict[str, Any], tuple[Trial, ...]]:
+    fit_drawn = _teacher(trainer, task, settings, data, support, columns)
     if settings.search is None:
         return fit_drawn({}, data.train), effective_params(trainer, task, settings.params), ()
     if scorer is None or not len(data.validation):
@@ -134,6 +179,7 @@ def _fit(
         scorer,
         classes=len(data.classes or ()),
         seed=settings.seed,
+        elsewhere=support.elsewhere,
     )
     fitted = best.fitted or fit_drawn(best.params, data.train)
     return fitted, effective_params(trainer, task, {**settings.params, **best.params}), trials

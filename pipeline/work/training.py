@@ -30,14 +30,17 @@ from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS, TRAINERS, trainer_
 from pipeline.spec.expressions import parse
 from pipeline.spec.findings import count
 from pipeline.spec.schema import Spec, Task
+from pipeline.store import Artifact
 from pipeline.tracking import Learning
-from pipeline.training.results import Scorer, Support, Trained
+from pipeline.training.results import Matrix, Scorer, Support, Trained
 from pipeline.training.training import train
+from pipeline.training.training import try_params as try_params_here
 from pipeline.work.beside import read_beside
 from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
 from pipeline.work.files import read_frame, write_json
 from pipeline.work.matrix import read_rows
 from pipeline.work.scoring import record_of
+from pipeline.work.trials import elsewhere, write_outcomes
 
 
 def train_model(session: Session, node: Node, folder: Path) -> Made:
@@ -45,8 +48,7 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
     spec, normalized = session.job.spec, session.artifact("normalize")
     checkpoints, said = f"checkpoints/{node.recipe.key if node.recipe else 'none'}", list[str]()
     task = _task(spec)
-    trainer = trainer_name(spec.model)
-    matrix = read_rows(normalized, session.job.state if trainer and TRAINERS[trainer].streams else None)
+    matrix = _rows(session, normalized)
     support = _support(session, node, checkpoints, said)
     trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task), support=support)
     signature = _signature(session, task, trained, read_frame(normalized.file("rows.parquet")))
@@ -68,6 +70,26 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
         curves=_curves(trained.history),
         children=tuple(_trial(each) for each in trained.trials),
     )
+
+
+def try_params(session: Session, rows: int, numbers: Collection[int]) -> str:
+    """Fit some parameter sets of the search, for another process that searches; gives the line that it reads."""
+    spec, normalized = session.job.spec, session.artifact("normalize")
+    task = _task(spec)
+    scorer = _scorer(spec, task)
+    if scorer is None:
+        raise InputError("step: found --trial with a spec without a search; expected one (model.search)")
+    matrix = _rows(session, normalized)
+    support = Support(read=partial(read_beside, session.job), state=session.job.state)
+    found = try_params_here(
+        matrix, spec.model, task, scorer, rows=rows, numbers=numbers, flag=_is_flag(spec), support=support
+    )
+    return write_outcomes(found)
+
+
+def _rows(session: Session, normalized: Artifact) -> Matrix:
+    trainer = trainer_name(session.job.spec.model)
+    return read_rows(normalized, session.job.state if trainer and TRAINERS[trainer].streams else None)
 
 
 def _task(spec: Spec) -> Task:
@@ -195,7 +217,15 @@ def _support(session: Session, node: Node, checkpoints: str, said: list[str]) ->
         session.store.write_note(f"{checkpoints}/{name}", content)
 
     read = partial(read_beside, session.job)
-    return Support(save=save, load=load, tell=tell, say=said.append, read=read, state=session.job.state)
+    return Support(
+        save=save,
+        load=load,
+        tell=tell,
+        say=said.append,
+        read=read,
+        state=session.job.state,
+        elsewhere=elsewhere(session),
+    )
 
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:

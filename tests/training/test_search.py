@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import TrainingError
 from pipeline.spec.schema import Interval, Search
 from pipeline.training.results import Fitted, Scorer
-from pipeline.training.search import draw_params, look_for_best, order_rows, rows_by_round
+from pipeline.training.search import draw_params, look_for_best, order_rows, rows_by_round, try_some
 from pipeline.training.targets import Rows
 
 
@@ -94,3 +94,26 @@ def test_a_search_without_any_score_says_why() -> None:
     assert str(caught.value) == (
         "model.search: none of 1 trials gave a score (the first: unlucky); expected at least one (model.search.space)"
     )
+
+
+@pytest.mark.parametrize("method", ["random", "halving"])
+def test_trials_that_others_fit_give_the_same_best_and_keep_their_models(method) -> None:
+    rule = search({"value": [1, 5, 6, 7, 8, 9, 13, 20]}, 50, method=method)
+    scorer = Scorer("mae", mean_absolute_error)
+    asked: list[int] = []
+
+    def elsewhere(rows: int, numbers: Any) -> Any:
+        asked.append(rows)
+        known: Any = {"classes": 0, "seed": 0, "rows": rows}
+        return {
+            place: outcome
+            for each in numbers  # one at a time, as by many workers
+            for place, outcome in try_some(rule, fit_constant, ROWS, ROWS, scorer, numbers=[each], **known).items()
+        }
+
+    alone = look_for_best(rule, fit_constant, ROWS, ROWS, scorer, classes=0, seed=0)
+    spread = look_for_best(rule, fit_constant, ROWS, ROWS, scorer, classes=0, seed=0, elsewhere=elsewhere)
+    assert asked == ([100, 200, 400, 800] if method == "halving" else [800])
+    assert [each.to_json() for each in spread[1]] == [each.to_json() for each in alone[1]]
+    assert spread[0].to_json() == alone[0].to_json()
+    assert spread[0].fitted is None
