@@ -172,10 +172,15 @@ def _trust(host: str) -> ssl.SSLContext:
 
 def headers() -> dict[str, str]:
     """Give the headers of a question, with the key that the environment has (``MODELRAIL_API_KEY``)."""
+    return {"content-type": "application/json", **credentials()}
+
+
+def credentials() -> dict[str, str]:
+    """Give the header with the key that the environment has, if it has one."""
     import os
 
     key = os.environ.get(API_KEY)
-    return {"content-type": "application/json", **({"x-api-key": key} if key else {})}
+    return {"x-api-key": key} if key else {}
 
 
 def _parse(address: str, status: int, content: bytes) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from pipeline.deployment.manifests import (
     version_selector,
 )
 from pipeline.deployment.platforms import Target
+from pipeline.deployment.pod_settings import service_port
 from pipeline.deployment.rolling import await_rollout
 from pipeline.errors import AbortedError, DeploymentError
 from pipeline.release import Release
@@ -83,5 +84,5 @@ def exchange(
 def _service(target: Target, name: str, selector: dict[str, str], kind: str | None = None) -> Manifest:
     about = {"name": name, "namespace": target.spec.deploy.namespace}
     labels = labels_of(target.model, target.environment)
-    spec = service(selector, kind or target.spec.deploy.service)
+    spec = service(selector, kind or target.spec.deploy.service, service_port(target.spec.deploy))
     return {"apiVersion": "v1", "kind": "Service", "metadata": {**about, "labels": labels}, "spec": spec}

@@ -25,6 +25,7 @@ from pipeline.deployment.manifests import (
     selector_of,
 )
 from pipeline.deployment.platforms import Target
+from pipeline.deployment.pod_settings import scheme
 from pipeline.deployment.rolling import alive, serving_pods
 from pipeline.deployment.traffic import TRACKS, Traffic, traffic_of
 from pipeline.deployment.troubles import diagnose
@@ -172,7 +173,7 @@ class _Tracks:
         return [each for each in found if "deletionTimestamp" not in each["metadata"]]
 
     def _metrics(self, pods: Iterable[str]) -> list[str]:
-        return [self._cluster.metrics(name, self._deploy.port) for name in sorted(pods)]
+        return [self._cluster.metrics(name, self._deploy.port, scheme(self._deploy)) for name in sorted(pods)]
 
 
 @dataclass(frozen=True)

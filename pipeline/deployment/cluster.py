@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
+from pipeline.client import credentials, refusal
 from pipeline.errors import DeploymentError, InputError, TransientError
 from pipeline.extras import require
 
@@ -122,12 +123,12 @@ class Cluster:
         groups = self._ask("GET", "/apis")["groups"]
         return frozenset(version["groupVersion"] for group in groups for version in group["versions"])
 
-    def post(self, service: str, path: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+    def post(self, service: str, path: str, body: bytes, timeout_s: float, scheme: str) -> tuple[int, bytes]:
         """Ask a Service, by way of the API server; gives the status and the body of what answers."""
-        where = f"/api/v1/namespaces/{self.namespace}/services/{service}:http/proxy{path}"
-        return self._send("POST", where, body, "application/json", timeout_s)
+        where = f"/api/v1/namespaces/{self.namespace}/services/{scheme}:{service}:http/proxy{path}"
+        return self._send("POST", where, body, "application/json", timeout_s, credentials())
 
-    def metrics(self, pod: str, port: int) -> str:
+    def metrics(self, pod: str, port: int, scheme: str) -> str:
         """Give what a pod's server counts, by way of the API server.
 
         Raises
@@ -135,8 +136,10 @@ class Cluster:
         TransientError
             If it does not answer.
         """
-        where = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/metrics"
-        status, content = self._send("GET", where, None, "", _TIMEOUT_S)
+        where = f"/api/v1/namespaces/{self.namespace}/pods/{scheme}:{pod}:{port}/proxy/metrics"
+        status, content = self._send("GET", where, None, "", _TIMEOUT_S, credentials())
+        if status == 401:
+            raise DeploymentError(f"pod {pod}: {refusal(status, content)}")
         if status != 200:
             raise TransientError(f"pod {pod}: found status {status}; expected its metrics")
         return content.decode()
@@ -157,11 +160,19 @@ class Cluster:
         answer: Object = json.loads(content)
         return answer
 
-    def _send(self, method: str, path: str, body: bytes | None, media: str, timeout_s: float) -> tuple[int, bytes]:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        media: str,
+        timeout_s: float,
+        more: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
         import httpx
 
         access = self._settings.auth_settings().get("BearerToken", {})  # asked each time: a token may have run out
-        headers = {"accept": "application/json"}
+        headers = {"accept": "application/json", **(more or {})}
         headers |= {"content-type": media} if media else {}
         headers |= {"authorization": access["value"]} if access else {}
         try:

@@ -27,6 +27,7 @@ from pipeline.deployment.manifests import (
     selector_of,
 )
 from pipeline.deployment.platforms import Live, Target
+from pipeline.deployment.pod_settings import scheme
 from pipeline.deployment.rolling import await_rollout
 from pipeline.deployment.scaling import replicas_to_apply
 from pipeline.deployment.traffic import TRACKS
@@ -128,7 +129,8 @@ class Kubernetes:
 
         def send(_address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
             with open_target(target) as cluster:
-                return cluster.post(name_of(target.model), "/api/predict", body, timeout_s)
+                how = scheme(target.spec.deploy)
+                return cluster.post(name_of(target.model), "/api/predict", body, timeout_s, how)
 
         return send
 
@@ -159,7 +161,8 @@ def open_target(target: Target) -> Cluster:
 
 def address_of(target: Target) -> str:
     """Give the address inside the cluster."""
-    return f"http://{name_of(target.model)}.{target.spec.deploy.namespace}.svc"
+    deploy = target.spec.deploy
+    return f"{scheme(deploy)}://{name_of(target.model)}.{deploy.namespace}.svc"
 
 
 def render(

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.deployment import pod_settings
 from pipeline.deployment.argo_objects import TRACK_OF_ARGO, with_argo
 from pipeline.deployment.scaling import autoscaler
 from pipeline.packaging import PREFIX
@@ -33,8 +34,6 @@ ARGO_ROLLOUTS = "argo-rollouts"
 _ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 _USER = 65532
 _PORT_NAME = "http"
-_DRAIN_REQUESTS_S = 35
-"""Time for requests in flight once the server is told to end; it gives itself 30 s."""
 
 
 def name_of(model: str) -> str:
@@ -68,6 +67,7 @@ def manifests(
     labels, facts = labels_of(spec.model.name, environment), facts_of(release, environment, image)
     track = TRACK_OF_ARGO if deploy.strategy == ARGO_ROLLOUTS else STABLE
     count = replicas if replicas is not None or deploy.autoscale else deploy.replicas
+    reached = serving_selector(name, deploy, str(release.version))
     pull = (
         {"imagePullSecrets": [{"name": deploy.image.pull_secret}]} if deploy.image and deploy.image.pull_secret else {}
     )
@@ -76,7 +76,7 @@ def manifests(
         ("v1", "ConfigMap", {"data": settings_of(deploy)}),
         ("networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(name, deploy.port)}),
         ("policy/v1", "PodDisruptionBudget", {"spec": _disruption_budget(name)}),
-        ("v1", "Service", {"spec": service(serving_selector(name, deploy, str(release.version)), deploy.service)}),
+        ("v1", "Service", {"spec": service(reached, deploy.service, pod_settings.service_port(deploy))}),
         (APPS, "Deployment", {"spec": deployment(spec, labels, facts, image, track, count)}),
     ]
     if deploy.autoscale:
@@ -84,7 +84,7 @@ def manifests(
     if deploy.gateway:
         bodies.append((ROUTES, "HTTPRoute", {"spec": route(name, deploy.gateway)}))
     if MONITORING in apis:
-        bodies.append((MONITORING, "ServiceMonitor", {"spec": _monitor(name)}))
+        bodies.append((MONITORING, "ServiceMonitor", {"spec": _monitor(name, deploy)}))
     about = {"name": name, "namespace": deploy.namespace, "labels": labels}
     notes = {"Deployment": {"annotations": facts}}
     made = [
@@ -157,7 +157,7 @@ def _pod(name: str, deploy: Deploy, image: str, selector: Mapping[str, str]) -> 
         "serviceAccountName": name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": deploy.drain_s + _DRAIN_REQUESTS_S,
+        "terminationGracePeriodSeconds": deploy.drain_s + pod_settings.drain_requests_s(deploy),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _USER,
@@ -168,7 +168,10 @@ def _pod(name: str, deploy: Deploy, image: str, selector: Mapping[str, str]) -> 
         "topologySpreadConstraints": [
             _spread(key, selector) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
         ],
-        "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+            *pod_settings.volumes(deploy),
+        ],
         "containers": [_container(name, deploy, image)],
     }
 
@@ -185,20 +188,22 @@ def _spread(key: str, selector: Mapping[str, str]) -> Manifest:
 
 def _container(name: str, deploy: Deploy, image: str) -> Manifest:
     port = deploy.port
+    given, scheme = pod_settings.variables(deploy), pod_settings.scheme(deploy)
     drain = {"lifecycle": {"preStop": {"sleep": {"seconds": deploy.drain_s}}}} if deploy.drain_s else {}
     return {
         "name": "server",
         "image": image,
         "args": ["--port", str(port), "--workers", "$(MODELRAIL_WORKERS)"],
         "envFrom": [{"configMapRef": {"name": name}}],
+        **({"env": given} if given else {}),
         "ports": [{"name": _PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         "resources": {
             "requests": _amounts(deploy.resources.requests),
             "limits": _amounts(deploy.resources.limits),
         },
-        "startupProbe": _probe("/readyz", period=1, failures=deploy.ready_within_s),
-        "readinessProbe": _probe("/readyz", period=2, failures=2),
-        "livenessProbe": _probe("/healthz", period=10, failures=3),
+        "startupProbe": _probe("/readyz", scheme, period=1, failures=deploy.ready_within_s),
+        "readinessProbe": _probe("/readyz", scheme, period=2, failures=2),
+        "livenessProbe": _probe("/healthz", scheme, period=10, failures=3),
         **drain,
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -206,7 +211,7 @@ def _container(name: str, deploy: Deploy, image: str) -> Manifest:
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - in the pod
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *pod_settings.mounts(deploy)],  # noqa: S108 - in the pod
     }
 
 
@@ -214,9 +219,9 @@ def _amounts(amounts: Amounts) -> dict[str, str]:
     return amounts.model_dump(exclude_none=True)
 
 
-def _probe(path: str, period: int, failures: int) -> Manifest:
+def _probe(path: str, scheme: str, period: int, failures: int) -> Manifest:
     return {
-        "httpGet": {"path": path, "port": _PORT_NAME},
+        "httpGet": {"path": path, "port": _PORT_NAME, **({"scheme": "HTTPS"} if scheme == "https" else {})},
         "periodSeconds": period,
         "timeoutSeconds": 2,
         "failureThreshold": failures,
@@ -235,9 +240,9 @@ def version_selector(name: str, version: str) -> dict[str, str]:
     return {**selector_of(name), VERSION: version}
 
 
-def service(selector: Mapping[str, str], kind: str = "ClusterIP") -> Manifest:
+def service(selector: Mapping[str, str], kind: str = "ClusterIP", port: int = 80) -> Manifest:
     """Give the spec of a Service for the pods with these labels."""
-    ports = [{"name": _PORT_NAME, "port": 80, "targetPort": _PORT_NAME, "protocol": "TCP"}]
+    ports = [{"name": _PORT_NAME, "port": port, "targetPort": _PORT_NAME, "protocol": "TCP"}]
     return {"type": kind, "selector": dict(selector), "ports": ports}
 
 
@@ -265,8 +270,8 @@ def _disruption_budget(name: str) -> Manifest:
     return {"maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
 
 
-def _monitor(name: str) -> Manifest:
-    endpoint = {"port": _PORT_NAME, "path": "/metrics", "interval": "15s"}
+def _monitor(name: str, deploy: Deploy) -> Manifest:
+    endpoint = {"port": _PORT_NAME, "path": "/metrics", "interval": "15s", **pod_settings.scraping(deploy)}
     return {"selector": {"matchLabels": {"app.kubernetes.io/name": name}}, "endpoints": [endpoint]}
 
 

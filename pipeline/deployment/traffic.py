@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any, Protocol
 
 from pipeline.deployment.manifests import BASELINE, CANARY, ROUTES, Manifest, route, selector_of, service
+from pipeline.deployment.pod_settings import service_port
 from pipeline.rollouts.weights import require_replicas
 from pipeline.spec.schema_deploy import Deploy, Gateway
 
@@ -56,7 +57,7 @@ class _ByPods:
         return require_replicas(weight, stable, len(self._tracks)) if weight else 0
 
     def objects(self, weight: int) -> Sequence[Manifest]:
-        spec = service(selector_of(self._name), self._deploy.service)
+        spec = service(selector_of(self._name), self._deploy.service, service_port(self._deploy))
         return (_make("v1", "Service", self._name, self._deploy, self._labels, spec),) if weight else ()
 
     def service(self, track: str) -> str:

@@ -101,6 +101,10 @@ class Deploy(Section):
     """On Kubernetes: the kubeconfig's context; by default its current one, or the pod's own account."""
     replicas: PositiveInt = 1
     """On Kubernetes: pods that serve, unless `autoscale` decides."""
+    settings: dict[str, str | int | float] = {}
+    """On Kubernetes: the server's settings, named as in `docs/serving.md` in small letters: `{max_rows: 1000}`."""
+    secret: str | None = None
+    """On Kubernetes: Secret of the namespace whose files the server sees in `/settings`: keys, certificates."""
     resources: Resources = Resources()
     """What each replica gets, `{requests, limits}`: on Kubernetes; on a `server` its limits."""
     service: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.deployment.cluster import open_cluster
-from pipeline.deployment.manifests import MONITORING, manifests
+from pipeline.deployment.manifests import MONITORING, Manifest, manifests
 from pipeline.deployment.platforms import platform_of
 from pipeline.release import Release, Version
 
@@ -23,6 +23,11 @@ __all__ = ["gateway_api"]
 
 MODULE = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 CRD = "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"
+GUARDED = {
+    "api_keys_file": "/settings/keys",
+    "tls_certificate_file": "/settings/tls.crt",
+    "tls_key_file": "/settings/tls.key",
+}
 RELEASE = Release(NAME, Version.parse("1.0.0"), EVIDENCE)
 
 
@@ -45,6 +50,12 @@ def names(line: Line, kind: str) -> set[str]:
     return {each["metadata"]["name"] for each in line.get(kind)["items"]}
 
 
+def monitor(line: Line, image: str) -> Manifest:
+    rendered = manifests(line.target.spec, RELEASE, None, image, apis=frozenset({MONITORING}))
+    (found,) = (each for each in rendered if each["kind"] == "ServiceMonitor")
+    return found
+
+
 def differences(line: Line, image: str | None) -> list[Any]:
     return list(platform_of(line.target.spec).differences(line.target, RELEASE, image))
 
@@ -57,9 +68,10 @@ def test_a_service_monitor_is_applied_where_the_cluster_has_its_type(line: Line)
         image = line.deploy("1.0.0").image
         assert image is not None
         (found,) = line.get("servicemonitors")["items"]
-        rendered = manifests(line.target.spec, RELEASE, None, image, apis=cluster.apis())
-    (wanted,) = (each for each in rendered if each["kind"] == "ServiceMonitor")
-    assert found["spec"] == wanted["spec"], "its schema knows every field"
+        assert found["spec"] == monitor(line, image)["spec"]
+        guarded = monitor(line.with_deploy(settings=GUARDED, secret="line-serving"), image)
+        assert {"scheme", "tlsConfig", "authorization"} <= {*guarded["spec"]["endpoints"][0]}
+        assert cluster.apply(guarded, dry_run=True)["spec"] == guarded["spec"], "its schema knows every field"
     labels = ",".join(f"{key}={value}" for key, value in found["spec"]["selector"]["matchLabels"].items())
     (service,) = line.get("services", "--selector", labels)["items"]
     assert found["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}

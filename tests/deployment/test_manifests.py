@@ -138,6 +138,36 @@ def test_objects_are_named_as_kubernetes_demands(model: str, name: str) -> None:
     assert name_of(model) == name
 
 
+GUARDED = {"api_keys_file": "/settings/keys", "tls_certificate_file": "/settings/c", "tls_key_file": "/settings/k"}
+
+
+def test_settings_are_the_pods_own_and_what_asks_them_knows_their_scheme() -> None:
+    found = render(frozenset({MONITORING}), settings={**GUARDED, "drain_s": 60}, secret="keys")
+    pod = pod_of(found)
+    (server,) = pod["containers"]
+    assert {each["name"]: each["value"] for each in server["env"]} == {
+        "MODELRAIL_SERVE_API_KEYS_FILE": "/settings/keys",
+        "MODELRAIL_SERVE_DRAIN_S": "60",
+        "MODELRAIL_SERVE_TLS_CERTIFICATE_FILE": "/settings/c",
+        "MODELRAIL_SERVE_TLS_KEY_FILE": "/settings/k",
+    }
+    assert pod["volumes"][-1] == {"name": "settings", "secret": {"secretName": "keys", "defaultMode": 0o440}}
+    assert server["volumeMounts"][-1] == {"name": "settings", "mountPath": "/settings", "readOnly": True}
+    probes = [server[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "readiness", "liveness")]
+    assert probes == ["HTTPS"] * 3
+    assert found["Service"]["spec"]["ports"][0]["port"] == 443
+    assert pod["terminationGracePeriodSeconds"] == 5 + 60 + 5
+    (endpoint,) = found["ServiceMonitor"]["spec"]["endpoints"]
+    assert endpoint["scheme"] == "https"
+    assert endpoint["authorization"] == {"credentials": {"name": "keys", "key": "scrape-key"}}
+
+
+def test_a_server_without_settings_has_neither_variables_nor_a_secret() -> None:
+    pod = pod_of(render())
+    assert "env" not in pod["containers"][0]
+    assert [each["name"] for each in pod["volumes"]] == ["tmp"]
+
+
 def test_who_deploys_may_neither_read_secrets_nor_enter_pods_nor_remove_releases() -> None:
     (role,) = (each for each in deployer("models") if each["kind"] == "Role")
     rights = {(name, verb) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}

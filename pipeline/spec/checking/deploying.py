@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from pipeline.errors import InputError
+from pipeline.spec.checking.pod_settings import check_pod_settings
 from pipeline.spec.checking.view import View
 from pipeline.spec.findings import Finding, quote
 from pipeline.spec.images import Reference
@@ -26,6 +27,7 @@ def check_deploy(view: View) -> Iterator[Finding]:
         yield from _check_server(deploy)
     if deploy.mode == "gitops":
         yield from _check_gitops(deploy, view.spec.environment.platform)
+    yield from check_pod_settings(deploy, view.spec.environment.platform)
     yield from _check_images(deploy)
     yield from _check_resources(deploy)
     if deploy.autoscale:
