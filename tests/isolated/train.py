@@ -63,7 +63,9 @@ elif params.get("fail") == "garbage":
 elif params.get("fail") != "nothing":
     Path("model.onnx").write_bytes(model.SerializeToString())
 if params.get("fail") != "metrics":
-    Path("metrics.json").write_text(json.dumps({"rows_seen": len(features), "numpy": float(np.__version__[:4])}))
+    Path("metrics.json").write_text(
+        json.dumps({"rows_seen": len(features), "numpy": float(".".join(np.__version__.split(".")[:2]))})
+    )
 with Path("losses.jsonl").open("w") as file:
     for step in range(1, 4):
         file.write(json.dumps({"step": step, "loss": 1 / step}) + "\n")

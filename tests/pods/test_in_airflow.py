@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,9 @@ model: {model}
 """
 USUAL = {"memory": "1Gi", "cpu": 0.25, "start": 600}
 SLOW = "{trainer: mlp, params: {max_iter: 1000000, tol: 0.0, n_iter_no_change: 1000000}}"
+OWN = """{{trainer: container, params: {{
+  image: '{image}', files: [train.py], command: [env, PYTHONPATH=/app/site, python, train.py]}}}}"""
+"""Trained by a program with what its image has: here the pipeline's own, whose libraries it must name."""
 
 
 def environments(image: str, namespace: str) -> dict[str, str]:
@@ -67,13 +71,20 @@ def environments(image: str, namespace: str) -> dict[str, str]:
         "gone": train("{seed: 3}", image="localhost:5001/no/such:image"),
         "brief": train(SLOW, memory="4Gi") + "tasks: {timeout_s: 25}\n",
         "slow": train(SLOW, memory="4Gi"),
+        "own": train(OWN.format(image=image)),
     }
 
 
 def files(namespace: str) -> dict[str, str]:
     """Give the files of the project."""
     overlays = {f"environments/{name}.yaml": text for name, text in environments(IMAGE, namespace).items()}
-    return {"models/late.yaml": SPEC, **overlays, **{f"data/2013-{month:02d}.csv": rows(month) for month in (1, 2)}}
+    program = (Path(__file__).parents[1] / "isolated" / "train.py").read_text("utf-8")
+    return {
+        "models/late.yaml": SPEC,
+        "models/train.py": program,
+        **overlays,
+        **{f"data/2013-{month:02d}.csv": rows(month) for month in (1, 2)},
+    }
 
 
 def rows(month: int) -> str:
@@ -111,6 +122,15 @@ def test_fused_steps_share_a_pod_and_stay_tasks_of_their_own(world: World) -> No
     assert outcome.failures == ()
     assert {states(outcome)[step] for step in ("clean", "transform", "normalize", "train", "evaluate")} == {"done"}
     assert sorted(pods_of(world, run)) == ["clean", "release"]
+
+
+def test_a_program_trains_in_the_pod_of_its_own_image_and_what_it_leaves_is_released(world: World) -> None:
+    run = world.trigger("own")
+    outcome = world.follow(run)
+    assert outcome.failures == ()
+    assert outcome.released
+    assert outcome.results["verify"]["prediction"] in (True, False)
+    assert "train: ran in" in world.log(run, "train")
 
 
 @pytest.mark.parametrize(

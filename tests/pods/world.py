@@ -78,7 +78,7 @@ def started(folder: Path, port: int, write_files: Files) -> Iterator[World]:
         for name, value in environment.items():
             patch.setenv(name, value)
         project = make_project(folder, write_files(own.name), served_at["git"])
-        (spec,) = (project / "models").iterdir()
+        (spec,) = (project / "models").glob("*.yaml")
         state = project / ".modelrail"
         try:
             services = up(state, project / "models", airflow_port=port)
