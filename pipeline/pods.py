@@ -13,7 +13,7 @@ from pipeline.errors import InputError, ModelrailError, TransientError, redact
 from pipeline.repository import is_url
 from pipeline.spec.beside import own_image
 from pipeline.spec.images import ELSEWHERE
-from pipeline.spec.placing import companions, placement
+from pipeline.spec.placing import companions, has_worker_pods, placement
 from pipeline.spec.schema import Spec
 from pipeline.spec.schema_run import Placement, StepName
 
@@ -23,9 +23,18 @@ USER = 65532
 DEPLOYING: tuple[StepName, ...] = ("deploy", "verify")
 PACKAGING: tuple[StepName, ...] = ("release", "deploy")
 """Steps that may push an image."""
+POD, POD_UID, POD_ADDRESS = "MODELRAIL_POD", "MODELRAIL_POD_UID", "MODELRAIL_POD_ADDRESS"
+OWN_PLACE = [
+    {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+    for name, path in ((POD, "metadata.name"), (POD_UID, "metadata.uid"), (POD_ADDRESS, "status.podIP"))
+]
+"""By which a pod knows which one it is."""
 _WORK, _SCRATCH, _LOGINS = "/work", "/tmp", "/logins"  # noqa: S108 - the pod's own
 _LOGIN_FILE = "config.json"
-_SLACK_S = 120
+Volumes = Mapping[str, Mapping[str, Any]]
+SCRATCH: Volumes = {_WORK: {"name": "work", "emptyDir": {}}, _SCRATCH: {"name": "scratch", "emptyDir": {}}}
+"""What every pod has mounted, by folder."""
+DEADLINE_SLACK_S = 120
 """Seconds after a step's time-out at which the cluster ends a pod that nobody watches any more."""
 _TOLD = ("request", "data_commit", "spec_digest", "mlflow_run", "run", "methods")
 """What of an opened run its steps need to know."""
@@ -117,7 +126,7 @@ def errand_words(
 
 
 def manifest(spec: Spec, step: StepName, arguments: Sequence[str], told: Mapping[str, str]) -> dict[str, Any]:
-    """Give the pod that runs a step: no root, nothing to write on but its own scratch space, no token.
+    """Give the pod that runs a step: no root, nothing to write on but its own scratch space, no token without need.
 
     Parameters
     ----------
@@ -126,14 +135,58 @@ def manifest(spec: Spec, step: StepName, arguments: Sequence[str], told: Mapping
     told : mapping
         Environment variables, none of them secret.
     """
-    run, place = spec.run, placement(spec.run, step)
-    volumes = _volumes(spec, [step, *companions(run, step)])
-    account = run.deployer if step in DEPLOYING else run.service_account
-    labels = {"app.kubernetes.io/managed-by": "modelrail", "app.kubernetes.io/component": step}
+    place, volumes = placement(spec.run, step), _volumes(spec, [step, *companions(spec.run, step)])
+    account, trusted = _account(spec, step)
+    container = container_of(place, arguments, {**_registries(spec, volumes), **told}, _image(spec, step), volumes)
+    container["envFrom"] = [{"secretRef": {"name": name}} for name in spec.run.secrets]
+    if _leads_workers(spec, step):
+        container["env"] += OWN_PLACE
+    labels = labels_of(spec, step)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": pod_name(spec.model.name, step), "namespace": spec.run.namespace, "labels": labels},
+        "spec": pod_spec(spec, place, container, volumes, account, trusted=trusted),
+    }
+
+
+def _leads_workers(spec: Spec, step: StepName) -> bool:
+    """Tell whether a step's pod starts others, in which a network's workers learn."""
+    return step == "train" and has_worker_pods(spec)
+
+
+def _account(spec: Spec, step: StepName) -> tuple[str | None, bool]:
+    """Give a pod's account, and whether the pod gets its token."""
+    if step in DEPLOYING:
+        return spec.run.deployer, spec.run.deployer is not None
+    if _leads_workers(spec, step):
+        return spec.run.trainer, True
+    return spec.run.service_account, False
+
+
+def labels_of(spec: Spec, component: str) -> dict[str, str]:
+    """Give the labels of a pod: whose it is, and what it does for which model."""
+    return {
+        "app.kubernetes.io/managed-by": "modelrail",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": _word(spec.model.name),
+    }
+
+
+def pod_spec(
+    spec: Spec,
+    place: Placement,
+    container: Mapping[str, Any],
+    volumes: Volumes,
+    account: str | None,
+    *,
+    trusted: bool,
+) -> dict[str, Any]:
+    """Give the specification of a pod with one container, by the ``restricted`` level of Kubernetes' pod security."""
     pod = {
         "restartPolicy": "Never",
-        "activeDeadlineSeconds": spec.tasks.timeout_s + _SLACK_S,
-        "automountServiceAccountToken": step in DEPLOYING and run.deployer is not None,
+        "activeDeadlineSeconds": spec.tasks.timeout_s + DEADLINE_SLACK_S,
+        "automountServiceAccountToken": trusted,
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -142,23 +195,22 @@ def manifest(spec: Spec, step: StepName, arguments: Sequence[str], told: Mapping
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(spec, place, arguments, told, _image(spec, step), volumes)],
+        "containers": [dict(container)],
         "volumes": [*volumes.values()],
         "nodeSelector": place.node_selector,
         "tolerations": [each.model_dump(exclude_none=True) for each in place.tolerations or ()],
         "serviceAccountName": account,
     }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": pod_name(spec.model.name, step), "namespace": run.namespace, "labels": labels},
-        "spec": {name: value for name, value in pod.items() if value not in (None, [])},
-    }
+    return {name: value for name, value in pod.items() if value not in (None, [])}
 
 
 def pod_name(model: str, step: str) -> str:
     """Name a pod so that people find it; what makes the name unique is appended later."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{model[:30]}-{step}".lower()).strip("-")
+    return f"{_word(model)}-{step}"
+
+
+def _word(model: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", model[:30].lower()).strip("-")
 
 
 def threads_of(place: Placement) -> int:
@@ -171,13 +223,10 @@ def _image(spec: Spec, step: StepName) -> str | None:
     return (own_image(spec) if step == "train" else None) or spec.run.image
 
 
-def _volumes(spec: Spec, steps: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _volumes(spec: Spec, steps: Sequence[str]) -> Volumes:
     """Give what a pod has mounted, by folder: scratch space, and for steps that push images the login with which."""
     secret = spec.deploy.image.push_secret if spec.deploy.image else None
-    found: dict[str, dict[str, Any]] = {
-        _WORK: {"name": "work", "emptyDir": {}},
-        _SCRATCH: {"name": "scratch", "emptyDir": {}},
-    }
+    found = dict(SCRATCH)
     if secret and set(PACKAGING) & set(steps):
         items = [{"key": ".dockerconfigjson", "path": _LOGIN_FILE}]
         found[_LOGINS] = {"name": "logins", "secret": {"secretName": secret, "items": items}}
@@ -191,14 +240,10 @@ def _registries(spec: Spec, volumes: Mapping[str, object]) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-def _container(
-    spec: Spec,
-    place: Placement,
-    arguments: Sequence[str],
-    told: Mapping[str, str],
-    image: str | None,
-    volumes: Mapping[str, Mapping[str, Any]],
+def container_of(
+    place: Placement, arguments: Sequence[str], told: Mapping[str, str], image: str | None, volumes: Volumes
 ) -> dict[str, Any]:
+    """Give the container of a pod: nothing to write on but its own scratch space."""
     folders = {"HOME": _WORK, "MODELRAIL_HOME": f"{_WORK}/state", "TMPDIR": _SCRATCH, "MPLCONFIGDIR": _SCRATCH}
     quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment = {
@@ -206,7 +251,6 @@ def _container(
         **quiet,
         "OMP_NUM_THREADS": str(threads_of(place)),
         "MODELRAIL_IMAGE": image or "",
-        **_registries(spec, volumes),
         **told,
     }
     return {
@@ -214,7 +258,6 @@ def _container(
         "image": image,
         "args": list(arguments),
         "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "envFrom": [{"secretRef": {"name": name}} for name in spec.run.secrets],
         "resources": _resources(place),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -250,7 +293,7 @@ def explain_end(pod: Object | None, step: str, timeout_s: int) -> ModelrailError
     if trouble := diagnose([pod], _mends(step)):
         final = trouble.final or trouble.kind == "image"  # Airflow has waited while there was hope
         return (ModelrailError if final else TransientError)(f"{step}: {trouble.say}")
-    ended = _ended(status)
+    ended = ended_of(status)
     if ended.get("exitCode"):
         return _explain_exit(step, name, ended)
     if status.get("reason") == "DeadlineExceeded" or status.get("phase") in {"Pending", "Running"}:
@@ -275,7 +318,8 @@ def _last_words(log: str) -> str:
     return message if found else message.rpartition("\n")[2]
 
 
-def _ended(status: Mapping[str, Any]) -> Mapping[str, Any]:
+def ended_of(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give how a pod's container ended; empty if it has not."""
     states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
     return next((state["terminated"] for state in states if state.get("terminated")), {})
 

@@ -48,7 +48,10 @@ def manifests(
     environment: Stage = None,
     version: Annotated[str | None, typer.Option(help="A release; by default the one that should be live.")] = None,
     access: Annotated[
-        bool, typer.Option("--access", help="Print the account that may deploy there, and its rights, instead.")
+        bool,
+        typer.Option(
+            "--access", help="Print the accounts that may deploy there, and train in pods, with their rights, instead."
+        ),
     ] = False,
     application: Annotated[
         bool,
@@ -57,12 +60,12 @@ def manifests(
 ) -> None:
     """Print a release as Kubernetes objects, in YAML, or a server's systemd units. Nothing is pushed or applied."""
     from pipeline.deployment import manifests as objects
-    from pipeline.deployment.access import deployer
+    from pipeline.deployment.access import accounts
     from pipeline.drift import find_due
 
     place = _place(model, environment)
     if access:
-        typer.echo(objects.to_yaml(deployer(place.spec.deploy.namespace)), nl=False)
+        typer.echo(objects.to_yaml(accounts(place.spec)), nl=False)
         return
     if application:
         from pipeline.deployment.gitops import application_of

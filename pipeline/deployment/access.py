@@ -1,13 +1,18 @@
-"""The account that deploys: the least rights with which `deployment.kubernetes` works; pure."""
+"""The accounts that deploy and that train in several pods: the least rights with which each works; pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-NAME = "modelrail-deployer"
+from pipeline.spec.placing import has_worker_pods
+from pipeline.spec.schema import Spec
+
+Rule = tuple[str, tuple[str, ...], tuple[str, ...]]
+NAME, TRAINER = "modelrail-deployer", "modelrail-trainer"
 
 _APPLY = ("get", "create", "patch")
-_RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+_RULES: Sequence[Rule] = (
     ("", ("serviceaccounts", "configmaps", "services"), _APPLY),
     ("apps", ("deployments",), _APPLY),
     ("coordination.k8s.io", ("leases",), _APPLY),
@@ -25,19 +30,45 @@ _RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("", ("pods/proxy",), ("get",)),
 )
 
+_TRAINER_RULES: Sequence[Rule] = (
+    ("batch", ("jobs",), ("create", "delete")),
+    ("trainer.kubeflow.org", ("trainjobs", "trainingruntimes"), ("create", "delete")),
+    ("networking.k8s.io", ("networkpolicies",), ("create", "delete")),
+    # To see why a worker does not come.
+    ("", ("pods",), ("list",)),
+)
+
+
+def accounts(spec: Spec) -> list[dict[str, Any]]:
+    """Give the accounts that a spec's deployments and trainings need."""
+    trains = trainer(spec.run.namespace) if has_worker_pods(spec) else []
+    return [*deployer(spec.deploy.namespace), *trains]
+
 
 def deployer(namespace: str) -> list[dict[str, Any]]:
-    """Give the service account, its role in one namespace, and what binds them.
+    """Give the account that deploys, its role in one namespace, and what binds them.
 
     It reads no secret, starts no process in a pod, removes nothing but an autoscaler or a route that the spec no longer
     asks for, and has no right outside the namespace.
     """
-    metadata = {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "modelrail"}}
+    return _account(NAME, namespace, _RULES)
+
+
+def trainer(namespace: str) -> list[dict[str, Any]]:
+    """Give the account of a pod that trains with others, its role in one namespace, and what binds them.
+
+    It reads no secret. What may make a Job may have it run under any account of the namespace.
+    """
+    return _account(TRAINER, namespace, _TRAINER_RULES)
+
+
+def _account(name: str, namespace: str, rights: Sequence[Rule]) -> list[dict[str, Any]]:
+    metadata = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "modelrail"}}
     rules = [
-        {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)} for group, resources, verbs in _RULES
+        {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)} for group, resources, verbs in rights
     ]
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME}
-    account = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    account = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules},

@@ -25,15 +25,22 @@ _TIMEOUT_S = 15.0
 Object = dict[str, Any]
 
 
-def open_cluster(context: str | None, namespace: str) -> Cluster:
+def open_cluster(
+    context: str | None, namespace: str, wanted_by: tuple[str, str] = ("environment.platform", "'kubernetes'")
+) -> Cluster:
     """Reach the cluster of a kubeconfig's context, or the one that this process runs in.
+
+    Parameters
+    ----------
+    wanted_by : tuple of str
+        Key of the spec that asks for it, and what stands there.
 
     Raises
     ------
     InputError
         If the extra ``kubernetes`` is not installed, or there is no kubeconfig or no such context.
     """
-    require("kubernetes", "environment.platform", "'kubernetes'")
+    require("kubernetes", *wanted_by)
     from kubernetes import client, config
 
     settings = client.Configuration()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from pipeline.spec.files import list_yaml
+from pipeline.spec.schema import Spec
 from pipeline.spec.schema_run import Placement, Run, StepName
 
 STEPS: tuple[StepName, ...] = get_args(StepName)
@@ -21,6 +22,18 @@ def placement(run: Run, step: StepName) -> Placement:
     own: Placement = getattr(run, step)
     said = {name: value for name, value in own if value is not None}
     return run.default.model_copy(update=said)
+
+
+def worker_placement(run: Run) -> Placement:
+    """Give what each worker of a network gets: what ``run.train`` gets but its GPU, since workers learn on the CPU."""
+    said = {name: value for name, value in run.workers if value is not None}
+    return placement(run, "train").model_copy(update={"gpu": None, **said})
+
+
+def has_worker_pods(spec: Spec) -> bool:
+    """Tell whether several workers learn the network, each but the first in a pod of its own."""
+    workers = spec.model.params.get("workers", 1)
+    return spec.run.workers.where == "pod" and isinstance(workers, int) and workers > 1
 
 
 def pod_steps(run: Run) -> list[StepName]:

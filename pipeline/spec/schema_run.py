@@ -58,6 +58,9 @@ class Run(Section):
     """As `default`, for this step."""
     train: Placed = Placement()
     """As `default`, for this step."""
+    workers: Placed = Placement(where="process")
+    """Where the other workers of a network learn (`model.params.workers`): `process`, beside the step, or `pod`, each
+    in a pod of its own; what is not said here is as for `train`."""
     evaluate: Placed = Placement()
     """As `default`, for this step."""
     release: Placed = Placement()
@@ -83,7 +86,9 @@ class Run(Section):
     service_account: Name | None = None
     """Account that the pods run under, for its `imagePullSecrets`; they do not get its token."""
     deployer: Name | None = None
-    """Account of the pods that deploy and verify; they alone get a token."""
+    """Account of the pods that deploy and verify, which get its token."""
+    trainer: Name | None = None
+    """Account of the pod that trains with `workers` in pods, which gets its token to start them."""
     connection: str = "kubernetes_default"
     """Airflow connection of the cluster; by default what `KUBECONFIG` names, or the cluster that Airflow runs in."""
     start_timeout_s: PositiveInt = 600

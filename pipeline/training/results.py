@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +116,32 @@ def _read_nothing(name: str, _digest: str) -> bytes:
     raise InputError(f"train: found no '{name}'; expected a spec in a repository, with the file beside it")
 
 
+class WorkerPods(Protocol):
+    """Pods beside the one that this process runs in, as many as wanted."""
+
+    @property
+    def address(self) -> str:
+        """Where those pods reach this one."""
+
+    def start(self, count: int, module: str, place: str) -> None:
+        """Start ``python -m MODULE PLACE INDEX SIZE ADDRESS`` in pods, which are replaced when they are lost.
+
+        Parameters
+        ----------
+        count : int
+            How many; each is told its index among them, a size of one more, and its own address.
+        """
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Wait until something is so; raises a ModelrailError if the pods have a trouble that keeps them from it."""
+
+    def explain(self) -> str:
+        """Say what may have happened to a pod that does not answer."""
+
+    def end(self) -> None:
+        """Remove them all."""
+
+
 @dataclass(frozen=True)
 class Support:
     """What a long training is given from outside; by default nothing is kept and nobody is told.
@@ -134,6 +160,8 @@ class Support:
         Where environments and logs are kept; by default in `pipeline.home.home`.
     elsewhere : callable or None
         Fits a search's trials in other processes (`pipeline.training.search`).
+    pods : WorkerPods or None
+        Where the workers of a network learn; by default they are processes on this machine.
     """
 
     save: Callable[[str, bytes], None] = lambda _name, _content: None
@@ -143,6 +171,7 @@ class Support:
     read: Callable[[str, str], bytes] = _read_nothing
     state: Path | None = None
     elsewhere: Callable[[int, Sequence[int]], Mapping[int, tuple[float | None, str | None]]] | None = None
+    pods: WorkerPods | None = None
 
 
 NO_SUPPORT = Support()

@@ -36,6 +36,7 @@ from pipeline.training.results import Matrix, Scorer, Support, Trained
 from pipeline.training.training import train
 from pipeline.training.training import try_params as try_params_here
 from pipeline.work.beside import read_beside
+from pipeline.work.crews import find_worker_pods
 from pipeline.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
 from pipeline.work.files import read_frame, write_json
 from pipeline.work.matrix import read_rows
@@ -225,6 +226,7 @@ def _support(session: Session, node: Node, checkpoints: str, said: list[str]) ->
         read=read,
         state=session.job.state,
         elsewhere=elsewhere(session),
+        pods=find_worker_pods(session.job.spec),
     )
 
 

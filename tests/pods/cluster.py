@@ -22,7 +22,6 @@ from pipeline.standalone.ports import choose_port
 NEEDED = ("KUBECONFIG", "NODE_ADDRESS", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "MODELRAIL_PIPELINE_IMAGE")
 HOW = f"no cluster for steps in pods: set {', '.join(NEEDED)} (docs/pods.md)"
 _COMPONENT = "app.kubernetes.io/component"
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 def is_here() -> bool:
@@ -69,10 +68,17 @@ def poll(timeout_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def namespace() -> Iterator[Namespace]:
-    """Give an empty namespace with the secret ``store``; remove it afterwards."""
+def namespace(level: str = "restricted") -> Iterator[Namespace]:
+    """Give an empty namespace with the secret ``store``; remove it afterwards.
+
+    Parameters
+    ----------
+    level : str
+        Of Kubernetes' pod security.
+    """
     here = Namespace(f"pods-{uuid.uuid4().hex[:8]}")
-    labels = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": here.name, "labels": RESTRICTED}}
+    metadata = {"name": here.name, "labels": {"pod-security.kubernetes.io/enforce": level}}
+    labels = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
     here.kubectl("apply", "--filename", "-", stdin=json.dumps(labels))
     secrets = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     literals = [f"--from-literal={name}={os.environ[name]}" for name in secrets]

@@ -124,7 +124,7 @@ def _loses(monkeypatch: pytest.MonkeyPatch, epochs: list[int]) -> list[int]:
         tries.append(1)
         for shard in dealt(self, group, pieces):
             if len(tries) in epochs:
-                worker = self._workers[0]
+                worker, _ = self._crew._started[0]
                 os.kill(worker.pid, signal.SIGKILL)
                 killed.append(worker.pid)
             yield shard

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pipeline.spec.checking.view import View
 from pipeline.spec.findings import Finding, join, quote
-from pipeline.spec.placing import groups, placement, pod_steps
+from pipeline.spec.placing import groups, has_worker_pods, placement, pod_steps
 from pipeline.spec.schema import Spec
 from pipeline.spec.schema_run import StepName
 
@@ -21,6 +21,7 @@ def check_run(view: View) -> Iterator[Finding]:
     spec = view.spec
     pods = pod_steps(spec.run)
     yield from _check_fused(spec, pods)
+    yield from _check_workers(spec, pods)
     if pods:
         yield from _check_pods(spec, pods)
 
@@ -37,6 +38,19 @@ def _check_fused(spec: Spec, pods: list[StepName]) -> Iterator[Finding]:
             yield Finding(
                 path, f"'{step}' without a neighbour", "the step before or after it as well, to share its pod"
             )
+
+
+def _check_workers(spec: Spec, pods: list[StepName]) -> Iterator[Finding]:
+    if spec.run.workers.gpu is not None:
+        yield Finding(("run", "workers", "gpu"), "a GPU for workers, which learn on the CPU", "none", "key")
+    if not has_worker_pods(spec):
+        return
+    if "train" not in pods:
+        found = "pods for the workers of a step that runs in a process"
+        yield Finding(("run", "workers"), found, "a pod for the step, which starts them (run.train: pod)")
+    elif spec.run.trainer is None:
+        expected = "one that may start pods ('modelrail manifests MODEL --access' prints it)"
+        yield Finding(("run", "trainer"), "no account for the pod that starts the workers' pods", expected, "key")
 
 
 def _check_pods(spec: Spec, pods: list[StepName]) -> Iterator[Finding]:

@@ -145,11 +145,14 @@ def _workers(lesson: Lesson, module: Any, layers: Sequence[Layer]) -> Network:
     if lesson.params["workers"] == 1:
         few = bool(layers) and lesson.params["batch_size"] * multiplications(layers) < _WORTH_THREADS
         return TorchNetwork(module, lesson.params, threads=1 if few else None)
+    from pipeline.training.neural.torch_pods import Pods
+    from pipeline.training.neural.torch_processes import Processes
     from pipeline.training.neural.torch_workers import Description, SharedNetwork
 
-    inputs = lesson.train.features.shape[1]
+    inputs, size, pods = lesson.train.features.shape[1], int(lesson.params["workers"]), lesson.support.pods
     description = Description(layers, lesson.params, inputs, _outputs(lesson), lesson.seed)
-    return SharedNetwork(TorchNetwork(module, lesson.params, "cpu"), description)
+    crew = Processes(size) if pods is None else Pods(size, pods)
+    return SharedNetwork(TorchNetwork(module, lesson.params, "cpu"), description, crew)
 
 
 def _tensorflow(lesson: Lesson, layers: Sequence[Layer]) -> Network:

@@ -1,4 +1,4 @@
-"""Processes on one machine that learn one network together, by PyTorch's Gloo over the loopback interface.
+"""Processes that learn one network together, by PyTorch's Gloo.
 
 Each has a copy of the network. The first process (rank 0) sends the others their rows of each piece; in each step
 all add up their gradients, so all copies stay the same.
@@ -6,54 +6,89 @@ all add up their gradients, so all copies stay the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import FileStore
+from torch.distributed import Store
 from torch.distributed.distributed_c10d import ProcessGroupGloo
 
 from pipeline.training.neural.network import Batch
 from pipeline.training.neural.shards import Shard, bounds, parts, sizes
 from pipeline.training.neural.torch_network import TorchNetwork
 
-STATE, JOB, RENDEZVOUS = "state.safetensors", "job.json", "rendezvous"
 PIECE, EPOCH = 1.0, 2.0
 TIMEOUT_S = 300
 """Seconds that a process waits for the others: in the beginning, and in a step."""
 
 
-def ready(folder: Path, rank: int) -> Path:
-    """Give the file by which a worker says that it is there."""
-    return folder / f"{rank}.ready"
+class LostError(RuntimeError):
+    """Another process of the group is gone, or does not answer."""
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    """Tell errors that come of the other processes from those of this one."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostError(str(error)) from error
 
 
 class Group:
     """A process's seat among the others.
 
-    The processes find each other by a file in a folder that only this user reads, and listen on the loopback interface
-    alone.
+    Parameters
+    ----------
+    store : Store
+        By which the processes of this group, and no other, tell each other where they listen.
+    address : str
+        On which this one listens.
+
+    Raises
+    ------
+    LostError
+        From every method.
     """
 
-    def __init__(self, folder: Path, rank: int, size: int) -> None:
+    def __init__(self, store: Store, rank: int, size: int, address: str) -> None:
         self.rank, self.size = rank, size
         options: Any = ProcessGroupGloo._Options()  # noqa: SLF001  (the only way to name the interface but a variable)
-        options._devices = [ProcessGroupGloo.create_device(hostname="127.0.0.1")]  # noqa: SLF001
+        options._devices = [ProcessGroupGloo.create_device(hostname=address)]  # noqa: SLF001
         options._timeout = timedelta(seconds=TIMEOUT_S)  # noqa: SLF001
-        self._gloo: Any = ProcessGroupGloo(FileStore(str(folder / RENDEZVOUS), size), rank, size, options)
+        with _others():
+            self._gloo: Any = ProcessGroupGloo(store, rank, size, options)
+
+    def leave(self) -> None:
+        """Close the connections, by which the others notice."""
+        self._gloo = None
 
     def announce(self, *facts: float) -> list[float]:
         """Tell all what comes next: the first process's facts are given to each."""
         told = torch.tensor(facts, dtype=torch.float64)
-        self._gloo.broadcast(told, 0).wait()
+        self._broadcast(told)
         return [float(each) for each in told]
+
+    def share(self, content: bytes = b"") -> bytes:
+        """Give each the first process's bytes."""
+        (size,) = self.announce(len(content))
+        told = torch.zeros(int(size), dtype=torch.uint8)
+        if self.rank == 0 and content:
+            told = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        self._broadcast(told)
+        return bytes(told.numpy())
+
+    def _broadcast(self, told: Tensor) -> None:
+        with _others():
+            self._gloo.broadcast(told, 0).wait()
 
     def add_up(self, values: Tensor) -> None:
         """Replace values by their sum over all processes."""
-        self._gloo.allreduce([values]).wait()
+        with _others():
+            self._gloo.allreduce([values]).wait()
 
     def join(self, learnt: Sequence[nn.Parameter]) -> None:
         """Replace gradients by their sums over all processes, in one message."""
@@ -65,16 +100,18 @@ class Group:
 
     def send(self, shard: Shard, rank: int) -> None:
         """Send a worker its rows."""
-        for values in (shard.rows.features, shard.rows.target, shard.shares):
-            self._gloo.send([torch.from_numpy(values)], rank, 0).wait()
+        with _others():
+            for values in (shard.rows.features, shard.rows.target, shard.shares):
+                self._gloo.send([torch.from_numpy(values)], rank, 0).wait()
 
     def receive(self, rows: int, batch_size: int, columns: int, target: torch.dtype) -> Shard:
         """Receive this worker's rows of a piece of so many."""
         limits = [end - start for start, end in bounds(rows, batch_size, self.size, self.rank)]
         own = sum(limits)
         got = [torch.empty((own, columns)), torch.empty(own, dtype=target), torch.empty(own)]
-        for values in got:
-            self._gloo.recv([values], 0, 0).wait()
+        with _others():
+            for values in got:
+                self._gloo.recv([values], 0, 0).wait()
         features, targets, shares = (values.numpy() for values in got)
         return Shard(Batch(features, targets, None), shares, parts(limits), sizes(rows, batch_size))
 

@@ -1,0 +1,111 @@
+"""Workers that are processes on this machine, connected over its loopback interface."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch.distributed import FileStore
+
+from pipeline.training.neural import torch_worker
+from pipeline.training.neural.torch_group import TIMEOUT_S, Group, LostError
+from pipeline.training.neural.torch_meeting import begin, connect, is_complete
+
+_ROUND = 1
+_LOOPBACK = "127.0.0.1"
+_GRACE_S = 5.0
+_FOLDER = "modelrail-workers-"
+_REPOSITORY = Path(__file__).parents[3]
+
+
+class Processes:
+    """Processes of one user.
+
+    They find each other by a file in a folder that only this user reads; it is gone as soon as they are connected. What
+    they say goes to files without a name.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._started: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
+        self._before: int | None = None
+
+    @property
+    def where(self) -> str:  # noqa: D102
+        return f"{self._size} processes on this machine"
+
+    @property
+    def threads(self) -> int | None:  # noqa: D102
+        return max((os.cpu_count() or 1) // self._size, 1)
+
+    def gather(self) -> Group:  # noqa: D102
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or self._before)
+        _remove_stale()
+        with tempfile.TemporaryDirectory(prefix=_FOLDER) as folder:
+            path = Path(folder) / "meeting"
+            store = FileStore(str(path), self._size)
+            begin(store, _ROUND)
+            self._started = [self._launch(path, index) for index in range(self._size - 1)]
+            self._await(store)
+            return connect(store, _ROUND, 0, self._size, _LOOPBACK)
+
+    def _launch(self, path: Path, index: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        command = [sys.executable, "-m", torch_worker.__name__, path.as_uri(), str(index), str(self._size), _LOOPBACK]
+        paths = ":".join([str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+        log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed when its process has ended)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": paths}
+        )
+        return process, log
+
+    def _await(self, store: FileStore) -> None:
+        """Wait until the workers have loaded PyTorch, or one of them has ended."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not is_complete(store, _ROUND, self._size):
+            if time.monotonic() > deadline or any(each.poll() is not None for each, _ in self._started):
+                raise LostError("a worker did not begin")
+            time.sleep(0.02)
+
+    def explain(self) -> str | None:  # noqa: D102
+        deadline = time.monotonic() + _GRACE_S
+        while time.monotonic() < deadline:
+            for each, log in self._started:
+                if each.poll() is not None:
+                    return f"the exit code {each.returncode}{_last_words(log)}"
+            time.sleep(0.05)
+        return None
+
+    def disband(self) -> None:  # noqa: D102
+        for each, log in self._started:
+            each.kill()
+            each.wait()
+            log.close()
+        if self._before is not None:
+            torch.set_num_threads(self._before)
+        self._started, self._before = [], None
+
+    def close(self) -> None:
+        """They have ended with their group."""
+
+
+def _remove_stale() -> None:
+    """Remove the folders of those who were killed before all were connected, which nobody waits for so long."""
+    for each in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        with suppress(OSError):  # another user's, or gone already
+            if each.stat().st_mtime < time.time() - 2 * TIMEOUT_S:
+                shutil.rmtree(each)
+
+
+def _last_words(log: IO[bytes]) -> str:
+    log.seek(0)
+    said = [each.strip() for each in log.read().decode("utf-8", "replace").split("\n") if each.strip()]
+    return f" ({said[-1]})" if said else ""

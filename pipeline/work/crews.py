@@ -1,0 +1,68 @@
+"""Pods in which a network's workers learn, started from the pod of the step."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from pipeline.deployment.cluster import Cluster, open_cluster
+from pipeline.deployment.troubles import Object
+from pipeline.spec.placing import has_worker_pods
+from pipeline.spec.schema import Spec
+from pipeline.worker_pods import Leader, explain_absence, explain_loss, find_leader, worker_objects
+
+_LOOK_EACH_S = 2.0
+_WAIT_S = 0.1
+
+
+def find_worker_pods(spec: Spec) -> ClusterPods | None:
+    """Give the pods that workers of this step may be started in; None where they are processes beside it.
+
+    A run on the command line is in no pod, so everything of it is on its machine, whatever ``run`` says.
+    """
+    leader = find_leader(os.environ)
+    if leader is None or not has_worker_pods(spec):
+        return None
+    return ClusterPods(spec, leader, open_cluster(None, spec.run.namespace, ("run.workers", "'pod'")))
+
+
+class ClusterPods:
+    """`WorkerPods` of a cluster."""
+
+    def __init__(self, spec: Spec, leader: Leader, cluster: Cluster) -> None:
+        self._spec, self._leader, self._cluster = spec, leader, cluster
+        self._made: list[Object] = []
+        self._groups = 0
+
+    @property
+    def address(self) -> str:  # noqa: D102
+        return self._leader.address
+
+    def start(self, count: int, module: str, place: str) -> None:  # noqa: D102
+        words, self._groups = ["-m", module, place, "INDEX", str(count + 1), "ADDRESS"], self._groups + 1
+        for each in worker_objects(self._spec, self._leader, words, count, self._groups, self._cluster.apis()):
+            self._cluster.create(each)
+            self._made.append(each)
+
+    def wait(self, until: Callable[[], bool]) -> None:  # noqa: D102
+        begun = looked = time.monotonic()
+        while not until():
+            now = time.monotonic()
+            if now - looked > _LOOK_EACH_S:
+                looked = now
+                error = explain_absence(self._pods(), now - begun, self._spec.run.start_timeout_s)
+                if error is not None:
+                    raise error
+            time.sleep(_WAIT_S)
+
+    def explain(self) -> str:  # noqa: D102
+        return explain_loss(self._pods())
+
+    def _pods(self) -> list[Object]:
+        return [*self._cluster.list("v1", "Pod", self._leader.mark)]
+
+    def end(self) -> None:  # noqa: D102
+        for each in reversed(self._made):
+            self._cluster.delete(each["apiVersion"], each["kind"], each["metadata"]["name"])
+        self._made = []
