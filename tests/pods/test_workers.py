@@ -50,11 +50,56 @@ run:
   image: {image}
   namespace: {namespace}
 """
+IN_THE_POD = """\
+import json, pathlib, sys, time
+import numpy as np
+from pipeline.deployment import cluster
+from pipeline.graphs import run
+from pipeline.spec.loading import load_spec
+from pipeline.training.results import Matrix, Support
+from pipeline.training.training import train
+from pipeline.work import crews
+
+text, lent = json.loads(sys.argv[1])
+create = cluster.Cluster.create
+
+def lend(self, manifest):
+    if manifest["kind"] == "Job":
+        pod = manifest["spec"]["template"]["spec"]
+        pod["volumes"] = [*pod["volumes"], lent["volume"]]
+        (container,) = pod["containers"]
+        container["volumeMounts"].append(lent["mount"])
+        container["env"].append(lent["variable"])
+    return create(self, manifest)
+
+cluster.Cluster.create = lend
+pathlib.Path("/work/spec.yaml").write_text(text)
+spec = load_spec("/work/spec.yaml").spec
+pods = crews.find_worker_pods(spec)
+drawn = np.random.default_rng(0)
+x = drawn.normal(size=(403, 4)).astype(np.float32)
+y = (np.sin(x[:, 0]) + x[:, 1] * x[:, 2]).astype(np.float64)
+matrix = Matrix(x[:363], y[:363], x[363:], y[363:], tuple("abcd"))
+trained = train(matrix, spec.model, "regression", support=Support(pods=pods))
+found = run(trained.estimator_graph, {"matrix": matrix.validation})["prediction"]
+pods.start(2, "json.tool", "--help")
+print(json.dumps([found.ravel().tolist(), trained.notes]), flush=True)
+time.sleep(600)
+"""
+"""What the step does, beside its own reading and writing: it starts pods by its own token, and learns with them."""
+WAITING = "import time; time.sleep(600)"
 LENT = {
     "volume": {"name": "lent", "hostPath": {"path": sysconfig.get_path("purelib")}},
     "mount": {"name": "lent", "mountPath": "/lent", "readOnly": True},
     "variable": {"name": "PYTHONPATH", "value": "/app/site:/app:/lent"},
 }
+
+
+def lend(pod: dict[str, Any]) -> None:
+    """Let a pod find this machine's libraries."""
+    pod["volumes"].append(LENT["volume"])
+    pod["containers"][0]["volumeMounts"].append(LENT["mount"])
+    pod["containers"][0]["env"].append(LENT["variable"])
 
 
 class Lending(Cluster):
@@ -63,10 +108,7 @@ class Lending(Cluster):
     def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         copied = json.loads(json.dumps(manifest))
         if copied["kind"] == "Job":
-            pod = copied["spec"]["template"]["spec"]
-            pod["volumes"].append(LENT["volume"])
-            pod["containers"][0]["volumeMounts"].append(LENT["mount"])
-            pod["containers"][0]["env"].append(LENT["variable"])
+            lend(copied["spec"]["template"]["spec"])
         return super().create(copied)
 
 
@@ -102,13 +144,17 @@ def spec_of(folder: Path, namespace: str, workers: int) -> Spec:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[World]:
     with namespace(level="privileged") as own:  # for the libraries that this machine lends
         spec = spec_of(tmp_path, own.name, 3)
         rights = {"apiVersion": "v1", "kind": "List", "items": trainer(own.name)}
         own.kubectl("apply", "--filename", "-", stdin=json.dumps(rights))
         step = manifest(spec, "train", [], {})
-        step["spec"]["containers"][0]["command"] = ["python", "-c", "import time; time.sleep(600)"]
+        lend(step["spec"])
+        step["spec"]["containers"][0] |= {
+            "command": ["python", "-P", "-c", getattr(request, "param", WAITING)],
+            "args": [json.dumps([SPEC.format(image=IMAGE, namespace=own.name, workers=2), LENT])],
+        }
         made = json.loads(own.kubectl("create", "--output", "json", "--filename", "-", stdin=json.dumps(step)))
         config = YAML(typ="safe").load(Path(os.environ["KUBECONFIG"]).read_text())
         config["users"][0]["user"] = {"token": own.kubectl("create", "token", "modelrail-trainer").strip()}
@@ -152,9 +198,18 @@ def test_pods_learn_what_processes_learn_and_a_lost_one_is_replaced(
     assert world.left() == []
 
 
-def test_workers_go_with_the_pod_of_their_step_however_it_ends(world: World) -> None:
-    world.pods.start(2, "json.tool", "--help")
-    assert len(world.left()) == 2
+@pytest.mark.parametrize("world", [IN_THE_POD], indirect=True, ids=["in-the-pod"])
+def test_a_step_in_its_pod_learns_with_others_which_go_with_it_however_it_ends(world: World, tmp_path: Path) -> None:
+    for _ in poll(180):
+        said = world.namespace.kubectl("logs", "wave-train", "--ignore-errors")
+        if last := [line for line in said.splitlines() if line.startswith("[[")]:
+            break
+    assert last, said
+    found, notes = json.loads(last[0])
+    here = predict(teach(spec_of(tmp_path, world.namespace.name, 2)), wave())
+    assert np.abs(np.asarray(found) - here.ravel()).max() < TOLERANCE
+    assert "learnt by 2 processes, 1 of them in pods of their own" in notes
+    assert len(world.left()) == 2  # those of a second group, which nobody has removed
     world.namespace.kubectl("delete", "pod", "wave-train", "--now")
     for _ in poll(60):
         if not world.left() and not world.workers():
