@@ -20,7 +20,7 @@ from pipeline.examples.line import line_example
 from pipeline.home import home, prepare_home
 from pipeline.large_files import LargeFile, Layout, find_partitions, list_folder, read_large
 from pipeline.large_files.finding import is_pointer
-from pipeline.repository import File, Repository, is_url, mirror, open_repository
+from pipeline.repository import File, FileGroup, Repository, is_url, mirror, open_repository
 from pipeline.spec.beside import files_of
 from pipeline.spec.findings import count
 from pipeline.spec.loading import load_spec
@@ -146,10 +146,12 @@ class Job:
         """Read the bytes of a partition."""
         if self.data_repository is None:
             return line_example()
-        file = self.partitions[partition]
+        file, repository = self.partitions[partition], self.data_repository
         if isinstance(file, LargeFile):
-            return read_large(file, self.data_repository, self.state, self.lent)
-        return self.data_repository.read(file)
+            return read_large(file, repository, self.state, self.lent)
+        members = file.members if isinstance(file, FileGroup) else ()
+        large = (each for each in members if isinstance(each, LargeFile))
+        return repository.read(file, {each: read_large(each, repository, self.state, self.lent) for each in large})
 
 
 @contextmanager

@@ -75,6 +75,9 @@ class FileGroup(File):
         return cls(path, digest, sum(each.bytes for each in members), members)
 
 
+_NOTHING: Mapping[File, bytes] = {}
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What came of a git command that may fail; `transient` where trying again can help."""
@@ -159,13 +162,18 @@ class Repository:
         kept = (file for path, file in known.items() if path not in set(changed))
         return sorted([*kept, *(File(*each) for each in zip(here, ids, sizes, strict=True))])
 
-    def read(self, file: File) -> bytes:
+    def read(self, file: File, elsewhere: Mapping[File, bytes] = _NOTHING) -> bytes:
         """Read a file's content: from the object database, or from the work tree if it was never added.
 
         Several files are read as a ZIP archive of them, named as below the folder that the path says they share.
+
+        Parameters
+        ----------
+        elsewhere : mapping, optional
+            Contents of those among several files that are not in Git.
         """
         if isinstance(file, FileGroup):
-            return self._pack(file)
+            return self._pack(file, elsewhere)
         result = _run(["cat-file", "blob", file.id], self.root)
         if result.returncode == 0:
             return result.stdout
@@ -174,11 +182,12 @@ class Repository:
             return source.read_bytes()
         raise InputError(f"{self.root}: found no content for {file.path} ({file.id[:10]}); expected it in Git")
 
-    def _pack(self, file: FileGroup) -> bytes:
+    def _pack(self, file: FileGroup, elsewhere: Mapping[File, bytes]) -> bytes:
         packed, base = io.BytesIO(), _base_of(file.path) if "*" in file.path else ""
+        contents = self.read_all(each for each in file.members if each not in elsewhere) | dict(elsewhere)
         with zipfile.ZipFile(packed, "w") as archive:
-            for each, content in self.read_all(file.members).items():
-                archive.writestr(zipfile.ZipInfo(each.path.removeprefix(base)), content)
+            for each in file.members:
+                archive.writestr(zipfile.ZipInfo(each.path.removeprefix(base)), contents[each])
         return packed.getvalue()
 
     def read_all(self, files: Iterable[File]) -> dict[File, bytes]:

@@ -122,3 +122,30 @@ def test_no_damage_passes_but_as_an_image_error(ending: str) -> None:
 def test_the_part_of_an_image_knows_its_owner() -> None:
     assert owner_of("photo[0,1,2]", {"photo"}) == "photo"
     assert owner_of("price[usd]", {"photo"}) == "price[usd]"
+
+
+@pytest.mark.parametrize("text", ["AAAA\n", "AA AA", "A===", "AAAA=", "é", '"AAAA"', "QQ==QQ=="])
+def test_what_is_no_base64_is_refused(text: str) -> None:
+    with pytest.raises(ImageError, match="an image in base64"):
+        read_image(text, ImageRule())
+
+
+@pytest.mark.parametrize("size", [(32, 24), (9, 7), (3, 2)])
+def test_gradients_edges_and_histograms_are_those_of_their_formulas(size: tuple[int, int]) -> None:
+    import cv2
+
+    content = write_png(scene())
+    rule = ImageRule(("hog", "edges", "histogram"), size, bins=7)
+    image = cv2.resize(cv2.imdecode(np.frombuffer(content, np.uint8), 0), size[::-1], interpolation=cv2.INTER_AREA)
+    across, down = (cv2.Sobel(image, cv2.CV_64F, *each, ksize=1) for each in ((1, 0), (0, 1)))
+    cells = np.zeros((max(size[0] // 8, 1), max(size[1] // 8, 1), 9))
+    for y, x in np.ndindex(*size):
+        angle = int((np.arctan2(down[y, x], across[y, x]) / np.pi) % 1 * 9)
+        cell = min(y // 8, cells.shape[0] - 1), min(x // 8, cells.shape[1] - 1)
+        cells[(*cell, min(angle, 8))] += np.hypot(across[y, x], down[y, x])
+    hog = cells / (np.linalg.norm(cells, axis=2, keepdims=True) + 1e-6)
+    found = cv2.Canny(image, 100, 200) > 0
+    fields = [part for row in np.array_split(found, 4) for part in np.array_split(row, 4, axis=1)]
+    edges = [part.mean() if part.size else 0.0 for part in fields]
+    histogram = np.bincount(image.ravel().astype(int) * 7 // 256, minlength=7) / image.size
+    np.testing.assert_allclose(read_image(text(content), rule), [*hog.ravel(), *edges, *histogram], rtol=1e-12)

@@ -29,22 +29,36 @@ def find_partitions(repository: Repository, commit: str, layout: Layout, list_fo
     Raises
     ------
     InputError
-        If a partition is there twice: as a file and by a pointer; or only by a pointer, and with images.
+        If a partition is there twice: as a file and by a pointer.
     DataError
         If a pointer is damaged, or the list of a folder cannot be had.
     """
     template, places = layout.files, layout.places
     files = repository.files(commit, *places) if commit else repository.work_tree_files(*places)
     plain = matching(files, template)
-    small = [each for each in plain.values() if each.bytes in LFS_SIZES]
+    whole = [*plain.values(), *(each for each in files if layout.images and layout.key_of_image(each.path))]
+    small = [each for file in whole for each in _members(file) if each.bytes in LFS_SIZES]
     pointers = [each for each in files if is_pointer(each.path, template)]
     contents = repository.read_all([*small, *pointers])
     large = {each.path: pointer for each in small if (pointer := read_lfs(contents[each], each, commit))}
-    found: dict[str, File] = {key: large.get(file.path, file) for key, file in plain.items()}
+    found = {key: _in_place(file, large) for key, file in plain.items()}
     outs = (out for each in pointers for out in read_dvc(contents[each], each, commit))
     for file in unfold(outs, template, list_folder):
         _add(found, layout.key_of_rows(file.path), file)
-    return dict(sorted((_with_images(found, files, layout) if layout.images else found).items()))
+    if layout.images:
+        found = _with_images(found, [large.get(each.path, each) for each in files], layout)
+    return dict(sorted(found.items()))
+
+
+def _members(file: File) -> Sequence[File]:
+    return file.members if isinstance(file, FileGroup) else (file,)
+
+
+def _in_place(file: File, large: Mapping[str, LargeFile]) -> File:
+    """Put large files where their pointers stand."""
+    if isinstance(file, FileGroup):
+        return FileGroup.of(file.path, tuple(large.get(each.path, each) for each in file.members))
+    return large.get(file.path, file)
 
 
 def is_pointer(path: str, template: str) -> bool:
@@ -73,16 +87,7 @@ def _with_images(found: Mapping[str, File], files: Iterable[File], layout: Layou
     for each in files:
         if (key := layout.key_of_image(each.path)) in images and key is not None:
             images[key].append(each)
-    return {key: _group(rows, images[key]) for key, rows in found.items()}
-
-
-def _group(rows: File, images: Sequence[File]) -> FileGroup:
-    if isinstance(rows, LargeFile):
-        raise InputError(
-            f"{rows.path}: found a pointer of {rows.kind}; expected the file itself, since its rows name images "
-            "(data.images)"
-        )
-    return FileGroup.of(rows.path, (rows, *images))
+    return {key: FileGroup.of(rows.path, (rows, *images[key])) for key, rows in found.items()}
 
 
 def _add(found: dict[str, File], key: str | None, file: LargeFile) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import PurePosixPath
 
 from pipeline.large_files.pointers import SUFFIX
 from pipeline.repository import folder_of, key_in
+from pipeline.spec.templates import below
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,10 @@ class Layout:
     @cached_property
     def key_of_image(self) -> Callable[[str], str | None]:
         """Path of an image → the key of the partition whose rows may name it: that with the same ``{names}``."""
-        pieces = re.split(r"{\w+}", self.images or "")
-        pattern = re.compile("([^/]+)".join(map(re.escape, pieces)) + "/.+")
-        alone = PurePosixPath(self.files).name
+        pattern, alone = below(self.images or ""), PurePosixPath(self.files).name
 
         def key(path: str) -> str | None:
-            match = pattern.fullmatch(path)
+            match = pattern.match(path)
             return match and ("/".join(match.groups()) or alone)
 
         return key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pipeline.errors import DataError
 from pipeline.pictures import encode_base64
 from pipeline.reading.conversion import Converted, Misfit
 from pipeline.spec.schema import Data
+from pipeline.spec.templates import below
 
 
 def unpack_images(source: bytes, name: str, data: Data) -> tuple[bytes, dict[str, bytes]]:
@@ -25,7 +25,7 @@ def unpack_images(source: bytes, name: str, data: Data) -> tuple[bytes, dict[str
     DataError
         It is no archive.
     """
-    folder = re.compile("[^/]+".join(map(re.escape, re.split(r"{\w+}", data.images or ""))) + "/")
+    folder = below(data.images or "")
     try:
         with zipfile.ZipFile(io.BytesIO(source)) as archive:
             first, *images = archive.infolist()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import shutil
 import stat
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,3 +216,43 @@ def test_a_checked_out_work_tree_of_git_lfs_is_its_commit(data: Data) -> None:
     job = data.open()
     assert (job.data_commit, job.uncommitted) == ("work tree", ("flights/2013-01.csv",))
     assert job.read("2013-01") == month(2)
+
+
+def keep(data: Data, content: bytes) -> str:
+    """Put a content where the clone has its objects; gives its pointer."""
+    digest = oid(content)
+    target = data.folder / ".git" / "lfs" / "objects" / digest[:2] / digest[2:4] / digest
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    return lfs_pointer(content)
+
+
+def unpacked(packed: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        return {each: archive.read(each) for each in archive.namelist()}
+
+
+def test_images_behind_pointers_are_read_among_others(data: Data) -> None:
+    text = {"images/mon/cat/1.png": keep(data, b"a cat"), "images/mon/dog/2.png": "a dog, in Git itself"}
+    first = data.commit(text)
+    job = data.open(files="images/{day}/*/*.png")
+    assert unpacked(job.read("mon")) == {"cat/1.png": b"a cat", "dog/2.png": b"a dog, in Git itself"}
+    data.commit({"images/mon/cat/1.png": keep(data, b"another cat")})
+    assert data.open(files="images/{day}/*/*.png").partitions["mon"].id != job.partitions["mon"].id
+    assert data.open(first, files="images/{day}/*/*.png").partitions["mon"].id == job.partitions["mon"].id
+
+
+def test_images_that_rows_name_are_read_from_behind_pointers_as_the_rows_are(data: Data) -> None:
+    rows = b"photo,y\n1.png,1\n"
+    data.commit({"rows/mon.csv": keep(data, rows), "photos/mon/1.png": keep(data, b"a cat")})
+    spec = data.spec("rows/{day}.csv")
+    images = "images: 'photos/{day}', columns: {photo: {type: image, image: {size: [4, 4]}}, y: float}"
+    spec.write_text(spec.read_text().replace("columns: {x: float, y: float}", images))
+    job = open_job(RunRequest(str(spec)))
+    assert unpacked(job.read("mon")) == {"rows/mon.csv": rows, "photos/mon/1.png": b"a cat"}
+
+
+def test_a_missing_image_is_named(data: Data) -> None:
+    data.commit({"images/mon/cat/1.png": lfs_pointer(b"a cat")})
+    with pytest.raises(DataError, match=r"images/mon/cat/1\.png: found no content sha256 .*git lfs push"):
+        data.open(files="images/{day}/*/*.png").read("mon")
