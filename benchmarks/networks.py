@@ -1,15 +1,19 @@
-"""Training a network beside a bare script of its framework: ``python -m benchmarks.networks [--runs 3]``.
+"""Training a network beside a bare script of its framework: ``python -m benchmarks.networks [--runs 3] [--workers]``.
 
 Both learn the same synthetic rows with the same layers, batches, epochs, optimizer and loss, in one process each, in
 turn; the framework's import is not counted, nor ``torch._dynamo``, which PyTorch itself imports at the first optimizer
 (1.3 s on an idle machine, 5 s on a busy one). Modelrail's time includes its validation loss each epoch, the conversion
 to ONNX and the check of parity. It needs the extras ``torch`` and ``tensorflow``.
+
+``--workers`` measures instead how long two workers on this machine take beside one process, for a small network and a
+large one; what the second worker takes to start and to load PyTorch counts, what it takes of the CPU is not seen.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -85,7 +89,7 @@ def train_keras() -> list[float]:
     return watch.read()
 
 
-def train_modelrail(framework: str) -> Callable[[], list[float]]:
+def train_modelrail(framework: str, **more: Any) -> Callable[[], list[float]]:
     def train_here() -> list[float]:
         from pipeline.spec.schema import Model
         from pipeline.training.results import Matrix
@@ -96,7 +100,7 @@ def train_modelrail(framework: str) -> Callable[[], list[float]]:
         features, target = make_rows()
         names = tuple(f"x{place}" for place in range(COLUMNS))
         matrix = Matrix(features, target.astype(np.float64), features[:5000], target[:5000].astype(np.float64), names)
-        params = {"layers": list(LAYERS), "epochs": EPOCHS, "batch_size": BATCH, "learning_rate": RATE}
+        params = {"layers": list(LAYERS), "epochs": EPOCHS, "batch_size": BATCH, "learning_rate": RATE, **more}
         watch = Watch()
         trained = train(matrix, Model(name="m", trainer=f"{framework}_mlp", params=params), "regression")
         took = watch.read()
@@ -113,11 +117,26 @@ CONTENDERS: Mapping[str, Callable[[], list[float]]] = {
     "modelrail tensorflow": train_modelrail("tensorflow"),
 }
 
+LARGE = {"layers": [1024, 1024], "batch_size": 1024, "epochs": 5}
+WORKERS: Mapping[str, Callable[[], list[float]]] = {
+    "small, one process": train_modelrail("torch"),
+    "small, two workers": train_modelrail("torch", workers=2),
+    "large, one process": train_modelrail("torch", **LARGE),
+    "large, one process, one thread": train_modelrail("torch", **LARGE),
+    "large, two workers": train_modelrail("torch", **LARGE, workers=2),
+}
+BESIDE = (("modelrail torch", "bare torch"), ("modelrail tensorflow", "bare keras"))
+BESIDE_WORKERS = (
+    ("small, two workers", "small, one process"),
+    ("large, two workers", "large, one process"),
+    ("large, two workers", "large, one process, one thread"),
+)
+
 
 def measure(name: str) -> tuple[list[float], str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.networks", "--only", name], check=True, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "benchmarks.networks", "--only", name]
+    environment = os.environ | ({"OMP_NUM_THREADS": "1"} if name.endswith("one thread") else {})
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     said = [line for line in done.stderr.splitlines() if line.startswith('{"parity"')]
     return json.loads(done.stdout.splitlines()[-1]), f"  parity {json.loads(said[0])['parity']:.1e}" if said else ""
 
@@ -126,21 +145,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only")
+    parser.add_argument("--workers", action="store_true")
     asked = parser.parse_args()
     if asked.only:
-        print(json.dumps(CONTENDERS[asked.only]()))
+        print(json.dumps({**CONTENDERS, **WORKERS}[asked.only]()))
         return
     say_machine()
-    taken: dict[str, list[list[float]]] = {name: [] for name in CONTENDERS}
-    notes = dict.fromkeys(CONTENDERS, "")
+    contenders, beside = (WORKERS, BESIDE_WORKERS) if asked.workers else (CONTENDERS, BESIDE)
+    taken: dict[str, list[list[float]]] = {name: [] for name in contenders}
+    notes = dict.fromkeys(contenders, "")
     for _ in range(asked.runs):
         for name, each in taken.items():
             seconds, notes[name] = measure(name)
             each.append(seconds)
     medians = {name: [statistics.median(kind) for kind in zip(*each, strict=True)] for name, each in taken.items()}
     for name, (wall, cpu) in medians.items():
-        print(f"{name:22} {wall:7.2f} s wall {cpu:7.2f} s CPU{notes[name]}")
-    for own, bare in (("modelrail torch", "bare torch"), ("modelrail tensorflow", "bare keras")):
+        print(f"{name:30} {wall:7.2f} s wall {cpu:7.2f} s CPU{notes[name]}")
+    for own, bare in beside:
         wall, cpu = (mine / other for mine, other in zip(medians[own], medians[bare], strict=True))
         print(f"{own} / {bare}: {wall:.2f} wall, {cpu:.2f} CPU")
 
