@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import onnx
 
+from pipeline.deployment.access import deployer
 from pipeline.deployment.platforms import Live, Target, platform_of
 from pipeline.release import Evidence, Release, Version
 from pipeline.spec.schema import Spec
@@ -143,3 +144,14 @@ def begin(namespace: str, serving_image: str, folder: Path) -> Line:
     made.kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=60s")
     wait_until(lambda: made.answered().get("1.0.0", 0) > 20, "twenty answers")
     return made.with_canary()
+
+
+def as_deployer(line: Line) -> Path:
+    """Make the account that may deploy and nothing else; gives its kubeconfig."""
+    rights = {"apiVersion": "v1", "kind": "List", "items": deployer(line.target.spec.deploy.namespace)}
+    line.kubectl("apply", "--filename", "-", given=json.dumps(rights))
+    config = json.loads(line.kubectl("config", "view", "--raw", "--minify", "--flatten", "--output", "json"))
+    config["users"][0]["user"] = {"token": line.kubectl("create", "token", "modelrail-deployer").strip()}
+    path = line.folder / "deployer.json"
+    path.write_text(json.dumps(config))
+    return path

@@ -27,7 +27,7 @@ from tests.rollouts.candidates import SLOPE, erring_graph
 from tests.serving.bundles import line_graph
 
 from .conftest import Project, modelrail, rows, wait_until
-from .lines import EVIDENCE, NAME, Line, begin
+from .lines import EVIDENCE, NAME, Line, as_deployer, begin
 from .test_canaries import corrupt, start
 
 REASON = "no Argo Rollouts: install its types and its controller in the cluster that KUBECONFIG names"
@@ -178,11 +178,15 @@ def test_argo_promotes_a_good_release_aborts_bad_ones_and_a_rollback_is_at_once(
 
 def test_a_killed_deploy_is_brought_to_its_end_by_the_next_and_another_strategy_takes_over(line: ArgoLine) -> None:
     line.deploy("1.0.0")
-    with start(line, "2.0.0") as process:
+    kubeconfig = as_deployer(line)
+    with start(line, "2.0.0", kubeconfig=kubeconfig) as process:
         wait_until(lambda: line.pods_of("2.0.0"), "the candidate's pods")
         os.kill(process.pid, signal.SIGKILL)
     assert line.live() == "1.0.0", "the stable pods are still those"
-    assert line.deploy("2.0.0").replaced == "1.0.0"
+    with start(line, "2.0.0", kubeconfig=kubeconfig) as process:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    assert line.live() == "2.0.0"
     rolling = line.by("rolling")
     assert rolling.deploy("2.0.0").version == "2.0.0"
     wait_until(lambda: not line.pods_of("2.0.0"), "Argo's pods to be gone")

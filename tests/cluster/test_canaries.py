@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,6 @@ from pathlib import Path
 import onnx
 import pytest
 
-from pipeline.deployment.access import deployer
 from pipeline.errors import AbortedError, DeploymentError, TransientError
 from pipeline.repository import open_repository
 from pipeline.serving.workers import child_environment
@@ -24,7 +22,7 @@ from tests.serving.bundles import line_graph
 
 from .conftest import Project, modelrail, rows, wait_until
 from .cutting import cut_off
-from .lines import NAME, Line, begin
+from .lines import NAME, Line, as_deployer, begin
 
 
 @pytest.fixture
@@ -227,18 +225,13 @@ def test_a_rollback_in_the_middle_ends_the_canary_within_seconds(line: Line) -> 
     assert line.dropped() == {}
 
 
-def test_the_deployer_s_account_has_the_rights_for_a_canary(line: Line, tmp_path: Path) -> None:
-    namespace = line.target.spec.deploy.namespace
-    rights = {"apiVersion": "v1", "kind": "List", "items": deployer(namespace)}
-    line.kubectl("apply", "--filename", "-", given=json.dumps(rights))
-    config = json.loads(line.kubectl("config", "view", "--raw", "--minify", "--flatten", "--output", "json"))
-    config["users"][0]["user"] = {"token": line.kubectl("create", "token", "modelrail-deployer").strip()}
-    (tmp_path / "deployer.json").write_text(json.dumps(config))
-    with start(line, "2.0.0", line_graph(1.2 * SLOPE), tmp_path / "deployer.json") as process:
+def test_the_deployer_s_account_has_the_rights_for_a_canary(line: Line) -> None:
+    kubeconfig = as_deployer(line)
+    with start(line, "2.0.0", line_graph(1.2 * SLOPE), kubeconfig) as process:
         _, said = process.communicate()
     assert "AbortedError: deploy line@v2.0.0: aborted: outputs" in said.decode()
     assert line.tracks() == {NAME: 1}
-    with start(line, "3.0.0", kubeconfig=tmp_path / "deployer.json") as process:
+    with start(line, "3.0.0", kubeconfig=kubeconfig) as process:
         assert process.wait() == 0
     assert line.live() == "3.0.0"
 

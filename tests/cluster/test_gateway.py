@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.deployment.platforms import platform_of
 from pipeline.errors import AbortedError, DeploymentError
 from tests.rollouts.candidates import SLOPE
 from tests.serving.bundles import line_graph
@@ -141,6 +142,8 @@ def test_a_route_gives_each_track_its_weight_until_the_candidate_is_promoted(gat
     assert gateway.history == [alone, *steps, alone]
     assert line.tracks() == {NAME: 1}
     assert {name for name in gateway.answered if name.startswith(("dropped", "status"))} == set()
+    platform_of(routed.target.spec).stop(routed.target)
+    assert routed.get("httproutes,services,deployments,leases")["items"] == [], "nor any of its tracks"
 
 
 def test_an_aborted_canary_loses_its_weight_first(gateway_api: None, line: Line) -> None:
