@@ -13,14 +13,13 @@ from pipeline.errors import InputError, ModelrailError, TransientError, redact
 from pipeline.repository import is_url
 from pipeline.spec.beside import own_image
 from pipeline.spec.images import ELSEWHERE
-from pipeline.spec.placing import companions, has_worker_pods, placement
+from pipeline.spec.placing import DEPLOYING, companions, has_worker_pods, placement
 from pipeline.spec.schema import Spec
 from pipeline.spec.schema_run import Placement, StepName
 
 CONTAINER = "step"
 USER = 65532
 """Nobody in particular: the image needs no name for it."""
-DEPLOYING: tuple[StepName, ...] = ("deploy", "verify")
 PACKAGING: tuple[StepName, ...] = ("release", "deploy")
 """Steps that may push an image."""
 POD, POD_UID, POD_ADDRESS = "MODELRAIL_POD", "MODELRAIL_POD_UID", "MODELRAIL_POD_ADDRESS"

@@ -14,6 +14,8 @@ from pipeline.spec.schema_run import Placement, Run, StepName
 
 STEPS: tuple[StepName, ...] = get_args(StepName)
 """Every step that can be placed, in order."""
+DEPLOYING: tuple[StepName, ...] = ("deploy", "verify")
+"""Steps that speak to what the model is deployed on."""
 _POD = re.compile(r"^[^#\n]*\bpod\b", re.MULTILINE)
 
 

@@ -48,8 +48,10 @@ class World:
         """Give a run's address in Airflow's API."""
         return name_run(self.model, run)
 
-    def log(self, run: str, task: str, number: int = 1) -> str:
-        return str(self.airflow.request("GET", f"{self.name(run)}/taskInstances/{task}/logs/{number}"))
+    def log(self, run: str, task: str) -> str:
+        """Give the log of a task's last try."""
+        (last,) = (each.try_number for each in self.airflow.list_tasks(self.model, run) if each.task_id == task)
+        return str(self.airflow.request("GET", f"{self.name(run)}/taskInstances/{task}/logs/{last}"))
 
     def commit(self, files: Mapping[str, str], subject: str) -> None:
         """Commit files of the project, and push."""

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from pipeline.spec.checking.view import View
 from pipeline.spec.findings import Finding, join, quote
-from pipeline.spec.placing import groups, has_worker_pods, placement, pod_steps
+from pipeline.spec.placing import DEPLOYING, groups, has_worker_pods, placement, pod_steps
 from pipeline.spec.schema import Spec
 from pipeline.spec.schema_run import StepName
 
 _URL = re.compile(r"[a-z+]+://|[^/]+@[^/]+:")
 _WITH_PASSWORD = re.compile(r"[a-z+]+://[^/@]*:[^/@]*@|https?://[^/@]+@")
-_JUDGING: tuple[StepName, ...] = ("evaluate", "release", "deploy", "verify")
+_JUDGING: tuple[StepName, ...] = ("evaluate", "release", *DEPLOYING)
 
 
 def check_run(view: View) -> Iterator[Finding]:
@@ -70,7 +70,20 @@ def _check_pods(spec: Spec, pods: list[StepName]) -> Iterator[Finding]:
     if (judging := [step for step in _JUDGING if step in pods]) and not spec.deploy.push_tags:
         expected = "true: pods know only the releases that are pushed"
         yield Finding(("deploy", "push_tags"), f"false with {join(judging, 'and')} in pods", expected)
-    for step in ("deploy", "verify"):
+    for step in DEPLOYING:
         if placement(run, step).where == "pod" and spec.environment.platform == "local":
             expected = f"run.{step}: process, or another platform (environment.platform)"
             yield Finding(("run", step), "a pod for the platform 'local', which is Airflow's machine", expected)
+    if spec.environment.platform == "kubernetes":
+        yield from _check_deploying(spec, [step for step in DEPLOYING if step in pods])
+
+
+def _check_deploying(spec: Spec, pods: list[StepName]) -> Iterator[Finding]:
+    """Check that pods reach the cluster that they deploy to: they know no other than the one that they run in."""
+    if pods and spec.run.deployer is None:
+        expected = "the account that 'modelrail manifests MODEL --access' prints (modelrail-deployer)"
+        yield Finding(("run", "deployer"), f"none for the pods of {join(pods, 'and')}", expected, "key")
+    if pods and spec.deploy.context is not None:
+        expected = "nothing: pods have no kubeconfig, and deploy to the cluster that they run in"
+        found = f"the context {quote(spec.deploy.context)} with {join(pods, 'and')} in pods"
+        yield Finding(("deploy", "context"), found, expected)
