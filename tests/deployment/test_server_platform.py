@@ -21,10 +21,13 @@ from pipeline.deployment.server import units_of
 from pipeline.errors import AbortedError, DeploymentError, TransientError
 from pipeline.release import Release
 from pipeline.serving.workers import listen
+from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
+from tests.conftest import git
 from tests.deployment.test_platforms import make_release
 from tests.serving.bundles import write_bundle
 from tests.ssh import needs_sshd, ssh_server
+from tests.test_cli import make_project, modelrail, told
 
 STAND_IN = Path(__file__).with_name("systemd_stand_in.py")
 ANALYZE = shutil.which("systemd-analyze")
@@ -154,6 +157,53 @@ def test_releases_are_exchanged_and_taken_back_without_a_lost_request(host: Host
     assert min(count.answers["1.0.0"], count.answers["2.0.0"]) > 0
     assert sorted(each.name[:6] for each in (host.home / "releases").iterdir()) == ["v1.0.0", "v2.0.0"]
     assert len([*(host.home / "runtimes").iterdir()]) == 1
+
+
+OVERLAY = """\
+environment: {{platform: server}}
+deploy:
+  port: {port}
+  server: {{host: shop, folder: {folder}, units: user}}
+"""
+
+
+@needs_sshd
+def test_the_commands_lead_from_a_commit_to_the_host_and_back(host: Host, tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    project = make_project(tmp_path / "project")
+    overlay = project / "environments" / "shop.yaml"
+    overlay.parent.mkdir()
+    overlay.write_text(OVERLAY.format(port=port, folder=host.folder / "srv"))
+
+    def commit_and_run(epochs: int) -> Any:
+        spec = project / "models" / "line.yaml"
+        spec.write_text(
+            f"model: {{name: LinearRegression, params: {{epochs: {epochs}}}}}\nenvironment: {{platform: Local}}\n"
+        )
+        git(project, "add", "--all")
+        git(project, "commit", "--quiet", "--message", f"{epochs} epochs")
+        return told(modelrail(["run", "line", "--environment", "shop", "--json"], project))
+
+    def live() -> str:
+        return predict(f"http://127.0.0.1:{port}", {"x": 0.5}).version
+
+    try:
+        assert commit_and_run(400)["outcome"] == "released"
+        assert live() == "1.0.0"
+        assert commit_and_run(500)["outcome"] == "released"
+        second = live()
+        assert second != "1.0.0"
+        back = modelrail(["rollback", "LinearRegression", "--environment", "shop", "--why", "a test"], project)
+        assert back.returncode == 0, back.stderr
+        assert live() == "1.0.0"
+        forward = modelrail(["promote", "LinearRegression", second, "-e", "shop", "--why", "again"], project)
+        assert forward.returncode == 0, forward.stderr
+        assert live() == second
+        assert "v1.0.0" in modelrail(["audit"], project).stdout
+    finally:
+        place = load_spec(project / "models" / "line.yaml", "shop").spec
+        platform_of(place).stop(Target(place, "shop", project / ".modelrail"))
 
 
 @needs_sshd
