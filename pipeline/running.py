@@ -119,7 +119,7 @@ def pinned(opened: Opened) -> RunRequest:
 
 def _point(session: Session) -> LookedBack:
     """Give a replayed date's metrics, whether they were computed now or reused."""
-    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
+    found = json.loads(session.evaluation().file("evaluation.json").read_bytes())
     metrics: dict[str, float] = {}
     for name, estimate in found["candidate"]["metrics"].items():
         values = {name: estimate["value"], f"{name}.low": estimate["low"], f"{name}.high": estimate["high"]}

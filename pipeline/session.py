@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, TypeVar
 
 from pipeline.errors import InputError
@@ -192,6 +192,15 @@ class Session:
             raise InputError(f"found nothing that '{step}' made; expected that step to have run: run them in order")
         return node.artifact
 
+    def evaluation(self) -> Artifact:
+        """Give what `evaluate` made of the model, also if another run has released since, and so is judged against now."""
+        rivals = (self.champion, *(partial(_always, each) for each in (*reversed(self.releases()), None)))
+        for rival in rivals:
+            (node,) = resolve(self.job, self.find_all, rival)["evaluate"]
+            if node.artifact is not None:
+                return node.artifact
+        return self.artifact("evaluate")
+
     def plan(self, known: Last | None = None) -> list[PlannedStep]:
         """Say what would run now, and why: by default since the last time on this machine."""
         return plan(self.nodes(), known or self.history, force=self.job.request.force)
@@ -256,3 +265,7 @@ class StepResult:
         plain = asdict(self)
         facts: dict[str, Any] = plain.pop("facts")
         return facts | plain
+
+
+def _always(rival: Release | None, _: str) -> Release | None:
+    return rival

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from pipeline.job import RunRequest
 from pipeline.planning import ORDER
-from pipeline.running import close_run, open_run, outcome_of, run_step
+from pipeline.running import Opened, Outcome, close_run, open_run, outcome_of, run_step
 from pipeline.session import StepResult
 from pipeline.tracking.walk_forward import TAG, read_curve
 from tests.conftest import Commit
@@ -43,9 +43,23 @@ def spec(project: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch) -> Path
     return project / "models/late.yaml"
 
 
-def replay(spec: Path, commit: str, as_of: str) -> tuple[str, Counter[str]]:
-    """Run a date as the tasks of a backfill do; give the outcome and how much of each step was computed."""
+def replay(spec: Path, commit: str, as_of: str, meanwhile: RunRequest | None = None) -> tuple[str, Counter[str]]:
+    """Run a date as the tasks of a backfill do; give the outcome and how much of each step was computed.
+
+    Parameters
+    ----------
+    meanwhile : RunRequest, optional
+        What is run before the replay is closed.
+    """
     opened = open_run(RunRequest(str(spec), data_commit=commit, as_of=as_of, replay=True))
+    outcome, ran = run_steps(opened)
+    if meanwhile:
+        assert run_steps(open_run(meanwhile))[0] == "released"
+    close_run(opened, outcome)
+    return outcome, ran
+
+
+def run_steps(opened: Opened) -> tuple[Outcome, Counter[str]]:
     ran: Counter[str] = Counter()
     results = []
     for step in ORDER:
@@ -56,9 +70,7 @@ def replay(spec: Path, commit: str, as_of: str) -> tuple[str, Counter[str]]:
             ran[step] += found["ran"]
         if step == "release":
             results.append(StepResult(step, found["action"], "", facts={"released": found["released"]}))
-    outcome = outcome_of(results)
-    close_run(opened, outcome)
-    return outcome, +ran
+    return outcome_of(results), +ran
 
 
 def curve_of(project: Path, commit: str) -> list[str]:
@@ -67,6 +79,12 @@ def curve_of(project: Path, commit: str) -> list[str]:
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id], f"tags.`{TAG}` = '{commit}'")
     return [each.as_of.isoformat() for each in read_curve(client, run.info.run_id, "mae")]
+
+
+def test_a_release_made_meanwhile_loses_no_point_of_a_replay(spec: Path, commit: Commit, project: Path) -> None:
+    tip = commit(subject="the three months")
+    replay(spec, tip, "2013-02-01", meanwhile=RunRequest(str(spec)))
+    assert curve_of(project, tip) == ["2013-02-01"]
 
 
 def test_a_replay_computes_only_what_the_commit_changed(spec: Path, commit: Commit, project: Path) -> None:

@@ -329,7 +329,7 @@ def test_ten_thousand_columns_become_a_model(write: Write, do: Run) -> None:
     lines = [",".join([*(f"f{each}" for each in range(10_000)), "y"])]
     lines += [",".join(f"{draw.gauss(0, 1):.2f}" for _ in range(10_001)) for _ in range(20)]
     spec = write({"data/1.csv": "\n".join(lines) + "\n"}, model=f"{RIDGE}y")
-    assert do(spec)["normalize"].reason.startswith("10000 features")
+    assert do(spec)["normalize"].reason.startswith("10,000 features")
 
 
 @pytest.fixture

@@ -208,13 +208,13 @@ def client(flights: Project) -> Callable[..., Client]:
     return lambda *arguments: Client(flights, *arguments)
 
 
-def wait_until(condition: Callable[[], Any], what: str, within_s: float = 90.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, within_s: float = 90.0, every_s: float = 0.5) -> Any:
     """Look until something is so; gives it."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.5)
+        time.sleep(every_s)
     raise AssertionError(f"waited {within_s:g} s in vain for {what}")
 
 

@@ -257,7 +257,7 @@ def test_a_deploy_killed_at_any_stage_is_brought_to_its_end_by_the_next(
     line: Line, stage: Callable[[Line], bool], graph: onnx.ModelProto, ends: str
 ) -> None:
     with start(line, "2.0.0", graph) as process:
-        wait_until(lambda: stage(line), "the stage")
+        wait_until(lambda: stage(line), "the stage", every_s=0.05)  # an abort is over within a second
         os.kill(process.pid, signal.SIGKILL)
     if ends == "promoted":
         assert line.deploy("2.0.0").version == "2.0.0"

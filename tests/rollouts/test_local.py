@@ -102,6 +102,9 @@ def test_a_shadow_is_asked_too_and_no_caller_gets_its_answers(
                 release("2.0.0", graph, plan, track="shadow")
         else:
             release("2.0.0", graph, plan, track="shadow")
+            deadline = time.monotonic() + 20
+            while not client.versions["2.0.0"] and time.monotonic() < deadline:
+                time.sleep(0.02)
     assert client.dropped == []
     assert set(client.statuses) == {200}
     assert bool(client.versions["2.0.0"]) is (ends is None)
