@@ -193,7 +193,7 @@ class Session:
         return node.artifact
 
     def evaluation(self) -> Artifact:
-        """Give what `evaluate` made of the model, also if another run has released since, and so is judged against now."""
+        """Give what `evaluate` made of the model, also if it would be judged against a newer release by now."""
         rivals = (self.champion, *(partial(_always, each) for each in (*reversed(self.releases()), None)))
         for rival in rivals:
             (node,) = resolve(self.job, self.find_all, rival)["evaluate"]
