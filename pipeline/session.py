@@ -194,7 +194,8 @@ class Session:
 
     def evaluation(self) -> Artifact:
         """Give what `evaluate` made of the model, also if it would be judged against a newer release by now."""
-        rivals = (self.champion, *(partial(_always, each) for each in (*reversed(self.releases()), None)))
+        rivals: list[Callable[[str], Release | None]] = [self.champion]
+        rivals += [partial(_always, each) for each in (*reversed(self.releases()), None)]
         for rival in rivals:
             (node,) = resolve(self.job, self.find_all, rival)["evaluate"]
             if node.artifact is not None:
