@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -194,12 +195,10 @@ class Session:
 
     def evaluation(self) -> Artifact:
         """Give what `evaluate` made of the model, also if it would be judged against a newer release by now."""
-        rivals: list[Callable[[str], Release | None]] = [self.champion]
-        rivals += [partial(_always, each) for each in (*reversed(self.releases()), None)]
-        for rival in rivals:
-            (node,) = resolve(self.job, self.find_all, rival)["evaluate"]
-            if node.artifact is not None:
-                return node.artifact
+        others = (partial(_always, each) for each in (*reversed(self.releases()), None))
+        for nodes in itertools.chain([self.nodes()], (resolve(self.job, self.find_all, each) for each in others)):
+            if found := nodes["evaluate"][0].artifact:
+                return found
         return self.artifact("evaluate")
 
     def plan(self, known: Last | None = None) -> list[PlannedStep]:

@@ -66,8 +66,7 @@ def _holds_values(kind: Any) -> bool:
 
     if types.is_dictionary(kind):
         return _holds_values(kind.value_type) and not types.is_dictionary(kind.value_type)
-    tests = (types.is_primitive, types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
-    return types.is_null(kind) or types.is_decimal(kind) or any(test(kind) for test in tests)
+    return types.is_null(kind) or types.is_decimal(kind) or types.is_primitive(kind) or _varies(kind)
 
 
 def _read_stream(source: Any, limit: int) -> Any:
@@ -96,8 +95,11 @@ def _sizes_of(message: Any) -> tuple[int, int]:
     layout = message.metadata.to_pybytes()
     envelope = Table(layout, encode.Get(packer.uoffset, layout, 0))
     batch = _child(envelope, 8)
-    rows = 0 if message.type == "dictionary" else _integer(batch, 4, number_types.Int64Flags)
-    batch = _child(batch, 6) if message.type == "dictionary" else batch
+    if message.type == "dictionary":
+        rows, batch = 0, _child(batch, 6)
+    else:
+        place = batch.Offset(4)
+        rows = int(batch.Get(number_types.Int64Flags, batch.Pos + place)) if place else 0
     if not batch.Offset(10):  # not compressed
         return rows, message.body.size
     place = batch.Offset(8)
@@ -109,11 +111,6 @@ def _child(table: Any, slot: int) -> Any:
     from flatbuffers.table import Table
 
     return Table(table.Bytes, table.Indirect(table.Pos + table.Offset(slot)))
-
-
-def _integer(table: Any, slot: int, kind: Any) -> int:
-    place = table.Offset(slot)
-    return int(table.Get(kind, table.Pos + place)) if place else 0
 
 
 def _decompressed(body: memoryview, offset: int, length: int) -> int:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from pipeline.serving.varints import read_varint
+
 _DECOMPRESSED, _IN_FILE = 2, 3
 _DEEPEST = 8
 _STRUCT = 12
@@ -61,26 +63,13 @@ def _reader(kind: int) -> Callable[[memoryview, int], tuple[int, int]]:
     return _READERS[kind]
 
 
-def _natural(data: memoryview, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        part = data[place]
-        place += 1
-        value |= (part & 127) << shift
-        if part < 128:
-            return value, place
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")
-
-
 def _integer(data: memoryview, place: int) -> tuple[int, int]:
-    value, place = _natural(data, place)
+    value, place = read_varint(data, place)
     return (value >> 1) ^ -(value & 1), place
 
 
 def _bytes(data: memoryview, place: int) -> tuple[int, int]:
-    length, place = _natural(data, place)
+    length, place = read_varint(data, place)
     return length, place + length
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from pipeline.serving.varints import read_varint
+
 _DATA_LOCATION, _EXTERNAL_DATA = 14, 13
 CHILDREN: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -65,10 +67,10 @@ def fields(message: memoryview, skipped: re.Pattern[bytes] | None = None) -> Ite
         if skipped and (run := skipped.match(message, position)):
             position = run.end()
             continue
-        tag, position = _varint(message, position)
+        tag, position = read_varint(message, position)
         wire = tag & 7
         if wire == 0:
-            value, position = _varint(message, position)
+            value, position = read_varint(message, position)
             yield tag >> 3, value
             continue
         length, position = (
@@ -83,17 +85,4 @@ def fields(message: memoryview, skipped: re.Pattern[bytes] | None = None) -> Ite
 def _length(message: memoryview, position: int, wire: int) -> tuple[int, int]:
     if wire != 2:
         raise ValueError(wire)
-    return _varint(message, position)
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    result = shift = 0
-    while True:
-        byte = message[position]
-        position += 1
-        result |= (byte & 127) << shift
-        if byte < 128:
-            return result, position
-        shift += 7
-        if shift > 70:
-            raise ValueError(position)
+    return read_varint(message, position)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -206,6 +207,16 @@ class Client:
 def client(flights: Project) -> Callable[..., Client]:
     """Give a function that starts a client, by a name and with a pause between its requests."""
     return lambda *arguments: Client(flights, *arguments)
+
+
+def bring_type(module: str, path: str, name: str) -> None:
+    """Bring a type of somebody else to the cluster, from the Go module that carries its definition."""
+    if shutil.which("go") is None:
+        pytest.skip(f"no Go, whose modules carry the type {name}: install it")
+    command = ["go", "mod", "download", "-json", module]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    kubectl("default", "apply", "--server-side", "--filename", str(Path(json.loads(done.stdout)["Dir"], path)))
+    kubectl("default", "wait", f"crd/{name}", "--for=condition=Established")
 
 
 def wait_until(condition: Callable[[], Any], what: str, within_s: float = 90.0, every_s: float = 0.5) -> Any:

@@ -9,15 +9,12 @@ from __future__ import annotations
 import http.client
 import json
 import random
-import shutil
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +24,7 @@ from pipeline.errors import AbortedError, DeploymentError
 from tests.rollouts.candidates import SLOPE
 from tests.serving.bundles import line_graph
 
-from .conftest import kubectl, wait_until
+from .conftest import bring_type, wait_until
 from .lines import NAME, Line
 from .test_canaries import line
 
@@ -39,12 +36,7 @@ MODULE, CRD = "sigs.k8s.io/gateway-api@v1.4.0", "config/crd/standard/gateway.net
 @pytest.fixture(scope="session")
 def gateway_api() -> None:
     """Bring the type HTTPRoute to the cluster."""
-    if shutil.which("go") is None:
-        pytest.skip("no Go, whose modules carry the types of the Gateway API: install it")
-    command = ["go", "mod", "download", "-json", MODULE]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
-    kubectl("default", "apply", "--server-side", "--filename", str(Path(json.loads(done.stdout)["Dir"], CRD)))
-    kubectl("default", "wait", "crd/httproutes.gateway.networking.k8s.io", "--for=condition=Established")
+    bring_type(MODULE, CRD, "httproutes.gateway.networking.k8s.io")
 
 
 @dataclass

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from pipeline.deployment.manifests import MONITORING, Manifest, manifests
 from pipeline.deployment.platforms import platform_of
 from pipeline.release import Release, Version
 
-from .conftest import kubectl
+from .conftest import bring_type
 from .lines import EVIDENCE, NAME, Line, line_in
 from .test_gateway import gateway_api
 
@@ -38,12 +35,7 @@ def line(namespace: str, serving_image: str, tmp_path: Path) -> Line:
 
 def bring_service_monitors() -> None:
     """Bring the type to the cluster."""
-    if shutil.which("go") is None:
-        pytest.skip("no Go, whose modules carry the Prometheus operator's types: install it")
-    command = ["go", "mod", "download", "-json", MODULE]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
-    kubectl("default", "apply", "--server-side", "--filename", str(Path(json.loads(done.stdout)["Dir"], CRD)))
-    kubectl("default", "wait", "crd/servicemonitors.monitoring.coreos.com", "--for=condition=Established")
+    bring_type(MODULE, CRD, "servicemonitors.monitoring.coreos.com")
 
 
 def names(line: Line, kind: str) -> set[str]:
