@@ -7,6 +7,7 @@ write on all that they count, so a template is the same for each release and nam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil, log, sqrt
 from statistics import NormalDist
 from typing import Any
@@ -90,17 +91,25 @@ class _Counts:
 
 
 def enough(canary: Canary, counts: _Counts) -> Manifest:
-    """Wait until both have answered requests enough; without, the release is aborted at the deadline."""
+    """Wait until both have answered requests enough to tell; without, the release is aborted at the deadline.
+
+    A metric beyond its limit is in doubt as long as chance explains it, and the other template aborts when none does.
+    """
     looks = _looks(canary)
+    known = _known(counts, "{{args.requests}}")
+    within = {
+        f"{name}-within-limit": f"({known}) unless on() ({MEASURES[name](counts).worse_by} > {limit:g})"
+        for name, limit in canary.metrics.items()
+    }
     metrics = [
         {
             "name": name,
-            **_look(canary, f"sum({series}) or vector(0)", "len(result) > 0 && result[0] >= {{args.requests}}"),
+            **_look(canary, query, "len(result) > 0"),
             "count": looks + 1,  # Argo wants room for the one that succeeds
             "failureLimit": looks,
             "consecutiveSuccessLimit": 1,
         }
-        for name, series in zip(("requests", "requests-of-stable"), counts.pair("requests_total"), strict=True)
+        for name, query in ({"requests": known} | within).items()
     ]
     return {"args": [{"name": "version"}, {"name": "requests"}], "metrics": metrics}
 
@@ -108,17 +117,21 @@ def enough(canary: Canary, counts: _Counts) -> Manifest:
 def worse(canary: Canary, counts: _Counts) -> Manifest:
     """Look again and again whether the candidate is worse; a query gives a number only if it is."""
     level = canary.false_alarm / (_looks(canary) * len(canary.metrics))
-    ours, theirs = (f"sum({each})" for each in counts.pair("requests_total"))
-    known = f"({ours} >= {canary.min_requests}) and ({theirs} >= {canary.min_requests})"
+    known = _known(counts, str(canary.min_requests))
+    measures = ((name, MEASURES[name](counts), limit) for name, limit in canary.metrics.items())
+    queries = {
+        name: f"({found.worse_by} > {limit:g}) and ({found.ruled_out(level)}) and on() ({known})"
+        for name, found, limit in measures
+    }
     metrics = [
-        {
-            "name": name,
-            **_look(canary, f"({_QUERIES[name](counts, limit, level)}) and on() ({known})", "len(result) == 0"),
-            "failureLimit": 0,
-        }
-        for name, limit in canary.metrics.items()
+        {"name": name, **_look(canary, query, "len(result) == 0"), "failureLimit": 0} for name, query in queries.items()
     ]
     return {"args": [{"name": "version"}], "metrics": metrics}
+
+
+def _known(counts: _Counts, requests: str) -> str:
+    ours, theirs = (f"sum({each})" for each in counts.pair("requests_total"))
+    return f"({ours} >= {requests}) and ({theirs} >= {requests})"
 
 
 def _look(canary: Canary, query: str, success: str) -> Manifest:
@@ -134,32 +147,46 @@ def _looks(canary: Canary) -> int:
     return ceil(canary.deadline_s / canary.every_s)
 
 
-def errors(counts: _Counts, limit: float, level: float) -> str:
+@dataclass(frozen=True)
+class Measure:
+    """One metric of the candidate against that of everything else, in PromQL.
+
+    Attributes
+    ----------
+    worse_by : str
+        How much worse the candidate is.
+    ruled_out : callable
+        Probability → what gives a number only if the difference is less likely than that by chance.
+    """
+
+    worse_by: str
+    ruled_out: Callable[[float], str]
+
+
+def errors(counts: _Counts) -> Measure:
     """Compare two shares: the test of two proportions, with their pooled variance."""
-    z = NormalDist().inv_cdf(1 - level)
     n, m = (f"sum({each})" for each in counts.pair("requests_total"))
     a, b = (f"sum({each})" for each in counts.pair("requests_total", ',status!="200"'))
     pooled = f"(({a} + {b}) / ({n} + {m}))"
     difference = f"({a} / {n} - {b} / {m})"
     deviation = f"sqrt({pooled} * (1 - {pooled}) * (1 / {n} + 1 / {m}))"
-    return f"({difference} > {limit:g}) and ({difference} / {deviation} > {z:.4f})"
+    return Measure(difference, lambda level: f"{difference} / {deviation} > {_quantile(level):.4f}")
 
 
-def latency(counts: _Counts, limit: float, level: float) -> str:
+def latency(counts: _Counts) -> Measure:
     """Compare the medians, and the distributions by the one-sided test of Smirnov on the histograms' bounds."""
     ours, theirs = (f"sum by (le) ({each})" for each in counts.pair("duration_seconds_bucket"))
     n, m = (f"sum({each})" for each in counts.pair("duration_seconds_count"))
     ratio = f"(histogram_quantile(0.5, {ours}) / histogram_quantile(0.5, {theirs}))"
     apart = f"max({theirs} / scalar({m}) - {ours} / scalar({n}))"
-    return f"({ratio} > {limit:g}) and ({apart} > {sqrt(-log(level) / 2):.4f} * sqrt(1 / {n} + 1 / {m}))"
+    return Measure(ratio, lambda level: f"{apart} > {sqrt(-log(level) / 2):.4f} * sqrt(1 / {n} + 1 / {m})")
 
 
-def outputs(counts: _Counts, limit: float, level: float) -> str:
+def outputs(counts: _Counts) -> Measure:
     """Compare predictions by their stability index, and hold it against the chi-square distribution.
 
     Its quantile is that of Wilson and Hilferty (1931). A cell that one of both lacks counts as half a prediction.
     """
-    z = NormalDist().inv_cdf(1 - level)
     ours, theirs = (f"sum by (above) ({each})" for each in counts.pair("outputs_total"))
     n, m = (f"sum({each})" for each in counts.pair("outputs_total"))
     cells = f"count({ours} or {theirs})"
@@ -169,13 +196,17 @@ def outputs(counts: _Counts, limit: float, level: float) -> str:
     )
     index = f"sum(({p} - {q}) * ln({p} / {q}))"
     free = f"clamp_min({cells} - 1, 1)"
-    quantile = f"({free} * (1 - 2 / (9 * {free}) + {z:.4f} * sqrt(2 / (9 * {free}))) ^ 3)"
-    return f"({index} > {limit:g}) and ({index} > {quantile} * (1 / {n} + 1 / {m}))"
+
+    def ruled_out(level: float) -> str:
+        quantile = f"({free} * (1 - 2 / (9 * {free}) + {_quantile(level):.4f} * sqrt(2 / (9 * {free}))) ^ 3)"
+        return f"{index} > {quantile} * (1 / {n} + 1 / {m})"
+
+    return Measure(index, ruled_out)
 
 
-_QUERIES: Mapping[str, Callable[[_Counts, float, float], str]] = {
-    "errors": errors,
-    "latency": latency,
-    "outputs": outputs,
-}
-"""Metric of a canary → a query that gives how much worse the candidate is, or nothing."""
+def _quantile(level: float) -> float:
+    return NormalDist().inv_cdf(1 - level)
+
+
+MEASURES: Mapping[str, Callable[[_Counts], Measure]] = {"errors": errors, "latency": latency, "outputs": outputs}
+"""Metric of a canary → how it is measured."""

@@ -5,6 +5,9 @@ is shared among the metrics and among all looks: look k has 1 / (k (k + 1)) of i
 however often one looks. So a canary that equals its baseline is aborted with at most the probability
 ``deploy.canary.false_alarm``, by whatever number of looks.
 
+One that differs by more than its limit while chance is not ruled out is in doubt: the canary waits for more requests.
+Else what few requests cannot show would pass for good.
+
 Each request counts once, whatever number of rows it has, since rows that came together are no independent witnesses.
 """
 
@@ -49,7 +52,16 @@ class Comparison:
     @property
     def worse(self) -> bool:
         """Whether the canary must not go on."""
-        return self.value > self.limit and self.chance < self.level
+        return self._is_beyond and self.chance < self.level
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it seems worse, and more requests must tell."""
+        return self._is_beyond and not self.worse
+
+    @property
+    def _is_beyond(self) -> bool:
+        return self.value > self.limit
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,11 @@ class Analysis:
     def worse(self) -> tuple[Comparison, ...]:
         """Give what speaks against the canary."""
         return tuple(each for each in self.compared if each.worse)
+
+    @property
+    def in_doubt(self) -> tuple[Comparison, ...]:
+        """Give what neither speaks against the canary nor for it."""
+        return tuple(each for each in self.compared if each.in_doubt)
 
 
 def analyse(

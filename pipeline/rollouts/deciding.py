@@ -138,6 +138,8 @@ def _lacking(rollout: Rollout, seen: Seen, plan: Canary, now: float) -> str | No
         return f"{fresh} of {plan.min_requests} requests were answered in the step"
     if seen.analysis.missing:
         return f"too little was known of {' and '.join(seen.analysis.missing)}"
+    if doubts := seen.analysis.in_doubt:
+        return f"more requests had to tell: {'; '.join(each.text for each in doubts)}"
     return None
 
 

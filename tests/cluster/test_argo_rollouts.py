@@ -23,7 +23,7 @@ from pipeline.errors import AbortedError, DeploymentError, TransientError
 from pipeline.release import Release, Version
 from pipeline.repository import open_repository
 from pipeline.stages import stages
-from tests.rollouts.candidates import SLOPE, erring_graph
+from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
 from tests.serving.bundles import line_graph
 
 from .conftest import Project, modelrail, rows, wait_until
@@ -118,7 +118,7 @@ class ArgoLine(Line):
 def settings(prometheus: str, **changes: Any) -> dict[str, Any]:
     canary = {
         "steps": [{"weight": 50, "hold_s": 5}],
-        "metrics": {"errors": 0.01, "outputs": 0.25},
+        "metrics": {"errors": 0.01, "latency": 3.0, "outputs": 0.25},
         "min_requests": 200,
         "every_s": 2,
         "deadline_s": 180,
@@ -138,6 +138,7 @@ def line(namespace: str, serving_image: str, tmp_path: Path, prometheus: str) ->
 BAD = (
     ("3.0.0", erring_graph(), "errors"),
     ("4.0.0", line_graph(1.5 * SLOPE), "outputs"),
+    ("6.0.0", slow_graph(), "latency"),
     ("5.0.0", None, "ends again and again, exit code 1"),
 )
 

@@ -103,21 +103,18 @@ def track(version: str, failed: int, fast: int, low: int, requests: int = 1000) 
     ]
 
 
-def found_worse(folder: Path, candidate: list[dict[str, str]], stable: list[dict[str, str]]) -> set[str]:
-    """Let Prometheus itself evaluate the queries; gives the metrics of which it says that the candidate is worse."""
-    (template,) = (
-        each for each in render() if each["kind"] == "AnalysisTemplate" and each["metadata"]["name"] == "line"
-    )
-    version = str(make_release().version).replace(".", "[.]")
-    rules = [
-        {
-            "record": metric["name"],
-            "expr": metric["provider"]["prometheus"]["query"].replace("{{args.version}}", version),
-        }
-        for metric in template["spec"]["metrics"]
-    ]
+def answered(folder: Path, name: str, candidate: list[dict[str, str]], stable: list[dict[str, str]]) -> set[str]:
+    """Let Prometheus itself evaluate the queries of a template; gives the metrics whose query gives a number."""
+    (template,) = (each for each in render() if each["kind"] == "AnalysisTemplate" and each["metadata"]["name"] == name)
+    given = {"{{args.version}}": str(make_release().version).replace(".", "[.]"), "{{args.requests}}": "200"}
+    rules = []
+    for metric in template["spec"]["metrics"]:
+        query = metric["provider"]["prometheus"]["query"]
+        for argument, value in given.items():
+            query = query.replace(argument, value)
+        rules.append({"record": metric["name"].replace("-", "_"), "expr": query})
     (folder / "rules.json").write_text(json.dumps({"groups": [{"name": "canary", "rules": rules}]}))
-    worse = set()
+    found = set()
     for rule in rules:
         expected = [{"expr": f"count({rule['record']})", "eval_time": "1m", "exp_samples": []}]
         test = {"interval": "30s", "input_series": [*candidate, *stable], "promql_expr_test": expected}
@@ -127,8 +124,8 @@ def found_worse(folder: Path, candidate: list[dict[str, str]], stable: list[dict
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             assert "got:" in done.stderr + done.stdout, done.stderr + done.stdout
-            worse.add(rule["record"])
-    return worse
+            found.add(rule["record"])
+    return found
 
 
 @pytest.mark.skipif(
@@ -153,14 +150,38 @@ def test_prometheus_says_which_metric_of_a_candidate_is_worse(
 ) -> None:
     same = {"failed": 1, "fast": 900, "low": 500}
     version = str(make_release().version)
-    assert found_worse(tmp_path, track(version, **{**same, **candidate}), track("0.9.0", **same)) == worse
+    assert answered(tmp_path, "line", track(version, **{**same, **candidate}), track("0.9.0", **same)) == worse
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="no promtool: install Prometheus ('apt install prometheus')"
+)
+@pytest.mark.parametrize(
+    ("candidate", "goes_on"),
+    [
+        ({}, {"requests", "errors", "latency", "outputs"}),
+        ({"failed": 8}, {"requests", "latency", "outputs"}),
+        ({"fast": 120}, {"requests", "errors", "outputs"}),
+        ({"requests": 199}, set()),
+    ],
+    ids=["equal", "in doubt: errors", "in doubt: latency", "too few to say"],
+)
+def test_a_step_goes_on_when_prometheus_has_no_doubt(
+    candidate: dict[str, int], goes_on: set[str], tmp_path: Path
+) -> None:
+    same = {"failed": 0, "fast": 190, "low": 100, "requests": 210}
+    tracks = track(str(make_release().version), **{**same, **candidate}), track("0.9.0", **same)
+    found = answered(tmp_path, "line-enough", *tracks)
+    assert {name.removesuffix("_within_limit") for name in found} == goes_on
+    if len(goes_on) == 3:
+        assert answered(tmp_path, "line", *tracks) <= {"latency"}
 
 
 @pytest.mark.skipif(
     shutil.which("promtool") is None, reason="no promtool: install Prometheus ('apt install prometheus')"
 )
 def test_without_anything_live_beside_it_nothing_is_worse(tmp_path: Path) -> None:
-    assert found_worse(tmp_path, track(str(make_release().version), 500, 0, 0), []) == set()
+    assert answered(tmp_path, "line", track(str(make_release().version), 500, 0, 0), []) == set()
 
 
 @pytest.mark.parametrize(

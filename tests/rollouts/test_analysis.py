@@ -4,15 +4,20 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 import pytest
 from scipy.stats import fisher_exact, mannwhitneyu
 
+from pipeline.errors import AbortedError
 from pipeline.rollouts.analysis import TESTS, analyse, binned, level_of, rank_chance, stability_index
-from pipeline.rollouts.readings import Reading
-from pipeline.spec.schema_canary import CANARY_METRICS
+from pipeline.rollouts.deciding import Rollout
+from pipeline.rollouts.driving import Sight, drive
+from pipeline.rollouts.readings import NOTHING, Reading
+from pipeline.spec.schema_canary import CANARY_METRICS, Canary
 from tests.rollouts.simulation import Server
 
 LIMITS = {"errors": 0.01, "latency": 1.5, "outputs": 0.25}
@@ -73,6 +78,55 @@ def test_a_bad_canary_is_found_out(canary: Server, metric: str, within: int) -> 
         canary.answer(1000, random), Server().answer(1000, random), LIMITS, min_requests=100, false_alarm=0.05, look=1
     )
     assert [each.metric for each in found.worse] == [metric]
+
+
+@dataclass
+class Played:
+    """Two tracks that are asked between two looks, with a clock of their own."""
+
+    canary: Server
+    random: np.random.Generator
+    requests_a_look: int
+    ours: Reading = NOTHING
+    theirs: Reading = NOTHING
+    promoted: bool = False
+    time_s: float = 0.0
+
+    def keep(self, weight: int) -> Sight:
+        count = self.requests_a_look if weight else 0
+        self.ours += self.canary.answer(count, self.random)
+        self.theirs += Server().answer(count, self.random)
+        return Sight(True, self.ours, self.theirs)
+
+    def save(self, rollout: Rollout) -> None:
+        pass
+
+    def promote(self) -> None:
+        self.promoted = True
+
+    def abort(self) -> None:
+        pass
+
+    def pause(self, seconds: float) -> None:
+        self.time_s += seconds
+
+
+def promoted(canary: Server, seed: int) -> bool:
+    """Play a canary of one short step to its end, with hardly more requests than it must answer."""
+    tracks = Played(canary, np.random.default_rng(seed), requests_a_look=70)
+    plan = Canary.model_validate({"steps": [{"weight": 33, "hold_s": 0}], "metrics": LIMITS})
+    with suppress(AbortedError):
+        drive(Rollout("m@v2.0.0", "m@v1.0.0", "", 0.0), tracks, plan, now=lambda: tracks.time_s, pause=tracks.pause)
+    return tracks.promoted
+
+
+def test_a_canary_is_not_promoted_since_few_requests_could_not_tell_that_it_errs() -> None:
+    """The last look before the step ends is the first that knows enough; what it cannot tell yet is waited for."""
+    assert sum(promoted(Server(error_share=0.06), seed) for seed in range(200)) <= 0.03 * 200
+
+
+def test_a_good_canary_is_promoted_even_where_it_was_in_doubt() -> None:
+    assert sum(promoted(Server(), seed) for seed in range(200)) >= 0.97 * 200
 
 
 def test_a_difference_within_its_limit_never_aborts_however_sure_it_is() -> None:

@@ -17,6 +17,7 @@ FIRST = replace(BEGUN, step=0, since=10.0)
 LAST = replace(BEGUN, step=1, since=100.0, answered=150)
 FINE = Comparison("errors", 0.0, 0.01, 0.5, 0.001, "errors: as many")
 WORSE = Comparison("errors", 0.05, 0.01, 1e-9, 0.001, "errors: 5 % failed")
+DOUBTFUL = Comparison("errors", 0.03, 0.01, 0.02, 0.001, "errors: 3 % failed")
 NOTHING = Analysis(0, missing=("errors",))
 
 
@@ -35,6 +36,9 @@ def seen(requests: int = 0, compared: Comparison | None = FINE, *, ready: bool =
         (FIRST, seen(100, ready=False), 70, "wait", "the canary was not ready"),
         (FIRST, seen(100, None), 70, "wait", "too little was known of errors"),
         (FIRST, seen(100, WORSE), 30, "abort", "errors: 5 % failed"),
+        (FIRST, seen(500, DOUBTFUL), 70, "wait", "more requests had to tell: errors: 3 % failed"),
+        (LAST, seen(500, DOUBTFUL), 999, "wait", "more requests had to tell: errors: 3 % failed"),
+        (LAST, seen(500, DOUBTFUL), 1000, "abort", "more requests had to tell: errors: 3 % failed when the deadline"),
         (FIRST, seen(0, None, trouble="pod x: found it crashing"), 30, "abort", "pod x: found it crashing"),
         (LAST, seen(249), 500, "wait", "99 of 100 requests were answered in the step"),
         (LAST, seen(250), 500, "promote", "errors: as many"),
