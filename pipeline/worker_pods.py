@@ -6,6 +6,7 @@ them belong to the step's pod, so they go with it, whatever ends it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,10 +34,12 @@ KUBEFLOW = "trainer.kubeflow.org/v1alpha1"
 _RESTARTS = 20
 """How often a worker is started, at most: what is lost too often ends the training itself."""
 _INDEX = "$(JOB_COMPLETION_INDEX)"  # what the controller of Jobs tells each pod
-_NAME_LENGTH = 45
+_NAME_LENGTH = 63  # of a pod made by Kubeflow Trainer: JobSet refuses a longer one
 _CONTAINER = "node"  # Kubeflow Trainer looks for it by that name
 _ROLE = "app.kubernetes.io/component"
 _SIGNALS = 128  # exit codes from here on are those of signals
+_ENDS: Mapping[str, str] = {"Failed": "failed", "Complete": "was done"}
+"""Conditions by which a Job, or a TrainJob, says that it makes no more pods."""
 _CRASHES = 3
 """So many pods that ended with the same words will not be the last ones."""
 
@@ -81,20 +84,27 @@ def worker_objects(
     apis : frozenset of str
         ``GROUP/VERSION`` of what the cluster has.
     """
-    metadata, job = _metadata(spec, leader, group), _job_spec(spec, leader, words, count)
+    metadata, job = _metadata(spec, leader, count, group), _job_spec(spec, leader, words, count)
     if KUBEFLOW in apis:
         return [_policy(spec, metadata), *_kubeflow(metadata, job, count)]
     return [_policy(spec, metadata), {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job}]
 
 
-def _metadata(spec: Spec, leader: Leader, group: int) -> dict[str, Any]:
+def _metadata(spec: Spec, leader: Leader, count: int, group: int) -> dict[str, Any]:
     owner = {"apiVersion": "v1", "kind": "Pod", "name": leader.name, "uid": leader.uid}
     return {
-        "name": f"{leader.name[:_NAME_LENGTH].rstrip('-.')}-workers-{group}",
+        "name": _name(leader, count, group),
         "namespace": spec.run.namespace,
         "labels": labels_of(spec, COMPONENT) | leader.mark,
         "ownerReferences": [owner],
     }
+
+
+def _name(leader: Leader, count: int, group: int) -> str:
+    """Name a group by the end of the leader's name, which makes it unique; what stands first is a letter."""
+    own = f"-workers-{group}"
+    room = _NAME_LENGTH - len(f"{own}-node-0-{count - 1}-abcde")
+    return re.sub(r"^[^a-z]+", "", leader.name.replace(".", "-")[-room:]) + own
 
 
 def _job_spec(spec: Spec, leader: Leader, words: Sequence[str], count: int) -> dict[str, Any]:
@@ -164,13 +174,17 @@ def _kubeflow(metadata: Mapping[str, Any], job: Mapping[str, Any], count: int) -
     ]
 
 
-def explain_absence(pods: Sequence[Object], waited_s: float, limit_s: float) -> ModelrailError | None:
+def explain_absence(
+    pods: Sequence[Object], started: Object | None, waited_s: float, limit_s: float
+) -> ModelrailError | None:
     """Say why workers are not there, if they should be by now or cannot come.
 
     Parameters
     ----------
     pods : sequence of mapping
         As the API gives them.
+    started : mapping or None
+        The Job or TrainJob that makes them; None if it is gone.
     waited_s, limit_s : float
         Seconds: for how long, and for how long at most.
     """
@@ -179,10 +193,41 @@ def explain_absence(pods: Sequence[Object], waited_s: float, limit_s: float) -> 
         return InputError(f"train: worker: {trouble.say}")
     if said := _crash(pods):
         return ModelrailError(f"train: worker: {said}; expected it to stay: has run.image the extra 'torch'?")
+    if started is None:
+        return TransientError("train: workers: found their Job gone; expected it to stay: did someone delete it?")
+    if said := _end(started):
+        return TransientError(f"train: workers: {said}; expected them to stay until the training ends")
     if waited_s < limit_s:
         return None
-    late = trouble.say if trouble else f"found workers not there after {limit_s:.0f} s; expected them"
+    late = trouble.say if trouble else _silence(pods, started, limit_s)
     return TransientError(f"train: worker: {late} (run.start_timeout_s)")
+
+
+def _end(started: Object) -> str | None:
+    """Say how a Job or TrainJob ended, if it has: both say it by the same conditions."""
+    said = {each["type"]: each for each in _status(started).get("conditions") or () if each["status"] == "True"}
+    for kind, words in _ENDS.items():
+        if found := said.get(kind):
+            why = f"{found.get('reason', '')}: {found.get('message', '')}".strip(": ")
+            return f"{_called(started)}: found that it {words} ({why[:300]})"
+    return None
+
+
+def _silence(pods: Sequence[Object], started: Object, limit_s: float) -> str:
+    """Say what is known of workers that nothing is known of."""
+    found = f"found workers not there after {limit_s:.0f} s"
+    if pods:
+        return f"{found}; expected them"
+    kind, name = started["kind"], started["metadata"]["name"]
+    return f"{_called(started)}: {found}, and no pod of theirs; 'kubectl describe {kind.lower()} {name}' says why"
+
+
+def _called(started: Object) -> str:
+    return f"{started['kind']} {started['metadata']['name']}"
+
+
+def _status(started: Object) -> Object:
+    return started.get("status") or {}
 
 
 def explain_loss(pods: Sequence[Object]) -> str:

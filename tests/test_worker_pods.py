@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,23 @@ def test_kubeflow_trainer_is_given_the_same_pods(spec: Spec) -> None:
     assert found["TrainJob"]["spec"]["trainer"] == {"numNodes": 2}
 
 
+@pytest.mark.parametrize(
+    ("leader", "count", "name"),
+    [
+        ("wave-train-x1", 2, "wave-train-x1-workers-1"),
+        ("late-flights-of-new-york-with-train-bxa1c2d9", 12, "ights-of-new-york-with-train-bxa1c2d9-workers-1"),
+        ("flights-2013-by-month-of-years-train-bxa1c2d9", 2, "by-month-of-years-train-bxa1c2d9-workers-1"),
+        ("a.9-train-bxa1c2d9", 2, "a-9-train-bxa1c2d9-workers-1"),
+    ],
+)
+def test_the_pods_of_kubeflow_trainer_have_names_that_jobset_accepts(
+    spec: Spec, leader: str, count: int, name: str
+) -> None:
+    found = worker_objects(spec, Leader(leader, "0d2f", "10.0.0.7"), WORDS, count, 1, frozenset({KUBEFLOW}))
+    assert {each["metadata"]["name"] for each in found} == {name}
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", f"{name}-node-0-{count - 1}-abcde")
+
+
 def test_a_process_leads_only_in_a_pod_that_was_started_for_it(spec: Spec) -> None:
     names = [each["name"] for each in manifest(spec, "train", [], {})["spec"]["containers"][0]["env"][-3:]]
     told = dict(zip(names, ("wave-train-x1", "0d2f", "10.0.0.7"), strict=True))
@@ -106,8 +124,12 @@ def test_the_account_that_trains_may_only_start_and_remove_what_it_needs(spec: S
     (role,) = (each for each in trainer("models") if each["kind"] == "Role")
     rights = {name: set(rule["verbs"]) for rule in role["rules"] for name in rule["resources"]}
     assert rights.pop("pods") == {"list"}
-    assert set(rights) == {"jobs", "networkpolicies", "trainjobs", "trainingruntimes"}
-    assert {verb for verbs in rights.values() for verb in verbs} == {"create", "delete"}
+    assert rights == {
+        "jobs": {"create", "get", "delete"},
+        "trainjobs": {"create", "get", "delete"},
+        "trainingruntimes": {"create", "delete"},
+        "networkpolicies": {"create", "delete"},
+    }
     assert [each["metadata"]["name"] for each in accounts(spec) if each["kind"] == "ServiceAccount"] == [
         "modelrail-deployer",
         "modelrail-trainer",
@@ -143,12 +165,34 @@ PLACELESS = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes a
         ([pod(containerStatuses=[{"name": "node", "image": "i", "state": WAITING}])], 1, InputError, "(run.image,"),
         ([pod(conditions=PLACELESS)], 1, None, ""),
         ([pod(conditions=PLACELESS)], 9, TransientError, "lower run.workers.cpu or memory"),
-        ([], 9, TransientError, "found workers not there after 8 s; expected them (run.start_timeout_s)"),
+        ([pod()], 9, TransientError, "found workers not there after 8 s; expected them (run.start_timeout_s)"),
+        ([], 9, TransientError, "no pod of theirs; 'kubectl describe trainjob w' says why (run.start_timeout_s)"),
     ],
 )
 def test_workers_that_do_not_come_say_why(pods: Any, waited_s: float, kind: Any, said: str) -> None:
-    error = explain_absence(pods, waited_s, 8)
+    error = explain_absence(pods, made(), waited_s, 8)
     assert (None if error is None else type(error)) is kind
+    assert said in str(error)
+
+
+def made(*conditions: tuple[str, str], kind: str = "TrainJob") -> dict[str, Any]:
+    said = [{"type": name, "status": status, "reason": "R", "message": "said"} for name, status in conditions]
+    return {"kind": kind, "metadata": {"name": "w"}, "status": {"conditions": said}}
+
+
+@pytest.mark.parametrize(
+    ("started", "said"),
+    [
+        (made(("Failed", "True")), "TrainJob w: found that it failed (R: said); expected them to stay"),
+        (made(("Suspended", "True"), ("Complete", "True")), "TrainJob w: found that it was done (R: said)"),
+        (made(("FailureTarget", "True"), ("Failed", "True"), kind="Job"), "Job w: found that it failed"),
+        (None, "found their Job gone"),
+        (made(("Failed", "False"), ("Suspended", "True")), ""),
+    ],
+)
+def test_workers_whose_job_ended_are_not_waited_for(started: Any, said: str) -> None:
+    error = explain_absence([], started, 1, 8)
+    assert (None if error is None else type(error)) is (TransientError if said else None)
     assert said in str(error)
 
 

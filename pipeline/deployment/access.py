@@ -31,10 +31,11 @@ _RULES: Sequence[Rule] = (
 )
 
 _TRAINER_RULES: Sequence[Rule] = (
-    ("batch", ("jobs",), ("create", "delete")),
-    ("trainer.kubeflow.org", ("trainjobs", "trainingruntimes"), ("create", "delete")),
+    ("batch", ("jobs",), ("create", "get", "delete")),
+    ("trainer.kubeflow.org", ("trainjobs",), ("create", "get", "delete")),
+    ("trainer.kubeflow.org", ("trainingruntimes",), ("create", "delete")),
     ("networking.k8s.io", ("networkpolicies",), ("create", "delete")),
-    # To see why a worker does not come.
+    # To see why a worker does not come; `get` above is to see whether others still do.
     ("", ("pods",), ("list",)),
 )
 

@@ -51,7 +51,7 @@ class ClusterPods:
             now = time.monotonic()
             if now - looked > _LOOK_EACH_S:
                 looked = now
-                error = explain_absence(self._pods(), now - begun, self._spec.run.start_timeout_s)
+                error = explain_absence(self._pods(), self._started(), now - begun, self._spec.run.start_timeout_s)
                 if error is not None:
                     raise error
             time.sleep(_WAIT_S)
@@ -61,6 +61,11 @@ class ClusterPods:
 
     def _pods(self) -> list[Object]:
         return [*self._cluster.list("v1", "Pod", self._leader.mark)]
+
+    def _started(self) -> Object | None:
+        """Give what makes the pods as it is now; it was made last."""
+        last = self._made[-1]
+        return self._cluster.get(last["apiVersion"], last["kind"], last["metadata"]["name"])
 
     def end(self) -> None:  # noqa: D102
         for each in reversed(self._made):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sysconfig
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,18 @@ from ruamel.yaml import YAML
 
 from pipeline.deployment.access import trainer
 from pipeline.deployment.cluster import Cluster, open_cluster
+from pipeline.errors import TransientError
 from pipeline.pods import manifest
 from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
 from pipeline.training.results import Support
 from pipeline.training.training import train
 from pipeline.work.crews import ClusterPods
-from pipeline.worker_pods import Leader
+from pipeline.worker_pods import KUBEFLOW, Leader
 from tests.training.test_workers import TOLERANCE, predict, wave
 
 from .cluster import HOW, Namespace, is_here, namespace, poll
+from .lending import lending
 
 pytestmark = [
     pytest.mark.cluster,
@@ -60,19 +62,8 @@ from pipeline.training.results import Matrix, Support
 from pipeline.training.training import train
 from pipeline.work import crews
 
-text, lent = json.loads(sys.argv[1])
-create = cluster.Cluster.create
-
-def lend(self, manifest):
-    if manifest["kind"] == "Job":
-        pod = manifest["spec"]["template"]["spec"]
-        pod["volumes"] = [*pod["volumes"], lent["volume"]]
-        (container,) = pod["containers"]
-        container["volumeMounts"].append(lent["mount"])
-        container["env"].append(lent["variable"])
-    return create(self, manifest)
-
-cluster.Cluster.create = lend
+text, apis = json.loads(sys.argv[1])
+cluster.Cluster.apis = lambda self: frozenset(apis)
 pathlib.Path("/work/spec.yaml").write_text(text)
 spec = load_spec("/work/spec.yaml").spec
 pods = crews.find_worker_pods(spec)
@@ -88,28 +79,44 @@ time.sleep(600)
 """
 """What the step does, beside its own reading and writing: it starts pods by its own token, and learns with them."""
 WAITING = "import time; time.sleep(600)"
-LENT = {
-    "volume": {"name": "lent", "hostPath": {"path": sysconfig.get_path("purelib")}},
-    "mount": {"name": "lent", "mountPath": "/lent", "readOnly": True},
-    "variable": {"name": "PYTHONPATH", "value": "/app/site:/app:/lent"},
+NO_TRAINER = "no Kubeflow Trainer: install it, with JobSet, in the cluster that KUBECONFIG names (docs/networks.md)"
+KINDS = {"Job": ("jobs",), "TrainJob": ("trainjobs", "trainingruntimes", "jobsets", "jobs", "services")}
+"""What starts workers → kinds of all objects that there are for them, beside a network policy."""
+ORPHAN = {
+    "apiVersion": KUBEFLOW,
+    "kind": "TrainJob",
+    "metadata": {"name": "orphan"},
+    "spec": {"runtimeRef": {"apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": "no-such-runtime"}},
 }
+"""What Kubeflow Trainer's controller refuses, if there is one."""
 
 
-def lend(pod: dict[str, Any]) -> None:
-    """Let a pod find this machine's libraries."""
-    pod["volumes"].append(LENT["volume"])
-    pod["containers"][0]["volumeMounts"].append(LENT["mount"])
-    pod["containers"][0]["env"].append(LENT["variable"])
+def has_trainer() -> bool:
+    command = ["kubectl", "create", "--dry-run=server", "--filename", "-"]
+    done = subprocess.run(command, input=json.dumps(ORPHAN), capture_output=True, text=True, check=False)
+    return "denied the request" in done.stderr
 
 
-class Lending(Cluster):
-    """A cluster whose Jobs find this machine's libraries."""
+class Choosing(Cluster):
+    """A cluster that has Kubeflow Trainer, or has not, whatever is there; and whose workers are replaced so often."""
+
+    apis_: frozenset[str] = frozenset()
+    replacements: int | None = None
+
+    def apis(self) -> frozenset[str]:
+        return self.apis_
 
     def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         copied = json.loads(json.dumps(manifest))
-        if copied["kind"] == "Job":
-            lend(copied["spec"]["template"]["spec"])
+        if self.replacements is not None and copied["kind"] in {"Job", "TrainingRuntime"}:
+            job_of(copied)["backoffLimitPerIndex"] = self.replacements
         return super().create(copied)
+
+
+def job_of(made: dict[str, Any]) -> Any:
+    """Give the specification of the Job that there will be."""
+    spec = made["spec"]
+    return spec if made["kind"] == "Job" else spec["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]
 
 
 @dataclass(frozen=True)
@@ -119,23 +126,31 @@ class World:
     namespace: Namespace
     spec: Spec
     pods: ClusterPods
+    cluster: Choosing
+    kind: str
 
     def workers(self) -> list[dict[str, Any]]:
-        return [
-            pod
-            for pod in self.namespace.pods()
-            if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "train-worker"
-        ]
+        return self.namespace.pods_of("train-worker")
 
     def lose_a_worker(self) -> str:
         """Delete the pod of a worker, and wait until it is gone."""
-        (running,) = [pod for pod in self.workers() if pod["status"]["phase"] == "Running"]
-        name = str(running["metadata"]["name"])
+        (name,) = (
+            pod["metadata"]["name"]
+            for pod in self.workers()
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        )
         self.namespace.kubectl("delete", "pod", name, "--wait=true")
-        return name
+        return str(name)
 
     def left(self) -> list[str]:
-        return self.namespace.kubectl("get", "jobs,networkpolicies", "--output", "name").split()
+        kinds = ",".join(("networkpolicies", *KINDS[self.kind]))
+        return self.namespace.kubectl("get", kinds, "--output", "name").split()
+
+    def wait_until_nothing_is_left(self) -> None:
+        for _ in poll(60):
+            if not self.left() and not self.workers():
+                return
+        raise AssertionError(f"left: {self.left()}, {self.workers()}")
 
 
 def spec_of(folder: Path, namespace: str, workers: int) -> Spec:
@@ -143,27 +158,37 @@ def spec_of(folder: Path, namespace: str, workers: int) -> Spec:
     return load_spec(folder / "spec.yaml").spec
 
 
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "TrainJob" and not has_trainer():
+        pytest.skip(NO_TRAINER)
+    return str(request.param)
+
+
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[World]:
-    with namespace(level="privileged") as own:  # for the libraries that this machine lends
+def world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, request: pytest.FixtureRequest
+) -> Iterator[World]:
+    apis = frozenset({KUBEFLOW} if kind == "TrainJob" else ())
+    with namespace(level="privileged") as own, lending(own, tmp_path):  # for what is lent
         spec = spec_of(tmp_path, own.name, 3)
         rights = {"apiVersion": "v1", "kind": "List", "items": trainer(own.name)}
         own.kubectl("apply", "--filename", "-", stdin=json.dumps(rights))
         step = manifest(spec, "train", [], {})
-        lend(step["spec"])
         step["spec"]["containers"][0] |= {
             "command": ["python", "-P", "-c", getattr(request, "param", WAITING)],
-            "args": [json.dumps([SPEC.format(image=IMAGE, namespace=own.name, workers=2), LENT])],
+            "args": [json.dumps([SPEC.format(image=IMAGE, namespace=own.name, workers=2), [*apis]])],
         }
         made = json.loads(own.kubectl("create", "--output", "json", "--filename", "-", stdin=json.dumps(step)))
         config = YAML(typ="safe").load(Path(os.environ["KUBECONFIG"]).read_text())
         config["users"][0]["user"] = {"token": own.kubectl("create", "token", "modelrail-trainer").strip()}
         (tmp_path / "trainer.json").write_text(json.dumps(config))
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "trainer.json"))
-        with open_cluster(None, own.name) as opened, Lending(opened._settings, own.name) as cluster:
+        with open_cluster(None, own.name) as opened, Choosing(opened._settings, own.name) as cluster:
             leader = Leader(made["metadata"]["name"], made["metadata"]["uid"], os.environ["NODE_ADDRESS"])
             monkeypatch.undo()
-            yield World(own, spec, ClusterPods(spec, leader, cluster))
+            cluster.apis_ = apis
+            yield World(own, spec, ClusterPods(spec, leader, cluster), cluster, kind)
 
 
 def teach(spec: Spec, pods: ClusterPods | None = None) -> Any:
@@ -195,7 +220,7 @@ def test_pods_learn_what_processes_learn_and_a_lost_one_is_replaced(
     assert len(lost) == 1
     assert "learnt by 2 processes, 1 of them in pods of their own" in undisturbed.notes
     assert "workers were lost 1 times, and started anew" in disturbed.notes
-    assert world.left() == []
+    world.wait_until_nothing_is_left()
 
 
 @pytest.mark.parametrize("world", [IN_THE_POD], indirect=True, ids=["in-the-pod"])
@@ -209,9 +234,24 @@ def test_a_step_in_its_pod_learns_with_others_which_go_with_it_however_it_ends(w
     here = predict(teach(spec_of(tmp_path, world.namespace.name, 2)), wave())
     assert np.abs(np.asarray(found) - here.ravel()).max() < TOLERANCE
     assert "learnt by 2 processes, 1 of them in pods of their own" in notes
-    assert len(world.left()) == 2  # those of a second group, which nobody has removed
+    for _ in poll(60):  # those of a second group, which nobody has removed
+        left = world.left()
+        if all(any(each.startswith(kind[:-1]) for each in left) for kind in KINDS[world.kind]):
+            break
+    else:
+        raise AssertionError(f"missing: {left}")
     world.namespace.kubectl("delete", "pod", "wave-train", "--now")
-    for _ in poll(60):
-        if not world.left() and not world.workers():
-            return
-    raise AssertionError(f"left: {world.left()}, {world.workers()}")
+    world.wait_until_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("module", "said"), [("json.tool", "found that it was done ("), ("no_such_module", "found that it failed (")]
+)
+def test_workers_whose_job_ended_are_not_waited_for(world: World, module: str, said: str) -> None:
+    world.cluster.replacements = 0
+    world.pods.start(1, module, "--help")
+    with pytest.raises(TransientError) as ended:
+        world.pods.wait(lambda: False)
+    world.pods.end()
+    assert f"{world.kind} wave-train-workers-1: {said}" in str(ended.value)
+    world.wait_until_nothing_is_left()
