@@ -159,7 +159,7 @@ def test_the_list_of_releases_says_for_each_environment_what_should_be_live_and_
 def test_what_another_machine_deployed_is_not_taken_for_dead(spec: Path, tmp_path: Path) -> None:
     run_job(spec)
     done = CliRunner(env={"MODELRAIL_HOME": str(tmp_path / "empty")}).invoke(app, ["releases", "line"])
-    assert re.search(r"local +v1\.0\.0 .* never deployed from here", done.stdout)
+    assert re.search(r"local +v1\.0\.0 .* not on this machine \('modelrail status'", done.stdout)
 
 
 def test_a_reverted_commit_makes_the_old_release_live_again_without_a_new_version(

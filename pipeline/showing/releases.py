@@ -21,7 +21,7 @@ _HERE: Mapping[str, str] = {
     "live": "[green]live at {address}[/]",
     "differs": "[red]{answers} answers[/] at {address}",
     "down": "[red]nothing answers[/]",
-    "unknown": "[dim]never deployed from here[/]",
+    "unknown": "[dim]not on this machine ('modelrail status' asks its platform)[/]",
     "waiting": "[yellow]waiting for its first release[/]",
 }
 

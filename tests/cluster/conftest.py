@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,8 @@ def serving_image(tmp_path_factory: pytest.TempPathFactory) -> str:
         return build("serving", f"{REGISTRY}/modelrail/serving:test", None, BASE_IMAGE, push=True, options=BUILD)
 
 
-@pytest.fixture
-def namespace() -> Iterator[str]:
+@contextmanager
+def made_namespace() -> Iterator[str]:
     """Make a namespace that admits nothing beyond the pod-security standard ``restricted``."""
     own = os.environ["KUBECONFIG"]  # a test may become somebody else
     name = f"modelrail-{uuid.uuid4().hex[:8]}"
@@ -99,6 +100,13 @@ def namespace() -> Iterator[str]:
     kubectl(name, "label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     kubectl(name, "delete", "namespace", name, "--wait=false", "--kubeconfig", own)
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """Make a namespace of the test's own."""
+    with made_namespace() as name:
+        yield name
 
 
 @dataclass(frozen=True)

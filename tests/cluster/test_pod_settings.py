@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pipeline.client import API_KEY, predict
 from pipeline.deployment.platforms import platform_of
 from pipeline.errors import AbortedError, DataError, DeploymentError, TransientError
+from pipeline.signing import KEY, sign_bundle
+from tests.rollouts.candidates import SLOPE
+from tests.serving.bundles import line_graph
+from tests.serving.test_signatures import write_keys
 
 from .lines import NAME, Line, line_in
 
@@ -42,9 +49,9 @@ def line(namespace: str, serving_image: str, tmp_path: Path, monkeypatch: pytest
     return made.with_deploy(settings=SETTINGS, secret="line-serving")
 
 
-def ask(line: Line, rows: int = 1) -> str:
+def ask(line: Line, rows: int = 1, address: str = "https://line") -> str:
     post = platform_of(line.target.spec).post(line.target)
-    return predict("https://line", [[0.5]] * rows, send=post).version
+    return predict(address, [[0.5]] * rows, send=post).version
 
 
 @contextmanager
@@ -87,6 +94,33 @@ def test_a_server_with_keys_and_tls_is_deployed_asked_and_tried_as_a_canary(
         canary.deploy("3.0.0")
     assert line.tracks() == {NAME: 1}
     assert line.live() == "2.0.0"
+
+
+@pytest.mark.extra("signing")
+def test_a_server_with_tokens_and_signatures_serves_only_what_was_signed_to_whoever_has_a_token(
+    namespace: str, serving_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, _ = write_keys(tmp_path, ec.generate_private_key(ec.SECP256R1()))
+    (tmp_path / "tokens").write_text("0123456789abcdef" * 2)
+    line = line_in(namespace, serving_image, tmp_path)
+    files = [f"--from-file={tmp_path / name}" for name in ("public.pem", "tokens")]
+    line.kubectl("create", "secret", "generic", "line-serving", *files)
+    settings = {"signature_key_file": "/settings/public.pem", "jwt_key_file": "/settings/tokens"}
+    line = line.with_deploy(settings={**settings, "jwt_audience": "line"}, secret="line-serving", ready_within_s=60)
+
+    def token(audience: str) -> str:
+        claims = {"sub": "tester", "aud": audience, "exp": time.time() + 600}
+        return jwt.encode(claims, (tmp_path / "tokens").read_text(), "HS256")
+
+    monkeypatch.setenv(API_KEY, token("line"))
+    sign_bundle(line.bundle("1.0.0", line_graph(SLOPE)), {KEY: str(private)})
+    line.deploy("1.0.0")
+    assert ask(line, address="http://line") == "1.0.0"
+    with pytest.raises(AbortedError, match=r"ends again and again, .*expected a signed bundle.*1\.0\.0 stays live"):
+        line.deploy("2.0.0")
+    monkeypatch.setenv(API_KEY, token("another"))
+    with pytest.raises(DeploymentError, match=r"found a token that does not hold \(Audience doesn't match\)"):
+        ask(line, address="http://line")
 
 
 def test_settings_go_with_the_pods_that_they_were_written_for(line: Line) -> None:
