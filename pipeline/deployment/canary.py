@@ -97,8 +97,10 @@ def remove_canary(cluster: Cluster, lease: Lease, target: Target) -> None:
     lease.check()
     known = [cluster.get(APPS, "Deployment", f"{name}-{track}") for track in TRACKS]
     found = [each for each in known if each and (each["spec"]["replicas"] or each.get("status", {}).get("replicas"))]
-    for each in traffic.objects(0) if found else ():
-        cluster.apply(each)
+    if found:
+        for each in traffic.objects(0):
+            cluster.apply(each)
+        _await(lambda: not traffic.is_behind(_route(cluster, target)))
     for each in found:
         cluster.apply(scaled(each, 0))
         track = each["spec"]["selector"]["matchLabels"][TRACK]
@@ -156,16 +158,15 @@ class _Tracks:
         trouble = diagnose(pods[CANARY])
         known = {name for track in pods for name in _endpoints(self._cluster, self._traffic.service(track))}
         ready = all(len(names(each)) == count and names(each) <= known for each in pods.values())
-        in_force = not self._deploy.gateway or self._traffic.is_in_force(
-            self._cluster.get(ROUTES, "HTTPRoute", self._name)
-        )
+        lacking = self._traffic.lacking(_route(self._cluster, self._target)) if ready else None
         texts = {track: self._metrics(names(each) & known) for track, each in pods.items()}
         model, candidate = self._target.model, str(self._release.version)
         return Sight(
-            ready and in_force,
+            ready and not lacking,
             total(read_metrics(text, model, candidate, self._way.counted_as) for text in texts[CANARY]),
             total(read_metrics(text, model, stable) for text in texts[self._way.tracks[-1]]),
             trouble.say if trouble and trouble.final else None,
+            f"the canary was not ready: {lacking}" if lacking else Sight.missing,
         )
 
     def _pods(self, track: str) -> Sequence[Object]:
@@ -220,11 +221,23 @@ def _endpoints(cluster: Cluster, name: str) -> set[str]:
     return serving_pods(cluster.list("discovery.k8s.io/v1", "EndpointSlice", {"kubernetes.io/service-name": name}))
 
 
+def _route(cluster: Cluster, target: Target) -> Object | None:
+    return cluster.get(ROUTES, "HTTPRoute", name_of(target.model)) if target.spec.deploy.gateway else None
+
+
 def _await_out(cluster: Cluster, name: str, selector: Mapping[str, str]) -> None:
     """Wait until the Service knows none of these pods any more."""
+
+    def is_out() -> bool:
+        return not {each["metadata"]["name"] for each in cluster.list("v1", "Pod", selector)} & _endpoints(
+            cluster, name
+        )
+
+    _await(is_out)
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, but not for ever: who deploys goes on all the same."""
     deadline = time.monotonic() + _OUT_S
-    while time.monotonic() < deadline:
-        pods = {each["metadata"]["name"] for each in cluster.list("v1", "Pod", selector)}
-        if not pods & _endpoints(cluster, name):
-            return
+    while not condition() and time.monotonic() < deadline:
         time.sleep(_POLL_S)

@@ -13,6 +13,9 @@ from pipeline.spec.schema_deploy import Deploy, Gateway
 
 Object = Mapping[str, Any]
 
+_NEEDED = ("Accepted", "ResolvedRefs")
+"""Conditions of a route that must hold; without the second, a Service that the gateway cannot find answers with 500."""
+
 TRACKS = (CANARY, BASELINE)
 """Of a rollout, in the order in which they are taken away."""
 
@@ -42,8 +45,17 @@ class Traffic(Protocol):
     def service(self, track: str) -> str:
         """Give the Service that knows a track's pods."""
 
-    def is_in_force(self, route: Object | None) -> bool:
-        """Tell whether the weights are what is done; `route` is the HTTPRoute of the model, if there is one."""
+    def lacking(self, route: Object | None) -> str | None:
+        """Say why the weights are not what is done; None if they are.
+
+        Parameters
+        ----------
+        route : mapping or None
+            The HTTPRoute of the model, as the cluster has it.
+        """
+
+    def is_behind(self, route: Object | None) -> bool:
+        """Tell whether the requests are still divided as the route said before."""
 
 
 class _ByPods:
@@ -64,9 +76,13 @@ class _ByPods:
         del track
         return self._name
 
-    def is_in_force(self, route: Object | None) -> bool:
+    def lacking(self, route: Object | None) -> str | None:
         del route
-        return True
+        return None
+
+    def is_behind(self, route: Object | None) -> bool:
+        del route
+        return False
 
 
 class _ByGateway:
@@ -92,13 +108,40 @@ class _ByGateway:
     def service(self, track: str) -> str:
         return f"{self._name}-{track}"
 
-    def is_in_force(self, route: Object | None) -> bool:
-        """Tell whether a gateway has accepted the route as it is now."""
-        if route is None:
-            return False
-        parents, now = route.get("status", {}).get("parents", ()), route["metadata"]["generation"]
-        conditions = [each for parent in parents for each in parent.get("conditions", ()) if each["type"] == "Accepted"]
-        return any(each["status"] == "True" and each.get("observedGeneration", now) >= now for each in conditions)
+    def lacking(self, route: Object | None) -> str | None:
+        """Say what keeps the gateway from doing as the route says: it has not looked, or refuses it, or a Service."""
+        gateway = f"the gateway {self._gateway.namespace or self._deploy.namespace}/{self._gateway.name}"
+        conditions = self._conditions(route)
+        if route is None or "Accepted" not in conditions:
+            return f"{gateway} did not accept the HTTPRoute {self._name}"
+        for kind, each in conditions.items():
+            if _is_old(each, route):
+                return f"{gateway} had not followed the HTTPRoute {self._name} yet"
+            if each["status"] != "True":
+                said = ": ".join(filter(None, (each["reason"], each.get("message"))))
+                return f"{gateway} refused the HTTPRoute {self._name} ({kind} is {each['status']}, {said})"
+        return None
+
+    def is_behind(self, route: Object | None) -> bool:
+        found = self._conditions(route).get("Accepted")
+        return route is not None and found is not None and found["status"] == "True" and _is_old(found, route)
+
+    def _conditions(self, route: Object | None) -> Mapping[str, Object]:
+        """Give what the spec's own gateway says of the route; others may say something too."""
+        status: Object = (route or {}).get("status") or {}
+        ours = (self._gateway.name, self._gateway.namespace or self._deploy.namespace)
+        return {
+            each["type"]: each
+            for parent in status.get("parents", ())
+            if (parent["parentRef"]["name"], parent["parentRef"].get("namespace", self._deploy.namespace)) == ours
+            for each in parent.get("conditions", ())
+            if each["type"] in _NEEDED
+        }
+
+
+def _is_old(condition: Object, route: Object) -> bool:
+    now = route["metadata"]["generation"]
+    return bool(condition.get("observedGeneration", now) < now)
 
 
 def _make(api: str, kind: str, name: str, deploy: Deploy, labels: Mapping[str, str], spec: Manifest) -> Manifest:

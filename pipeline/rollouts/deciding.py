@@ -72,11 +72,14 @@ class Seen:
         Why the candidate will never be up.
     analysis : Analysis
         Of what was answered so far.
+    missing : str
+        What is not up, in words.
     """
 
     ready: bool
     analysis: Analysis
     trouble: str | None = None
+    missing: str = "the canary was not ready"
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def next_rollout_action(rollout: Rollout, seen: Seen, plan: Canary, now: float) 
 def _lacking(rollout: Rollout, seen: Seen, plan: Canary, now: float) -> str | None:
     """Say what the step still waits for; None if it is through."""
     if not seen.ready:
-        return "the canary was not ready"
+        return seen.missing
     if rollout.step < 0:
         return None
     left_s = rollout.since + plan.steps[rollout.step].hold_s - now

@@ -38,12 +38,15 @@ class Sight:
         Since the rollout began.
     trouble : str or None
         Why the canary will never be up.
+    missing : str
+        What is not up, in words.
     """
 
     ready: bool
     canary: Reading = NOTHING
     baseline: Reading = NOTHING
     trouble: str | None = None
+    missing: str = Seen.missing
 
 
 class Tracks(Protocol):
@@ -123,7 +126,7 @@ def _weight(rollout: Rollout, plan: Canary) -> int:
 
 def _decide(rollout: Rollout, sight: Sight, plan: Canary, now: float) -> tuple[Rollout, bool]:
     """Give the rollout after a look, and whether there is nothing to do but wait."""
-    seen = Seen(sight.ready, _analyse(rollout, sight, plan), sight.trouble)
+    seen = Seen(sight.ready, _analyse(rollout, sight, plan), sight.trouble, sight.missing)
     action = next_rollout_action(rollout, seen, plan, now)
     return after(rollout, action, seen, now), action.kind == "wait"
 

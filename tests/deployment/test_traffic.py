@@ -29,7 +29,8 @@ def test_by_pods_a_weight_is_a_number_of_pods_that_the_service_knows() -> None:
     (service,) = traffic.objects(20)
     assert service["spec"]["selector"] == {"app.kubernetes.io/name": "m"}
     assert traffic.service("canary") == "m"
-    assert traffic.is_in_force(None)
+    assert traffic.lacking(None) is None
+    assert not traffic.is_behind(None)
     with pytest.raises(InputError, match="found the weight 10; expected a weight that 3 stable pods leave room for"):
         traffic.pods(10, 3, 33)
 
@@ -49,16 +50,64 @@ def test_by_a_gateway_any_weight_is_reached_and_the_baseline_gets_as_much() -> N
     }
 
 
+def said(kind: str, status: str = "True", observed: int = 3, **more: str) -> dict[str, Any]:
+    return {"type": kind, "status": status, "observedGeneration": observed, "reason": "Because"} | more
+
+
 @pytest.mark.parametrize(
-    ("status", "observed", "expected"), [("True", 3, True), ("True", 2, False), ("False", 3, False), (None, 3, False)]
+    ("conditions", "lacking"),
+    [
+        ([said("Accepted")], None),
+        ([said("Accepted"), said("ResolvedRefs")], None),
+        ([said("Accepted"), said("SomethingElse", "False")], None),
+        ([], "the gateway edge/public did not accept the HTTPRoute m"),
+        ([said("Accepted", observed=2)], "the gateway edge/public had not followed the HTTPRoute m yet"),
+        (
+            [said("Accepted"), said("ResolvedRefs", observed=2)],
+            "the gateway edge/public had not followed the HTTPRoute m yet",
+        ),
+        (
+            [said("Accepted", "False", reason="NotAllowedByListeners")],
+            "the gateway edge/public refused the HTTPRoute m (Accepted is False, NotAllowedByListeners)",
+        ),
+        (
+            [said("Accepted"), said("ResolvedRefs", "False", message="no such Service")],
+            "the gateway edge/public refused the HTTPRoute m (ResolvedRefs is False, Because: no such Service)",
+        ),
+    ],
 )
-def test_a_route_counts_once_a_gateway_has_accepted_it_as_it_is(
-    status: str | None, observed: int, expected: Any
+def test_a_route_counts_once_its_gateway_has_accepted_it_as_it_is(conditions: Any, lacking: str | None) -> None:
+    parent = {"parentRef": {"name": "public", "namespace": "edge"}, "conditions": conditions}
+    found = {"metadata": {"generation": 3}, "status": {"parents": [parent]}}
+    assert traffic_of("m", GATEWAY, {}).lacking(found) == lacking
+
+
+@pytest.mark.parametrize("parent", [{"name": "public"}, {"name": "other", "namespace": "edge"}])
+def test_what_another_gateway_says_of_a_route_does_not_count(parent: Any) -> None:
+    found = {
+        "metadata": {"generation": 3},
+        "status": {"parents": [{"parentRef": parent, "conditions": [said("Accepted")]}]},
+    }
+    assert traffic_of("m", GATEWAY, {}).lacking(found) == "the gateway edge/public did not accept the HTTPRoute m"
+    assert traffic_of("m", GATEWAY, {}).lacking(None) == "the gateway edge/public did not accept the HTTPRoute m"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ([said("Accepted", observed=2)], True),
+        ([said("Accepted", "False", observed=2)], False),
+        ([said("Accepted")], False),
+        ([], False),
+    ],
+)
+def test_a_gateway_that_has_accepted_a_route_is_behind_until_it_has_seen_it_as_it_is(
+    conditions: Any, expected: Any
 ) -> None:
-    conditions = [{"type": "Accepted", "status": status, "observedGeneration": observed}] if status else []
-    found = {"metadata": {"generation": 3}, "status": {"parents": [{"conditions": conditions}]}}
-    assert traffic_of("m", GATEWAY, {}).is_in_force(found) is expected
-    assert not traffic_of("m", GATEWAY, {}).is_in_force(None)
+    parent = {"parentRef": {"name": "public", "namespace": "edge"}, "conditions": conditions}
+    found = {"metadata": {"generation": 3}, "status": {"parents": [parent]}}
+    assert traffic_of("m", GATEWAY, {}).is_behind(found) is expected
+    assert not traffic_of("m", GATEWAY, {}).is_behind(None)
 
 
 def test_with_a_gateway_the_service_knows_the_stable_pods_alone() -> None:

@@ -29,6 +29,7 @@ def seen(requests: int = 0, compared: Comparison | None = FINE, *, ready: bool =
     ("rollout", "look", "now", "kind", "why"),
     [
         (BEGUN, seen(ready=False), 5, "wait", "the canary was not ready"),
+        (BEGUN, seen(ready=False, missing="no gateway"), 5, "wait", "no gateway"),
         (BEGUN, seen(ready=True), 5, "shift", "5 % of the requests"),
         (FIRST, seen(500), 30, "wait", "40 s of the step were left"),
         (FIRST, seen(99), 70, "wait", "99 of 100 requests were answered in the step"),
