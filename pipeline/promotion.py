@@ -21,7 +21,8 @@ from pipeline.home import home, store_address
 from pipeline.release import Release, Version, find_release
 from pipeline.repository import Repository, open_repository
 from pipeline.spec.files import find_environments
-from pipeline.spec.loading import find_spec_of, load_spec
+from pipeline.spec.loading import load_spec
+from pipeline.spec.names import find_spec_of
 from pipeline.spec.schema import Spec
 from pipeline.stages import Action, Stage, Standing, assign, current, image_of, stages, standing_of
 from pipeline.store import Artifact, Store, open_store

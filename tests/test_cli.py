@@ -220,7 +220,7 @@ def test_a_release_that_was_never_made_is_an_empty_list(tmp_path: Path) -> None:
 def test_what_is_no_models_name_has_no_releases(released: tuple[Path, Mapping[str, Any]], name: str) -> None:
     done = modelrail(["releases", name, "--json"], released[0])
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"found no model '{name}'; expected one of LinearRegression" in done.stderr
+    assert f"found no model '{name}'; expected one of 'LinearRegression'" in done.stderr
 
 
 def test_every_problem_of_every_spec_is_told_to_a_program(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ WRONG = [
         InputError,
         "environment: found 'stage'; expected one of 'prod'",
     ),
-    (lambda: promote("lime", "v1.0.0", None, why="no"), InputError, "found no spec of the model 'lime'.*'line'"),
+    (lambda: promote("lime", "v1.0.0", None, why="no"), InputError, "found no model 'lime'.*'line'"),
 ]
 
 

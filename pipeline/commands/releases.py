@@ -37,7 +37,7 @@ def releases(
     from pipeline.repository import open_repository
     from pipeline.showing.releases import describe_releases, show_releases
     from pipeline.spec.declaring import find_declared
-    from pipeline.spec.names import refuse_unknown
+    from pipeline.spec.names import find_spec_of
     from pipeline.stages import current_stages
 
     repository = open_repository(Path.cwd())
@@ -45,7 +45,7 @@ def releases(
     declared = find_declared(repository.root / "models" / "any.yaml", model)
     places = places_here(model, current_stages(repository, model), home(), declared)
     if not (history or places):
-        refuse_unknown(model, repository.root / "models")
+        find_spec_of(model, repository.root / "models")
     if as_json:
         print_json(describe_releases(model, history, places, count))
     else:

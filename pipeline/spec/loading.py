@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, Problem, SpecError
+from pipeline.errors import Problem, SpecError
 from pipeline.extras import is_installed, lacking
 from pipeline.spec.beside import pin_files
 from pipeline.spec.catalogue import IMAGE_ENDINGS, extras_of, task_of, trainer_name
@@ -15,7 +15,7 @@ from pipeline.spec.checking import check
 from pipeline.spec.declaring import find_misplaced, find_unknown
 from pipeline.spec.documents import Document, dotted, read_document
 from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs, list_yaml
-from pipeline.spec.findings import Finding, KeyPath, closest, examples, quote
+from pipeline.spec.findings import Finding, KeyPath, quote
 from pipeline.spec.names import names_in, read_names
 from pipeline.spec.schema import Column, Spec
 from pipeline.spec.validating import validate
@@ -131,23 +131,6 @@ def check_specs(
             problems.update(_with_cause(each, file, name, alone) for each in _problems_of(file, name, environments))
     known = names_in({each for file in files for each in (file, *list_yaml(file.parent))}).values()
     return sorted({*problems, *_repeated_names(files), *find_unknown(files, set(known), environments)})
-
-
-def find_spec_of(model: str, folder: Path) -> Path:
-    """Find the spec of a model by its name.
-
-    Raises
-    ------
-    InputError
-        No spec in the folder has that name.
-    """
-    files = find_specs(folder)
-    names = {name: file for file, name in names_in(files).items()}
-    if model in names:
-        return names[model]
-    match = closest(model, names)
-    hint = f"; did you mean {quote(match)}?" if match else ""
-    raise InputError(f"{folder}: found no spec of the model {quote(model)}; expected one of {examples(names)}{hint}")
 
 
 def _with_cause(problem: Problem, spec: Path, environment: str, alone: Collection[Problem]) -> Problem:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.spec.documents import Mark, read_document
 from pipeline.spec.files import FileError, list_yaml
-from pipeline.spec.findings import quote, suggest
+from pipeline.spec.findings import examples, quote, suggest
 
 
 def names_in(paths: Iterable[Path]) -> dict[Path, str]:
@@ -16,18 +16,19 @@ def names_in(paths: Iterable[Path]) -> dict[Path, str]:
     return {file: name for file, _, name in read_names(paths)}
 
 
-def refuse_unknown(model: str, folder: Path) -> None:
-    """Refuse a name that no spec in a folder has, and say which there are.
+def find_spec_of(model: str, folder: Path) -> Path:
+    """Find the spec of a model in a folder by the model's name.
 
     Raises
     ------
     InputError
-        With the names that there are.
+        If no spec there has that name, with the names that there are.
     """
-    names = sorted(names_in(list_yaml(folder)).values())
-    if model not in names:
-        expected = suggest(model, names, f"one of {', '.join(names[:5])}" if names else f"a spec of it in {folder}")
+    files = {name: file for file, name in names_in(list_yaml(folder)).items()}
+    if model not in files:
+        expected = suggest(model, files, f"one of {examples(files)}" if files else f"a spec of it in {folder}")
         raise InputError(f"found no model {quote(model)}; expected {expected}")
+    return files[model]
 
 
 def read_names(files: Iterable[Path]) -> Iterator[tuple[Path, Mark, str]]:

@@ -127,7 +127,7 @@ def test_environments_differ_by_key_and_by_what_is_live(at_project: Story) -> No
         ((), "diff: found no model; expected one"),
         (("--environment", "dev", "prud"), "found 'prud'; expected one of 'dev', 'prod'; did you mean 'prod'"),
         (("line", "v1.0.0", "--environment", "dev", "prod"), "found 'v1.0.0' beside --environment"),
-        (("lime", "--environment", "dev", "prod"), "found no spec of the model 'lime'"),
+        (("lime", "--environment", "dev", "prod"), "found no model 'lime'"),
     ],
 )
 def test_what_is_not_there_is_told(at_project: Story, arguments: tuple[str, ...], message: str) -> None:
