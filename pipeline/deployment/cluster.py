@@ -21,6 +21,7 @@ from pipeline.extras import require
 MANAGER = "modelrail"
 """Our name as the owner of fields (server-side apply)."""
 _TIMEOUT_S = 15.0
+_DENIED = "admission webhook"  # so begins what is said of an object that somebody else's program refuses
 
 Object = dict[str, Any]
 
@@ -201,7 +202,7 @@ class Cluster:
             )
         if status == 404:
             return _NotFoundError(f"cluster: {path}: {said}")
-        if status in {401, 403}:
+        if status in {401, 403} and not said.startswith(_DENIED):
             return DeploymentError(
                 f"cluster: found no right to it ({said}); expected an account that may {method.lower()} it"
                 " ('modelrail manifests --access' prints the role)"

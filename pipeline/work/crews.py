@@ -8,12 +8,16 @@ from collections.abc import Callable
 
 from pipeline.deployment.cluster import Cluster, open_cluster
 from pipeline.deployment.troubles import Object
+from pipeline.errors import DeploymentError
 from pipeline.spec.placing import has_worker_pods
 from pipeline.spec.schema import Spec
 from pipeline.worker_pods import Leader, explain_absence, explain_loss, find_leader, worker_objects
 
 _LOOK_EACH_S = 2.0
 _WAIT_S = 0.1
+_HEARD_WITHIN_S = 15.0
+_UNHEARD = "must be created before the TrainJob"
+"""So Kubeflow Trainer refuses a TrainJob whose runtime was made a moment ago, before it has heard of it."""
 
 
 def find_worker_pods(spec: Spec) -> ClusterPods | None:
@@ -42,8 +46,20 @@ class ClusterPods:
     def start(self, count: int, module: str, place: str) -> None:  # noqa: D102
         words, self._groups = ["-m", module, place, "INDEX", str(count + 1), "ADDRESS"], self._groups + 1
         for each in worker_objects(self._spec, self._leader, words, count, self._groups, self._cluster.apis()):
-            self._cluster.create(each)
+            self._create(each)
             self._made.append(each)
+
+    def _create(self, made: Object) -> None:
+        deadline = time.monotonic() + _HEARD_WITHIN_S
+        while True:
+            try:
+                self._cluster.create(made)
+            except DeploymentError as error:
+                if _UNHEARD not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_WAIT_S)
+            else:
+                return
 
     def wait(self, until: Callable[[], bool]) -> None:  # noqa: D102
         begun = looked = time.monotonic()

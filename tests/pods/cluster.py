@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from pipeline.deployment.access import trainer
 from pipeline.standalone.ports import choose_port
 
 NEEDED = ("KUBECONFIG", "NODE_ADDRESS", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "MODELRAIL_PIPELINE_IMAGE")
@@ -52,6 +53,15 @@ class Namespace:
                 if pod["status"]["phase"] == phase:
                     return pod
         raise AssertionError(f"no {phase} pod of {step}: {[pod['status'] for pod in self.pods()]}")
+
+    def admit_trainer(self) -> None:
+        """Make the account of pods that train with others."""
+        self.kubectl(
+            "apply",
+            "--filename",
+            "-",
+            stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": trainer(self.name)}),
+        )
 
     def wait_until_empty(self, timeout_s: float = 60) -> None:
         for _ in poll(timeout_s):

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.deployment.access import trainer
 from pipeline.deployment.cluster import Cluster, open_cluster
-from pipeline.errors import TransientError
+from pipeline.errors import DeploymentError, TransientError
 from pipeline.pods import manifest
 from pipeline.spec.loading import load_spec
 from pipeline.spec.schema import Spec
@@ -26,8 +25,8 @@ from pipeline.work.crews import ClusterPods
 from pipeline.worker_pods import KUBEFLOW, Leader
 from tests.training.test_workers import TOLERANCE, predict, wave
 
+from .admission import asked, lending
 from .cluster import HOW, Namespace, is_here, namespace, poll
-from .lending import lending
 
 pytestmark = [
     pytest.mark.cluster,
@@ -38,7 +37,7 @@ pytestmark = [
 IMAGE = os.environ.get("MODELRAIL_PIPELINE_IMAGE")
 SPEC = """\
 model:
-  name: wave
+  name: waves-of-four-random-numbers-x
   trainer: torch_mlp
   task: regression
   target: y
@@ -78,6 +77,8 @@ print(json.dumps([found.ravel().tolist(), trained.notes]), flush=True)
 time.sleep(600)
 """
 """What the step does, beside its own reading and writing: it starts pods by its own token, and learns with them."""
+STEP = "waves-of-four-random-numbers-x-train-bxa1c2d9"
+"""The step's pod, with as long a name as Airflow gives one."""
 WAITING = "import time; time.sleep(600)"
 NO_TRAINER = "no Kubeflow Trainer: install it, with JobSet, in the cluster that KUBECONFIG names (docs/networks.md)"
 KINDS = {"Job": ("jobs",), "TrainJob": ("trainjobs", "trainingruntimes", "jobsets", "jobs", "services")}
@@ -172,9 +173,9 @@ def world(
     apis = frozenset({KUBEFLOW} if kind == "TrainJob" else ())
     with namespace(level="privileged") as own, lending(own, tmp_path):  # for what is lent
         spec = spec_of(tmp_path, own.name, 3)
-        rights = {"apiVersion": "v1", "kind": "List", "items": trainer(own.name)}
-        own.kubectl("apply", "--filename", "-", stdin=json.dumps(rights))
+        own.admit_trainer()
         step = manifest(spec, "train", [], {})
+        step["metadata"]["name"] = STEP
         step["spec"]["containers"][0] |= {
             "command": ["python", "-P", "-c", getattr(request, "param", WAITING)],
             "args": [json.dumps([SPEC.format(image=IMAGE, namespace=own.name, workers=2), [*apis]])],
@@ -226,7 +227,7 @@ def test_pods_learn_what_processes_learn_and_a_lost_one_is_replaced(
 @pytest.mark.parametrize("world", [IN_THE_POD], indirect=True, ids=["in-the-pod"])
 def test_a_step_in_its_pod_learns_with_others_which_go_with_it_however_it_ends(world: World, tmp_path: Path) -> None:
     for _ in poll(180):
-        said = world.namespace.kubectl("logs", "wave-train", "--ignore-errors")
+        said = world.namespace.kubectl("logs", STEP, "--ignore-errors")
         if last := [line for line in said.splitlines() if line.startswith("[[")]:
             break
     assert last, said
@@ -240,7 +241,7 @@ def test_a_step_in_its_pod_learns_with_others_which_go_with_it_however_it_ends(w
             break
     else:
         raise AssertionError(f"missing: {left}")
-    world.namespace.kubectl("delete", "pod", "wave-train", "--now")
+    world.namespace.kubectl("delete", "pod", STEP, "--now")
     world.wait_until_nothing_is_left()
 
 
@@ -253,5 +254,28 @@ def test_workers_whose_job_ended_are_not_waited_for(world: World, module: str, s
     with pytest.raises(TransientError) as ended:
         world.pods.wait(lambda: False)
     world.pods.end()
-    assert f"{world.kind} wave-train-workers-1: {said}" in str(ended.value)
+    assert f"-train-bxa1c2d9-workers-1: {said}" in str(ended.value)
+    world.wait_until_nothing_is_left()
+
+
+LATE = 'TrainingRuntime "x" not found: specified trainingRuntime must be created before the TrainJob is created'
+
+
+@pytest.mark.parametrize("kind", ["Job"], indirect=True)
+def test_what_a_webhook_has_not_heard_of_yet_is_offered_again_and_else_its_words_are_told(
+    world: World, tmp_path: Path
+) -> None:
+    words = [LATE, LATE, "too many"]
+
+    def deny(_: dict[str, Any]) -> dict[str, Any]:
+        if not words:
+            return {"allowed": True}
+        return {"allowed": False, "status": {"code": 403, "message": words.pop(0)}}
+
+    with asked(world.namespace, "batch", "jobs", deny, tmp_path):
+        with pytest.raises(DeploymentError, match=r"the request: too many; expected an object that it accepts"):
+            world.pods.start(1, "json.tool", "--help")
+        assert words == []
+        world.pods.start(1, "json.tool", "--help")
+    world.pods.end()
     world.wait_until_nothing_is_left()
