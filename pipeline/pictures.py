@@ -87,7 +87,7 @@ def _decode(content: bytes, rule: ImageRule) -> Pixels:
     height, width = _measure(content)
     if height * width > MAX_PIXELS or not height or not width:
         raise ImageError(f"an image of 1 to {MAX_PIXELS:,} pixels, not {width:,} × {height:,}")
-    how = cv2.IMREAD_GRAYSCALE if rule.color == "gray" else cv2.IMREAD_COLOR
+    how = cv2.IMREAD_GRAYSCALE if rule.color == "gray" else cv2.IMREAD_COLOR_RGB
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), how)
     except cv2.error as error:
@@ -95,8 +95,6 @@ def _decode(content: bytes, rule: ImageRule) -> Pixels:
     if image is None:
         raise ImageError("an image that can be decoded")
     scaled = cv2.resize(image, rule.size[::-1], interpolation=cv2.INTER_AREA)
-    if rule.color == "rgb":
-        scaled = cv2.cvtColor(scaled, cv2.COLOR_BGR2RGB)  # OpenCV puts blue first
     return np.asarray(scaled, np.uint8).reshape(*rule.size, rule.channels)
 
 
@@ -111,13 +109,16 @@ def _measure(content: bytes) -> tuple[int, int]:
     raise ImageError("a PNG, JPEG or BMP image")
 
 
+_CHUNK, _CHECK = struct.Struct(">I4s").unpack_from, struct.Struct(">I").unpack_from
+
+
 def _measure_png(content: bytes) -> tuple[int, int]:
     """Walk over all chunks: OpenCV decodes what is there of a damaged file, and says nothing."""
     place = 8
     kinds, view = list[bytes](), memoryview(content)
     while not kinds or kinds[-1] != b"IEND":
-        size, kind = struct.unpack(">I4s", content[place : place + 8])
-        (check,) = struct.unpack(">I", content[place + 8 + size : place + 12 + size])
+        size, kind = _CHUNK(content, place)
+        (check,) = _CHECK(content, place + 8 + size)
         if zlib.crc32(view[place + 4 : place + 8 + size]) != check:  # a copy takes longer than the sum
             raise ImageError("an image that is not damaged")
         kinds.append(kind)
@@ -213,9 +214,9 @@ def _edges(pixels: Pixels, _: ImageRule) -> Numbers:
     """Give the share of pixels on an edge (Canny's, 1986) in each field of a grid of 4 × 4."""
     cv2 = _cv2()
     corners, sizes = _edge_fields(*pixels.shape[:2])
-    sums = cv2.integral(np.minimum(cv2.Canny(_gray(pixels), 100, 200), 1))[corners]
-    counts = sums[1:, 1:] - sums[:-1, 1:] - sums[1:, :-1] + sums[:-1, :-1]
-    return np.asarray(counts / sizes).ravel()
+    sums = cv2.integral(cv2.Canny(_gray(pixels), 100, 200) & 1)[corners]
+    columns = sums[1:] - sums[:-1]
+    return np.asarray((columns[:, 1:] - columns[:, :-1]) / sizes).ravel()
 
 
 @cache
@@ -230,9 +231,13 @@ def _edge_fields(height: int, width: int) -> tuple[Any, Numbers]:
 
 
 @cache
-def _word_bits(words: int) -> NDArray[np.int64]:
-    """Choose the bits of a descriptor that tell its word, the same everywhere."""
-    return np.random.default_rng(0).choice(_WORD_BITS, size=words.bit_length() - 1, replace=False)
+def _word_bits(words: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
+    """Choose the bits of a descriptor that tell its word, the same everywhere: their bytes, masks, and what they count.
+
+    A descriptor's first bit is the highest one of its first byte.
+    """
+    chosen = np.random.default_rng(0).choice(_WORD_BITS, size=words.bit_length() - 1, replace=False)
+    return chosen // 8, (128 >> chosen % 8).astype(np.uint8), 1 << np.arange(len(chosen))
 
 
 def _words(pixels: Pixels, rule: ImageRule) -> Numbers:
@@ -246,8 +251,8 @@ def _words(pixels: Pixels, rule: ImageRule) -> Numbers:
     _, found = finder.detectAndCompute(_gray(pixels), None)
     if found is None:
         return np.zeros(rule.words)
-    chosen = np.unpackbits(found, axis=1)[:, _word_bits(rule.words)].astype(np.int64)
-    word = chosen @ (1 << np.arange(chosen.shape[1]))
+    places, masks, counts = _word_bits(rule.words)
+    word = ((found[:, places] & masks) != 0) @ counts
     return np.bincount(word, minlength=rule.words) / len(word)
 
 

@@ -78,6 +78,10 @@ DEFAULT_METRICS: Mapping[Task, tuple[str, ...]] = {
 }
 
 
+# Features are single precision: kept as they are, with a copy in double precision, in bins, or read a block at a time.
+_SINGLE, _DOUBLE, _BINS, _BLOCKS = 4, 12, 1, 0
+
+
 @dataclass(frozen=True)
 class TrainerInfo:
     """What a trainer can do.
@@ -94,8 +98,8 @@ class TrainerInfo:
         Whether its features may be missing (``clean.missing: keep``).
     extra : str or None
         Key of `pipeline.extras.EXTRAS` that it needs.
-    streams : bool
-        Whether it reads its rows a block at a time, so that they need not fit into memory.
+    held : int
+        Bytes that it holds at least in memory for each number of its rows; below 4 it reads them a block at a time.
     """
 
     tasks: frozenset[Task]
@@ -103,28 +107,28 @@ class TrainerInfo:
     class_weight: bool = False
     handles_missing: bool = False
     extra: str | None = None
-    streams: bool = False
+    held: int = _DOUBLE
 
 
 def _boosted() -> TrainerInfo:
-    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, handles_missing=True, extra="boosting")
+    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, handles_missing=True, extra="boosting", held=_BINS)
 
 
 def _network(extra: str) -> TrainerInfo:
-    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, extra=extra, streams=True)
+    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, extra=extra, held=_BLOCKS)
 
 
 TRAINERS: Mapping[str, TrainerInfo] = {
-    "linear_regression": TrainerInfo(REGRESSION, early_stopping=True, streams=True),
+    "linear_regression": TrainerInfo(REGRESSION, early_stopping=True, held=_BLOCKS),
     "least_squares": TrainerInfo(REGRESSION),
     "ridge": TrainerInfo(BOTH, class_weight=True),
     "lasso": TrainerInfo(REGRESSION),
     "elastic_net": TrainerInfo(REGRESSION),
     "logistic_regression": TrainerInfo(CLASSIFICATION, class_weight=True),
-    "decision_tree": TrainerInfo(BOTH, class_weight=True, handles_missing=True),
-    "random_forest": TrainerInfo(BOTH, class_weight=True, handles_missing=True),
-    "extra_trees": TrainerInfo(BOTH, class_weight=True, handles_missing=True),
-    "gradient_boosting": TrainerInfo(BOTH, early_stopping=True, class_weight=True),
+    "decision_tree": TrainerInfo(BOTH, class_weight=True, handles_missing=True, held=_SINGLE),
+    "random_forest": TrainerInfo(BOTH, class_weight=True, handles_missing=True, held=_SINGLE),
+    "extra_trees": TrainerInfo(BOTH, class_weight=True, handles_missing=True, held=_SINGLE),
+    "gradient_boosting": TrainerInfo(BOTH, early_stopping=True, class_weight=True, held=_SINGLE),
     "hist_gradient_boosting": TrainerInfo(BOTH, early_stopping=True, class_weight=True, handles_missing=True),
     "k_neighbors": TrainerInfo(BOTH),
     "svm": TrainerInfo(BOTH, class_weight=True),
@@ -138,9 +142,17 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "tensorflow_mlp": _network("tensorflow"),
     "tensorflow_cnn": _network("tensorflow"),
     "tensorflow_custom": _network("tensorflow"),
-    "container": TrainerInfo(BOTH, class_weight=True, handles_missing=True, extra="isolation", streams=True),
-    "mxnet": TrainerInfo(BOTH, class_weight=True, extra="isolation", streams=True),
+    "container": TrainerInfo(BOTH, class_weight=True, handles_missing=True, extra="isolation", held=_BLOCKS),
+    "mxnet": TrainerInfo(BOTH, class_weight=True, extra="isolation", held=_BLOCKS),
 }
+
+_PLACE_AND_VALUE = 8
+
+
+def held_bytes(trainer: str, params: Mapping[str, Any]) -> int:
+    """Say how many bytes a trainer holds at least for each number of its rows; XGBoost bins them only for ``hist``."""
+    return _PLACE_AND_VALUE if params.get("tree_method", "hist") != "hist" else TRAINERS[trainer].held
+
 
 # Other names that people know a trainer by, squeezed; the class names of scikit-learn say the task as well.
 _ALIASES: dict[str, tuple[str, Task | None]] = {

@@ -167,14 +167,19 @@ def _trainers() -> str:
             _yes(info.early_stopping),
             _yes(info.class_weight),
             _yes(info.handles_missing),
+            str(info.held),
             f"`{info.extra}`" if info.extra else "",
             ", ".join(f"`{each}`" for each in _parameters(name)),
         )
         for name, info in TRAINERS.items()
     ]
-    head = ("trainer", "tasks", "early stopping", "class weight", "reads missing values", "extra", "params")
+    head = ("trainer", "tasks", "early stopping", "class weight", "reads missing values", "held", "extra", "params")
     note = "Case, `_`, `-` and spaces don't matter, and scikit-learn's class names are understood too."
-    return "\n".join(["## Trainers", "", note, "", *_table(head, rows)])
+    held = (
+        "`held`: bytes of memory for each number of the rows, at least; below 4 they are read a block at a time "
+        "(XGBoost's: with `tree_method: hist`, its default)."
+    )
+    return "\n".join(["## Trainers", "", note, "", held, "", *_table(head, rows)])
 
 
 def _parameters(trainer: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rows that need not fit into memory: matrices in files, read and put in order a block at a time.
+"""Rows that need not fit into memory: matrices in files, written and read a block at a time.
 
 Whoever goes through rows by these functions finds the same, in the same order, whether they are in memory or in a file.
 """
@@ -8,18 +8,27 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pipeline.errors import ModelrailError
 from pipeline.training.results import Array
 
+Span: TypeAlias = tuple[int, int]
+"""Places of rows that stand beside each other: the first one, and the one after the last."""
+
 BLOCK_BYTES = 64 * 2**20
 """Of the features that are looked at together, about."""
 MAX_BLOCK_ROWS = 65_536
+READ_BYTES = 256 * 2**10
+"""That the system is asked for at once; of more it leaves out what is above the disk's own limit."""
 _FEW = 256
+_POPULATE_WRITE = 23
+"""Linux's MADV_POPULATE_WRITE, which Python has no name for."""
 
 
 def map_rows(rows: int, columns: int, folder: Path) -> Array:
@@ -39,8 +48,7 @@ def map_rows(rows: int, columns: int, folder: Path) -> Array:
     except OSError as error:
         size = f"{4 * rows * columns / 1e9:.1f} GB"
         raise ModelrailError(
-            f"train: found no room for {size} of rows in {folder} ({error.strerror}); expected it, and as much again "
-            "while a network learns (MODELRAIL_HOME)"
+            f"train: found no room for {size} of rows in {folder} ({error.strerror}); expected it (MODELRAIL_HOME)"
         ) from error
     finally:
         os.close(handle)
@@ -57,8 +65,46 @@ def _allocate(handle: int, size: int) -> None:
 
 def let_go(features: Array) -> None:
     """Count what was read or written no longer as this process's memory; it stays in the system's cache, or on disk."""
+    _advise(features, mmap.MADV_DONTNEED)
+
+
+def _advise(features: Array, advice: int) -> None:
+    """Tell the system about all of the file that rows are in."""
     if isinstance(features, np.memmap):
-        features._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # noqa: SLF001  (nothing else gives it)
+        features._mmap.madvise(advice)  # type: ignore[attr-defined]  # noqa: SLF001  (nothing else gives it)
+
+
+def _place(features: np.memmap[Any, Any]) -> tuple[mmap.mmap, int, int]:
+    """Give the file that rows are in, and where in it their pages begin and they end."""
+    whole: mmap.mmap = features._mmap  # type: ignore[attr-defined]  # noqa: SLF001  (nothing else gives it)
+    start = features.ctypes.data - np.frombuffer(whole, np.uint8).ctypes.data
+    return whole, start - start % mmap.PAGESIZE, start + features.nbytes
+
+
+def fetch(features: Array) -> None:
+    """Have rows of a file read from the disk meanwhile."""
+    if isinstance(features, np.memmap) and features.size:
+        whole, start, end = _place(features)
+        for place in range(start, end, READ_BYTES):
+            whole.madvise(mmap.MADV_WILLNEED, place, min(READ_BYTES, end - place))
+
+
+@contextmanager
+def writing(features: Array) -> Iterator[None]:
+    """Write rows of a file in the block: their pages are made at once, and are on the disk at its end.
+
+    One by one, making them takes nine times the CPU time; left to be written whenever the system likes, they fill a
+    container's memory and hold up whatever else wants some of it.
+    """
+    if not isinstance(features, np.memmap) or not features.size:
+        yield
+        return
+    whole, start, end = _place(features)
+    with suppress(OSError):  # a system that does not know it makes them one by one
+        whole.madvise(_POPULATE_WRITE, start, end - start)
+    yield
+    whole.flush(start, end - start)
+    let_go(features)
 
 
 def block_rows(columns: int, size: int | None = None) -> int:
@@ -69,7 +115,9 @@ def block_rows(columns: int, size: int | None = None) -> int:
 def blocks(features: Array, rows: int | None = None) -> Iterator[Array]:
     """Give rows, so many at a time, in their order."""
     size = rows or block_rows(features.shape[1])
+    fetch(features[:size])
     for start in range(0, len(features), size):
+        fetch(features[start + size : start + 2 * size])
         yield features[start : start + size]
         let_go(features)
 
@@ -78,68 +126,51 @@ def take_rows(features: Array, places: Array) -> Array:
     """Give rows by their places: in a file, if they are in one."""
     if not isinstance(features, np.memmap):
         return features[places]
-    found = _map_beside(features, len(places))
+    found = map_rows(len(places), features.shape[1], Path(str(features.filename)).parent)
     size = block_rows(features.shape[1])
     for start in range(0, len(places), size):
-        found[start : start + size] = features[places[start : start + size]]
-        let_go(found)
+        part = found[start : start + size]
+        with writing(part):
+            part[:] = features[places[start : start + size]]
         let_go(features)
     return found
 
 
 def few_rows(features: Array, places: Array) -> Array:
-    """Give a few rows by their places, in memory; the system reads what is around each, too."""
+    """Give a few rows by their places, in memory."""
     found = np.empty((len(places), *features.shape[1:]), features.dtype)
+    _advise(features, mmap.MADV_RANDOM)  # what is around each need not be read, too
     for start in range(0, len(places), _FEW):
         found[start : start + _FEW] = features[places[start : start + _FEW]]
         let_go(features)
+    _advise(features, mmap.MADV_NORMAL)
     return found
 
 
-def _map_beside(features: Array, rows: int) -> Array:
-    return map_rows(rows, features.shape[1], Path(str(features.filename)).parent)  # type: ignore[attr-defined]
+def gather(features: Array, spans: Sequence[Span], order: Array) -> Array:
+    """Give the rows of some spans in an order, in memory; a file is read span by span.
 
-
-def in_order(features: Array, order: Array, size: int) -> Iterator[Array]:
-    """Give rows in an order, so many at a time.
-
-    Rows in a file are not looked up one by one, which would read a page of the disk for each, but sorted by the piece
-    that they belong to, in a second file: both are read and written from beginning to end.
+    Parameters
+    ----------
+    order : int64[N]
+        Of the places in the spans, counted from the first row of the first of them.
     """
     if not isinstance(features, np.memmap):
-        for start in range(0, len(order), size):
-            yield features[order[start : start + size]]
-        return
-    by_piece = _sort_by_piece(features, order, size)
-    for start in range(0, len(order), size):
-        yield by_piece[start : start + size][_ranks(order[start : start + size])]
-        let_go(by_piece)
-
-
-def _ranks(places: Array) -> Array:
-    """Give where each place stands among all, in order."""
-    ranks = np.empty(len(places), np.int64)
-    ranks[np.argsort(places)] = np.arange(len(places))
-    return ranks
-
-
-def _sort_by_piece(features: Array, order: Array, size: int) -> Array:
-    """Put rows where their piece of the order begins; in it they stand as they did."""
-    piece_of = np.empty(len(order), np.int32)
-    starts = np.arange(0, len(order), size)
-    for piece, start in enumerate(starts.tolist()):
-        piece_of[order[start : start + size]] = piece
-    found = _map_beside(features, len(order))
-    free = starts.copy()
-    for start in range(0, len(order), size):
-        pieces = piece_of[start : start + size]
-        counts = np.bincount(pieces, minlength=len(starts))
-        moved = features[start : start + size][np.argsort(pieces, kind="stable")]
-        ends = np.cumsum(counts)
-        for piece in np.flatnonzero(counts).tolist():
-            count = counts[piece]
-            found[free[piece] : free[piece] + count] = moved[ends[piece] - count : ends[piece]]
-        free += counts
-        let_go(found)
-        let_go(features)
+        return features[places_of(spans)[order]]
+    found, ranks, first = np.empty((len(order), features.shape[1]), features.dtype), _inverse(order), 0
+    for start, end in spans:
+        found[ranks[first : first + end - start]] = features[start:end]
+        first += end - start
+    let_go(features)
     return found
+
+
+def places_of(spans: Sequence[Span]) -> Array:
+    """Give the places of all rows of some spans, one span after the other."""
+    return np.concatenate([np.arange(start, end) for start, end in spans])
+
+
+def _inverse(order: Array) -> Array:
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks

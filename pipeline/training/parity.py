@@ -68,8 +68,8 @@ def rows_to_compare(matrix: Matrix, thresholds: Sequence[Array]) -> Array:
     data = np.concatenate([spread(matrix.validation, MAX_DATA_ROWS), spread(matrix.train, MAX_DATA_ROWS)])[
         :MAX_DATA_ROWS
     ]
-    ends = [[each.reduce(block, axis=0) for block in blocks(matrix.train)] for each in (np.fmin, np.fmax)]
-    smallest, largest = np.fmin.reduce(ends[0], axis=0), np.fmax.reduce(ends[1], axis=0)
+    ends = [(np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0)) for block in blocks(matrix.train)]
+    smallest, largest = np.fmin.reduce([each for each, _ in ends]), np.fmax.reduce([each for _, each in ends])
     limits = np.nan_to_num(np.stack([smallest, largest, np.zeros_like(smallest)]))
     return np.ascontiguousarray(np.concatenate([data, limits, *_threshold_rows(data, thresholds)]), dtype=np.float32)
 

@@ -64,7 +64,7 @@ def train(
     TrainingError
         The trainer refuses the parameters, or diverges.
     """
-    trainer = _trainer(settings, task)
+    trainer = trainer_of(settings, task)
     data = _prepare(matrix, settings, task, flag=flag)
     fitted, params, trials = _fit(trainer, task, settings, data, scorer, support or NO_SUPPORT, matrix.columns)
     classes = len(data.classes or ())
@@ -106,7 +106,7 @@ def try_params(
     if settings.search is None:
         raise TrainingError("train: found a trial of a spec without a search; expected one (model.search)")
     data = _prepare(matrix, settings, task, flag=flag)
-    teach = _teacher(_trainer(settings, task), task, settings, data, support or NO_SUPPORT, matrix.columns)
+    teach = _teacher(trainer_of(settings, task), task, settings, data, support or NO_SUPPORT, matrix.columns)
     return try_some(
         settings.search,
         teach,
@@ -121,11 +121,18 @@ def try_params(
 
 
 def _prepare(matrix: Matrix, settings: Model, task: Task, *, flag: bool) -> Learnable:
-    missing = TRAINERS[_trainer(settings, task)].handles_missing
+    missing = TRAINERS[trainer_of(settings, task)].handles_missing
     return prepare(matrix, task, flag=flag, class_weight=settings.class_weight, handles_missing=missing)
 
 
-def _trainer(settings: Model, task: Task) -> str:
+def trainer_of(settings: Model, task: Task) -> str:
+    """Give the key of `TRAINERS` that is to learn a task.
+
+    Raises
+    ------
+    TrainingError
+        There is none of that name, or it learns something else.
+    """
     trainer = trainer_name(settings)
     if trainer is None:
         raise TrainingError(f"model.trainer: found '{settings.trainer}'; expected one of {', '.join(TRAINERS)}")

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.training.mapping import block_rows, let_go
+from pipeline.training.mapping import block_rows, writing
 
 # Fast to write and to read, and every reader of Parquet knows it.
 _COMPRESSION = "lz4"
@@ -107,10 +107,10 @@ def read_matrix(
             for place, mask in enumerate(masks):
                 chosen = mask[start : start + table.num_rows]
                 target = found[place][filled[place] : filled[place] + int(chosen.sum())]
-                for column in range(len(names)):
-                    target[:, column] = table.column(column).to_numpy()[chosen]
+                with writing(target):
+                    for column in range(len(names)):
+                        target[:, column] = table.column(column).to_numpy()[chosen]
                 filled[place] += len(target)
-                let_go(target)
             start += table.num_rows
     return found, names
 

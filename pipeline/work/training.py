@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 import pandas as pd
 
+from pipeline.available import available_bytes
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import score
 from pipeline.evaluation.prediction import Prediction
@@ -26,14 +27,14 @@ from pipeline.planning import Node
 from pipeline.sentences import ENCODER, PIECES
 from pipeline.session import Made, Session
 from pipeline.signature import Input, Signature
-from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS, TRAINERS, trainer_name
+from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS
 from pipeline.spec.expressions import parse
 from pipeline.spec.findings import count
 from pipeline.spec.schema import Spec, Task
 from pipeline.store import Artifact
 from pipeline.tracking import Learning
 from pipeline.training.results import Matrix, Scorer, Support, Trained
-from pipeline.training.training import train
+from pipeline.training.training import train, trainer_of
 from pipeline.training.training import try_params as try_params_here
 from pipeline.work.beside import read_beside
 from pipeline.work.crews import find_worker_pods
@@ -89,8 +90,9 @@ def try_params(session: Session, rows: int, numbers: Collection[int]) -> str:
 
 
 def _rows(session: Session, normalized: Artifact) -> Matrix:
-    trainer = trainer_name(session.job.spec.model)
-    return read_rows(normalized, session.job.state if trainer and TRAINERS[trainer].streams else None)
+    spec = session.job.spec
+    trainer = trainer_of(spec.model, _task(spec))
+    return read_rows(normalized, trainer, spec.model.params, session.job.state, available_bytes())
 
 
 def _task(spec: Spec) -> Task:

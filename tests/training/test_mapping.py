@@ -13,9 +13,13 @@ import pytest
 from pipeline.errors import DataError, ModelrailError
 from pipeline.spec.schema import Model
 from pipeline.training import mapping
-from pipeline.training.mapping import block_rows, blocks, in_order, map_rows, take_rows
+from pipeline.training.mapping import Span, block_rows, blocks, few_rows, gather, map_rows, places_of, take_rows
+from pipeline.training.neural.network import Batch
+from pipeline.training.neural.pieces import Pieces
 from pipeline.training.results import Array, Matrix, Scorer, Trained
 from pipeline.training.training import train
+
+PIECES = "pipeline.training.neural.pieces"
 
 
 def mapped(features: Array, folder: Path) -> Array:
@@ -28,16 +32,36 @@ def in_files(matrix: Matrix, folder: Path) -> Matrix:
     return replace(matrix, train=mapped(matrix.train, folder), validation=mapped(matrix.validation, folder))
 
 
-@pytest.mark.parametrize(("rows", "size"), [(1000, 64), (1000, 1000), (1000, 4096), (7, 1), (1, 1)])
-def test_an_order_gives_the_same_pieces_of_a_file_as_of_memory(tmp_path: Path, rows: int, size: int) -> None:
-    features = np.random.default_rng(0).random((rows, 5), dtype=np.float32)
-    order = np.random.default_rng(1).permutation(rows)
-    expected = list(in_order(features, order, size))
-    found = list(in_order(mapped(features, tmp_path), order, size))
-    assert [len(each) for each in found] == [len(each) for each in expected]
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
-        assert type(one) is np.ndarray  # of its own: the file may go
+@pytest.mark.parametrize("spans", [[(0, 1000)], [(900, 1000), (0, 7), (500, 501)], [(3, 4)]])
+def test_spans_are_gathered_in_an_order_from_a_file_as_from_memory(tmp_path: Path, spans: list[Span]) -> None:
+    features = np.random.default_rng(0).random((1000, 5), dtype=np.float32)
+    places = places_of(spans)
+    order = np.random.default_rng(1).permutation(len(places))
+    found = gather(mapped(features, tmp_path), spans, order)
+    np.testing.assert_array_equal(found, features[places[order]])
+    np.testing.assert_array_equal(found, gather(features, spans, order))
+    assert type(found) is np.ndarray  # of its own: the file may go
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 1000])
+def test_an_epoch_has_every_row_once_in_whole_batches_from_all_over(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(f"{PIECES}.BLOCK_BYTES", 1024)  # 64 rows of 4 columns
+    monkeypatch.setattr(f"{PIECES}.READ_BYTES", 64)  # 4 rows
+    features = np.arange(rows * 4, dtype=np.float32).reshape(rows, 4)
+    batch = Batch(features, np.arange(rows), None)
+    pieces = Pieces(batch, 16, (0, 1))
+    found = list(pieces)
+    assert len(found) == pieces.count == -(-rows // 64)
+    assert {len(each.target) for each in found[:-1]} <= {64}
+    order = np.concatenate([each.target for each in found])
+    np.testing.assert_array_equal(np.sort(order), np.arange(rows))
+    np.testing.assert_array_equal(np.concatenate([each.features for each in found]), features[order])
+    again, other = (np.concatenate([each.target for each in Pieces(batch, 16, (0, epoch))]) for epoch in (1, 2))
+    np.testing.assert_array_equal(order, again)
+    assert rows == 1 or (order != other).any()
+    if rows == 1000:  # neither do neighbours follow each other, nor does a piece come from one place
+        assert np.mean(np.abs(np.diff(order)) == 1) < 0.05
+        assert min(np.ptp(each.target) for each in found) > 500
 
 
 def test_blocks_and_places_are_the_same_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +74,7 @@ def test_blocks_and_places_are_the_same_in_a_file(tmp_path: Path, monkeypatch: p
     taken = take_rows(kept, places)
     assert isinstance(taken, np.memmap)
     np.testing.assert_array_equal(taken, features[places])
+    np.testing.assert_array_equal(few_rows(kept, places), features[places])
 
 
 def test_a_block_has_so_many_bytes_but_at_least_a_row() -> None:
@@ -105,6 +130,11 @@ MODELS = [
         marks=TORCH,
         id="torch searched",
     ),
+    *(
+        pytest.param(kind, {"trainer": name, **more}, marks=pytest.mark.extra("boosting"), id=f"{name} {kind}")
+        for name in ("xgboost", "lightgbm")
+        for kind, more in (("values", {"early_stopping": {"patience": 3}}), ("texts", {"class_weight": "balanced"}))
+    ),
     pytest.param("texts", {"trainer": "tensorflow_mlp", "params": NEURAL}, marks=TENSORFLOW, id="tensorflow"),
 ]
 
@@ -113,9 +143,10 @@ MODELS = [
 def test_a_model_learns_the_same_from_files_as_from_memory_bit_for_bit(
     matrix: Callable[..., Matrix], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, model: dict[str, Any]
 ) -> None:
-    for place in ("pipeline.training.mapping", "pipeline.training.neural.pieces"):
+    for place in ("pipeline.training.mapping", PIECES):
         monkeypatch.setattr(f"{place}.BLOCK_BYTES", 1024)  # 64 rows: several pieces
-    monkeypatch.setattr("pipeline.training.neural.pieces._JUDGED_BYTES", 512)
+    monkeypatch.setattr(f"{PIECES}.READ_BYTES", 128)
+    monkeypatch.setattr(f"{PIECES}._JUDGED_BYTES", 512)
     settings = Model.model_validate({"name": "m", "seed": 3} | model)
     task: Any = "regression" if kind == "values" else "classification"
 
@@ -147,7 +178,6 @@ def test_the_loss_of_validation_rows_in_pieces_is_that_of_all_of_them(monkeypatc
     from pipeline.training.lessons import effective_params
     from pipeline.training.neural.layers import dense_layers, initial_weights
     from pipeline.training.neural.learning import judge
-    from pipeline.training.neural.network import Batch
     from pipeline.training.neural.torch_network import TorchNetwork, build_module
 
     params = effective_params("torch_mlp", "classification", {})
@@ -158,5 +188,5 @@ def test_the_loss_of_validation_rows_in_pieces_is_that_of_all_of_them(monkeypatc
     rows = Batch(features, random.integers(0, 3, 1001), random.random(1001).astype(np.float32))
     whole = judge(network, rows)
     assert whole == network.judge(rows)
-    monkeypatch.setattr("pipeline.training.neural.pieces._JUDGED_BYTES", 16 * 100)
+    monkeypatch.setattr(f"{PIECES}._JUDGED_BYTES", 16 * 100)
     assert judge(network, rows) == pytest.approx(whole, rel=1e-6)

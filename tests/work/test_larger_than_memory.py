@@ -36,7 +36,6 @@ from pipeline.store import open_store
 from pipeline.training.results import Matrix
 from pipeline.training.training import train
 from pipeline.work import returned_memory
-from pipeline.work.matrix import read_rows
 
 place = Path(sys.argv[1])
 model = Model(name="m", trainer="torch_mlp", params={{"layers": [4], "epochs": 2, "batch_size": 4096}})
@@ -46,9 +45,9 @@ artifact = open_store(str(place / "store"), place).find("{KEY}")
 with measure() as before:
     pass
 peaks = {{}}
-for name, folder in (("files", place / "scratch"), ("memory", None)):
+for name, free in (("files", {FEATURES}), ("memory", sys.maxsize)):
     with returned_memory(), measure() as cost:
-        rows = read_rows(artifact, folder)
+        rows = read_rows(artifact, "torch_mlp", model.params, place / "scratch", free)
         assert train(rows, model, "regression").parity.holds
     peaks[name] = cost.peak_bytes - before.peak_bytes
 print(json.dumps(peaks))

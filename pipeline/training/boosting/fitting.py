@@ -16,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import TrainingError
+from pipeline.training.boosting.rows import lightgbm_rows, xgboost_rows
 from pipeline.training.boosting.trees import read_lightgbm, read_xgboost
 from pipeline.training.lessons import Lesson
+from pipeline.training.mapping import blocks
 from pipeline.training.results import Array, Fitted
 from pipeline.training.stopping import Patience
-from pipeline.training.targets import Rows
 from pipeline.training.trees import Tree
 
 Link = Literal["identity", "exp", "sigmoid", "softmax"]
@@ -115,7 +116,8 @@ def _fitted(
     model = Boosted(*(tuple(read[0]), read[1]), link, gains / max(float(gains.sum()), np.finfo(np.float64).tiny))
 
     def predict(features: Array) -> Array:
-        scores = np.asarray(score(features), dtype=np.float64).reshape(len(features), -1)
+        found = [np.asarray(score(part), dtype=np.float64).reshape(len(part), -1) for part in blocks(features)]
+        scores = np.concatenate(found)
         with np.errstate(over="ignore"):
             return _LINKS[link](scores)
 
@@ -138,11 +140,7 @@ def fit_xgboost(lesson: Lesson) -> Fitted:
             last = {name: next(iter(found.values()))[-1] for name, found in evals_log.items()}
             return watch.is_over(float(last["train"]), last.get("validation"))
 
-    def matrix(rows: Rows) -> Any:
-        return xgboost.DMatrix(rows.features, label=rows.target, weight=rows.weights)
-
-    sides = {"train": lesson.train, "validation": lesson.validation}
-    held = {name: matrix(rows) for name, rows in sides.items() if len(rows)}
+    held = xgboost_rows(lesson)
     booster = xgboost.train(
         _xgboost_params(lesson),
         held["train"],
@@ -188,11 +186,11 @@ def fit_lightgbm(lesson: Lesson) -> Fitted:
         if watch.is_over(float(last["train"]), last.get("validation")):
             raise lightgbm.callback.EarlyStopException(watch.rounds - 1, env.evaluation_result_list)
 
-    train = lightgbm.Dataset(lesson.train.features, lesson.train.target, weight=lesson.train.weights)
+    train = lightgbm.Dataset(lightgbm_rows(lesson.train), lesson.train.target, weight=lesson.train.weights)
     held, names = [train], ["train"]
     if len(lesson.validation):
         held.append(
-            train.create_valid(*(lesson.validation.features, lesson.validation.target), lesson.validation.weights)
+            train.create_valid(*(lightgbm_rows(lesson.validation), lesson.validation.target), lesson.validation.weights)
         )
         names.append("validation")
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.training.mapping import BLOCK_BYTES, block_rows, in_order, let_go
+from pipeline.training.mapping import BLOCK_BYTES, READ_BYTES, Span, block_rows, blocks, fetch, gather, places_of
 from pipeline.training.neural.network import Batch
 from pipeline.training.neural.pictures import Vary
 
@@ -41,11 +41,45 @@ class Pieces:
 
     def __iter__(self) -> Iterator[Batch]:
         drawn = np.random.default_rng(self.draw)
-        order = drawn.permutation(len(self.rows.target))
-        size = piece_rows(self.rows.features.shape[1], self.batch_size)
-        for place, features in enumerate(in_order(self.rows.features, order, size)):
-            piece = self.rows.take(order[place * size : (place + 1) * size], features)
-            yield piece if self.vary is None else replace(piece, features=self.vary(features, drawn))
+        features = self.rows.features
+        lots = draw_lots(len(self.rows.target), features.shape[1], self.batch_size, drawn)
+        for lot, following in zip(lots, [*lots[1:], []], strict=True):
+            places = places_of(lot)
+            order = drawn.permutation(len(places))
+            piece = self.rows.take(places[order], gather(features, lot, order))
+            for start, end in following:
+                fetch(features[start:end])
+            yield piece if self.vary is None else replace(piece, features=self.vary(piece.features, drawn))
+
+
+def draw_lots(rows: int, columns: int, batch_size: int, drawn: np.random.Generator) -> list[list[Span]]:
+    """Draw which rows are in which piece of an epoch: many short spans from all over, each read from a disk in one go.
+
+    Within a piece every row's place is drawn, so rows of a span are not learnt one after the other, only within the
+    same 64 MiB. Where one piece has all rows, any order is as likely as any other.
+    """
+    size = piece_rows(columns, batch_size)
+    if rows <= size:
+        return [[(0, rows)]]
+    length = min(block_rows(columns, READ_BYTES), size)
+    starts = drawn.permutation(np.arange(0, rows, length)).tolist()
+    return list(_cut([(start, min(start + length, rows)) for start in starts], size))
+
+
+def _cut(spans: Sequence[Span], size: int) -> Iterator[list[Span]]:
+    """Give spans in lots of so many rows, cutting those that are in two; the last lot may have fewer."""
+    lot, room = list[Span](), size
+    for start, end in spans:
+        done = start
+        while done < end:
+            cut = min(done + room, end)
+            lot.append((done, cut))
+            done, room = cut, room - (cut - done)
+            if not room:
+                yield lot
+                lot, room = [], size
+    if lot:
+        yield lot
 
 
 def piece_rows(columns: int, batch_size: int) -> int:
@@ -55,10 +89,10 @@ def piece_rows(columns: int, batch_size: int) -> int:
 
 def judged_in_pieces(rows: Batch) -> Iterator[Batch]:
     """Give rows that are judged, in their order."""
-    size = block_rows(rows.features.shape[1], _JUDGED_BYTES)
-    for start in range(0, len(rows.target), size):
-        yield rows.take(slice(start, start + size))
-        let_go(rows.features)
+    start = 0
+    for features in blocks(rows.features, block_rows(rows.features.shape[1], _JUDGED_BYTES)):
+        yield rows.take(slice(start, start + len(features)), features)
+        start += len(features)
 
 
 def seed_of(seed: int, epoch: int) -> int:
