@@ -101,10 +101,7 @@ class Line:
         return {each["metadata"]["uid"] for each in found}
 
     def rollout(self) -> Mapping[str, Any]:
-        leases = {each["metadata"]["name"]: each for each in self.get("leases")["items"]}
-        notes = leases.get(NAME, {"metadata": {}})["metadata"].get("annotations", {})
-        written: Mapping[str, Any] = json.loads(notes.get("modelrail.dev/rollout", "{}"))
-        return written
+        return rollout_in(self.get("leases"), NAME)[0]
 
     def answered(self) -> dict[str, int]:
         lines = self.kubectl("logs", "client", "--tail=1")
@@ -113,6 +110,14 @@ class Line:
 
     def dropped(self) -> dict[str, int]:
         return {name: count for name, count in self.answered().items() if name.startswith(("dropped", "status 5"))}
+
+
+def rollout_in(leases: Mapping[str, Any], model: str) -> tuple[Mapping[str, Any], str]:
+    """Give what is written down of a model's rollout, and who is at work on it."""
+    nothing: Mapping[str, Any] = {"metadata": {}, "spec": {}}
+    lease = {each["metadata"]["name"]: each for each in leases["items"]}.get(model, nothing)
+    notes = lease["metadata"].get("annotations", {})
+    return json.loads(notes.get("modelrail.dev/rollout", "{}")), lease["spec"].get("holderIdentity") or ""
 
 
 def line_in(namespace: str, serving_image: str, folder: Path) -> Line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +12,15 @@ from typing import Any
 
 import pytest
 
+from pipeline.repository import open_repository
+from pipeline.stages import stages
 from tests.pods.cluster import HOW, is_here
 from tests.pods.world import World, pods_of, started, states
 
 from .conftest import PLATFORM, REGISTRY, SPEC, Client, Project, modelrail, rows, wait_until
 from .guarding import LOGIN, guarded
+from .killing import killing
+from .lines import rollout_in
 
 pytestmark = [
     pytest.mark.airflow,
@@ -30,7 +35,16 @@ ALL = {"where": "pod", "cpu": 0.25, "memory": "1Gi"}
 FUSED = ["clean", "transform", "normalize", "train", "evaluate"]
 
 
-def overlay(namespace: str, serving_image: str, registry_url: str, **run: Any) -> str:
+CANARY = {
+    "steps": [{"weight": 25, "hold_s": 15}],
+    "metrics": {"errors": 0.01, "outputs": 0.25},
+    "min_requests": 50,
+    "every_s": 1,
+    "deadline_s": 900,
+}
+
+
+def overlay(namespace: str, serving_image: str, registry_url: str, canary: object = None, **run: Any) -> str:
     """Give the environment: its pods reach the registry at another address than its name, and with a login."""
     images = {"base": serving_image, "repository": f"{REGISTRY}/{namespace}", "push_secret": "registry"}
     pods = {
@@ -41,6 +55,7 @@ def overlay(namespace: str, serving_image: str, registry_url: str, **run: Any) -
         "deployer": "modelrail-deployer",
     }
     deploy = {"push_tags": True, "image": images, "namespace": namespace, "replicas": 2, "ready_within_s": 120}
+    deploy |= {"strategy": "canary", "canary": canary} if canary else {}
     return json.dumps({"run": pods | run, "deploy": deploy, "environment": PLATFORM})
 
 
@@ -109,10 +124,92 @@ def test_a_deploy_pod_that_is_killed_in_mid_rollout_is_tried_again_and_drops_not
     outcome = world.follow(run)
     assert outcome.failures == ()
     assert outcome.results["verify"]["version"] == "1.0.1"
-    (task,) = (each for each in world.airflow.list_tasks(NAME, run) if each.task_id == "deploy")
-    assert task.try_number == 2, "its pod was gone before it was done"
+    assert tries(world, run) == 2, "its pod was gone before it was done"
     wait_until(lambda: client.answered().get("1.0.1", 0) > 20, "twenty answers of the new release")
     assert client.dropped() == {}
+    client.stop()
+
+
+Stage, Kill = Callable[[], object], Callable[[dict[str, Any]], None]
+
+
+def kill_in(shared: Deploying, kill: Kill, stage: Stage, what: str) -> None:
+    """Kill the process of the pod that deploys, when it is at work on the rollout and the stage is reached."""
+
+    def reached() -> dict[str, Any] | None:
+        _, holder = rollout_in(shared.project.get("leases"), NAME)
+        at_work = [pod for pod in shared.world.namespace.pods_of("deploy") if holder.startswith(name_in(pod))]
+        return at_work[0] if at_work and stage() else None
+
+    kill(wait_until(reached, f"the stage: {what}", 300, every_s=0.1))  # an abort is over within a second
+
+
+def test_a_canary_whose_deploy_is_killed_in_a_step_and_promoting_is_promoted_and_drops_nothing(
+    shared: Deploying,
+) -> None:
+    world, project, client = shared.world, shared.project, Client(shared.project, "steady")
+    before, overlaid = version_of(shared), shared.overlay(canary=CANARY, deploy=ALL)
+    world.commit({"data/3.csv": rows(600, shift=6), f"environments/{ENVIRONMENT}.yaml": overlaid}, "yet more flights")
+    run = world.trigger(ENVIRONMENT)
+    with killing() as kill:
+        kill_in(shared, kill, lambda: set(client.answered()) > {before}, "in a step")
+        canary = uids(project, "canary")
+        kill_in(shared, kill, lambda: written(project).get("verdict") == "promote", "promoting")
+        assert uids(project, "canary") == canary, "the same canary went on"
+    outcome = world.follow(run)
+    assert outcome.failures == ()
+    assert tries(world, run) == 3, "each kill cost one"
+    assert outcome.results["verify"]["version"] == version_of(shared) != before
+    assert (tracks(project), written(project)) == ({NAME}, {})
+    assert client.dropped() == {}
+    client.stop()
+
+
+def test_a_canary_whose_deploy_is_killed_coming_up_and_aborting_is_aborted_and_drops_nothing(
+    shared: Deploying,
+) -> None:
+    world, project, client = shared.world, shared.project, Client(shared.project, "firm")
+    before, overlaid = version_of(shared), shared.overlay(canary=CANARY, deploy=ALL)
+    contrary = {f"data/{number}.csv": rows(600, flips=100, shift=3 * number) for number in (1, 2, 3)}
+    world.commit({**contrary, f"environments/{ENVIRONMENT}.yaml": overlaid}, "flights that contradict the others")
+    run = world.trigger(ENVIRONMENT)
+    with killing() as kill:
+        kill_in(shared, kill, lambda: f"{NAME}-canary" in tracks(project), "coming up")
+        assert set(client.answered()) == {before}
+        kill_in(shared, kill, lambda: written(project).get("verdict") == "abort", "aborting")
+    (failure,) = world.follow(run).failures
+    assert failure.task == "deploy"
+    assert re.search(rf"aborted: outputs: .*; v{before} stays live", failure.message)
+    assert tries(world, run) == 3, "each kill cost one"
+    assert version_of(shared) == before
+    assert (tracks(project), written(project)) == ({NAME}, {})
+    last = stages(open_repository(world.project.parent / "origin.git"), NAME)[-1]
+    assert (last.action, str(last.version)) == ("abort", before)
+    assert client.dropped() == {}
+    client.stop()
+
+
+def name_in(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def written(project: Project) -> Mapping[str, Any]:
+    return rollout_in(project.get("leases"), NAME)[0]
+
+
+def tracks(project: Project) -> set[str]:
+    """Give the model's Deployments that have pods."""
+    return {each["metadata"]["name"] for each in project.get("deployments")["items"] if each["spec"]["replicas"]}
+
+
+def uids(project: Project, track: str) -> set[str]:
+    found = project.get("pods", "--selector", f"modelrail.dev/track={track}")["items"]
+    return {each["metadata"]["uid"] for each in found}
+
+
+def tries(world: World, run: str) -> int:
+    (task,) = (each for each in world.airflow.list_tasks(NAME, run) if each.task_id == "deploy")
+    return task.try_number
 
 
 def version_of(shared: Deploying) -> str:
