@@ -175,7 +175,7 @@ def _kubeflow(metadata: Mapping[str, Any], job: Mapping[str, Any], count: int) -
 
 
 def explain_absence(
-    pods: Sequence[Object], started: Object | None, waited_s: float, limit_s: float
+    pods: Sequence[Object], started: Object | None, waited_s: float, limit_s: float, extra: str
 ) -> ModelrailError | None:
     """Say why workers are not there, if they should be by now or cannot come.
 
@@ -187,12 +187,14 @@ def explain_absence(
         The Job or TrainJob that makes them; None if it is gone.
     waited_s, limit_s : float
         Seconds: for how long, and for how long at most.
+    extra : str
+        That the workers need.
     """
     trouble = diagnose(pods, _MENDS)
     if trouble and trouble.final:
         return InputError(f"train: worker: {trouble.say}")
     if said := _crash(pods):
-        return ModelrailError(f"train: worker: {said}; expected it to stay: has run.image the extra 'torch'?")
+        return ModelrailError(f"train: worker: {said}; expected it to stay: has run.image the extra '{extra}'?")
     if started is None:
         return TransientError("train: workers: found their Job gone; expected it to stay: did someone delete it?")
     if said := _end(started):
@@ -249,8 +251,8 @@ def _crash(pods: Sequence[Object]) -> str | None:
 
 _MENDS: Mapping[Kind, str] = {
     **MENDS,
-    "image": "the pipeline's image with the extra 'torch' in the registry, and an account that may pull it (run.image,"
-    " run.service_account)",
+    "image": "the pipeline's image with the trainer's extra in the registry, and an account that may pull it"
+    " (run.image, run.service_account)",
     "memory": "it to fit: give it more memory (run.workers.memory)",
     "crash": "it to stay: 'kubectl logs {name}'",
     "eviction": "room: say how much memory it needs (run.workers.memory)",

@@ -159,7 +159,7 @@ PLACELESS = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes a
             [ended(1, message=MISSING)] * 3,
             1,
             ModelrailError,
-            "found the exit code 1 again and again: ModuleNotFoundErr",
+            "No module named 'torch'; expected it to stay: has run.image the extra 'torch'?",
         ),
         ([ended(137, "OOMKilled")], 1, InputError, "give it more memory (run.workers.memory)"),
         ([pod(containerStatuses=[{"name": "node", "image": "i", "state": WAITING}])], 1, InputError, "(run.image,"),
@@ -170,7 +170,7 @@ PLACELESS = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes a
     ],
 )
 def test_workers_that_do_not_come_say_why(pods: Any, waited_s: float, kind: Any, said: str) -> None:
-    error = explain_absence(pods, made(), waited_s, 8)
+    error = explain_absence(pods, made(), waited_s, 8, "torch")
     assert (None if error is None else type(error)) is kind
     assert said in str(error)
 
@@ -191,7 +191,7 @@ def made(*conditions: tuple[str, str], kind: str = "TrainJob") -> dict[str, Any]
     ],
 )
 def test_workers_whose_job_ended_are_not_waited_for(started: Any, said: str) -> None:
-    error = explain_absence([], started, 1, 8)
+    error = explain_absence([], started, 1, 8, "torch")
     assert (None if error is None else type(error)) is (TransientError if said else None)
     assert said in str(error)
 

@@ -97,8 +97,8 @@ def collect_parameters() -> dict[str, Any]:
         trainers.setdefault(trainer, {})[task] = _parameters(trainer, task)
     for trainer, info in catalogue.TRAINERS.items():
         if info.extra in NETWORK_EXTRAS:
-            framework, _, kind = trainer.partition("_")
-            trainers[trainer] = {task: network_parameters(framework, kind, task) for task in sorted(info.tasks)}
+            kind = trainer.partition("_")[2]
+            trainers[trainer] = {task: network_parameters(kind, task) for task in sorted(info.tasks)}
         elif info.extra == "isolation":
             trainers[trainer] = {task: container_parameters(trainer) for task in sorted(info.tasks)}
         elif info.extra == "boosting":

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from pipeline.deployment.cluster import Cluster, open_cluster
 from pipeline.deployment.troubles import Object
-from pipeline.errors import DeploymentError
+from pipeline.errors import DeploymentError, ModelrailError
+from pipeline.spec.catalogue import TRAINERS
 from pipeline.spec.placing import has_worker_pods
 from pipeline.spec.schema import Spec
 from pipeline.worker_pods import Leader, explain_absence, explain_loss, find_leader, worker_objects
@@ -36,6 +37,7 @@ class ClusterPods:
 
     def __init__(self, spec: Spec, leader: Leader, cluster: Cluster) -> None:
         self._spec, self._leader, self._cluster = spec, leader, cluster
+        self._extra = str(TRAINERS[str(spec.model.trainer)].extra)
         self._made: list[Object] = []
         self._groups = 0
 
@@ -67,10 +69,14 @@ class ClusterPods:
             now = time.monotonic()
             if now - looked > _LOOK_EACH_S:
                 looked = now
-                error = explain_absence(self._pods(), self._started(), now - begun, self._spec.run.start_timeout_s)
+                error = self._explain_absence(now - begun)
                 if error is not None:
                     raise error
             time.sleep(_WAIT_S)
+
+    def _explain_absence(self, waited_s: float) -> ModelrailError | None:
+        limit_s = self._spec.run.start_timeout_s
+        return explain_absence(self._pods(), self._started(), waited_s, limit_s, self._extra)
 
     def explain(self) -> str:  # noqa: D102
         return explain_loss(self._pods())

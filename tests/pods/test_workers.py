@@ -1,4 +1,4 @@
-"""A network learnt in several pods of a real cluster; PyTorch, 4 GB, is lent by this machine instead of an image."""
+"""A network learnt in several pods of a real cluster; PyTorch, 4 GB, and TensorFlow are lent by this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from .cluster import HOW, Namespace, is_here, namespace, poll
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.extra("torch"),
     pytest.mark.extra("kubernetes"),
     pytest.mark.skipif(not is_here(), reason=HOW),
 ]
@@ -38,7 +37,7 @@ IMAGE = os.environ.get("MODELRAIL_PIPELINE_IMAGE")
 SPEC = """\
 model:
   name: waves-of-four-random-numbers-x
-  trainer: torch_mlp
+  trainer: {trainer}
   task: regression
   target: y
   seed: 3
@@ -135,7 +134,7 @@ class World:
 
     def lose_a_worker(self) -> str:
         """Delete the pod of a worker, and wait until it is gone."""
-        (name,) = (
+        name, *_ = (
             pod["metadata"]["name"]
             for pod in self.workers()
             if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
@@ -154,8 +153,12 @@ class World:
         raise AssertionError(f"left: {self.left()}, {self.workers()}")
 
 
-def spec_of(folder: Path, namespace: str, workers: int) -> Spec:
-    (folder / "spec.yaml").write_text(SPEC.format(image=IMAGE, namespace=namespace, workers=workers))
+def text_of(namespace: str, workers: int, trainer: str = "torch_mlp") -> str:
+    return SPEC.format(image=IMAGE, namespace=namespace, workers=workers, trainer=trainer)
+
+
+def spec_of(folder: Path, namespace: str, workers: int, trainer: str = "torch_mlp") -> Spec:
+    (folder / "spec.yaml").write_text(text_of(namespace, workers, trainer))
     return load_spec(folder / "spec.yaml").spec
 
 
@@ -178,7 +181,7 @@ def world(
         step["metadata"]["name"] = STEP
         step["spec"]["containers"][0] |= {
             "command": ["python", "-P", "-c", getattr(request, "param", WAITING)],
-            "args": [json.dumps([SPEC.format(image=IMAGE, namespace=own.name, workers=2), [*apis]])],
+            "args": [json.dumps([text_of(own.name, 2), [*apis]])],
         }
         made = json.loads(own.kubectl("create", "--output", "json", "--filename", "-", stdin=json.dumps(step)))
         config = YAML(typ="safe").load(Path(os.environ["KUBECONFIG"]).read_text())
@@ -196,10 +199,19 @@ def teach(spec: Spec, pods: ClusterPods | None = None) -> Any:
     return train(wave(), spec.model, "regression", support=Support(pods=pods))
 
 
-def test_pods_learn_what_processes_learn_and_a_lost_one_is_replaced(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kind", "framework", "workers"),
+    [
+        pytest.param("TrainJob", "torch", 2, marks=pytest.mark.extra("torch")),
+        pytest.param("Job", "torch", 3, marks=pytest.mark.extra("torch")),
+        pytest.param("Job", "tensorflow", 3, marks=pytest.mark.extra("tensorflow")),
+    ],
+    indirect=["kind"],
+)
+def test_pods_learn_what_one_process_learns_and_a_lost_one_is_replaced(
+    framework: str, workers: int, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.training.neural.torch_workers import SharedNetwork
+    from pipeline.training.neural.workers import SharedNetwork
 
     lost, epochs, dealt = list[str](), list[int](), SharedNetwork._dealt
 
@@ -210,8 +222,9 @@ def test_pods_learn_what_processes_learn_and_a_lost_one_is_replaced(
                 lost.append(world.lose_a_worker())
             yield shard
 
-    spec = spec_of(tmp_path, world.namespace.name, 2)
-    here, undisturbed = teach(spec), teach(spec, world.pods)
+    trainer = f"{framework}_mlp"
+    alone, spec = (spec_of(tmp_path, world.namespace.name, count, trainer) for count in (1, workers))
+    here, undisturbed = teach(alone), teach(spec, world.pods)
     monkeypatch.setattr(SharedNetwork, "_dealt", deal)
     disturbed = teach(spec, world.pods)
     matrix = wave()
@@ -219,11 +232,12 @@ def test_pods_learn_what_processes_learn_and_a_lost_one_is_replaced(
     assert predict(disturbed, matrix).tobytes() == predict(undisturbed, matrix).tobytes()
     assert disturbed.history == undisturbed.history
     assert len(lost) == 1
-    assert "learnt by 2 processes, 1 of them in pods of their own" in undisturbed.notes
+    assert f"learnt by {workers} processes, {workers - 1} of them in pods of their own" in undisturbed.notes
     assert "workers were lost 1 times, and started anew" in disturbed.notes
     world.wait_until_nothing_is_left()
 
 
+@pytest.mark.extra("torch")
 @pytest.mark.parametrize("world", [IN_THE_POD], indirect=True, ids=["in-the-pod"])
 def test_a_step_in_its_pod_learns_with_others_which_go_with_it_however_it_ends(world: World, tmp_path: Path) -> None:
     for _ in poll(180):

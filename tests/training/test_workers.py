@@ -13,13 +13,16 @@ import pytest
 from pipeline.errors import TransientError
 from pipeline.graphs import run
 from pipeline.spec.schema import Model
+from pipeline.training.neural import learning
 from pipeline.training.neural.network import Batch
 from pipeline.training.neural.shards import bounds, shards
-from pipeline.training.results import Matrix, Trained
+from pipeline.training.results import NO_SUPPORT, Matrix, Support, Trained
 from pipeline.training.training import train
 from tests.extras import NETWORKS, OWN
 
 torch = pytest.mark.extra("torch")
+BOTH = [pytest.param(name, marks=pytest.mark.extra(name)) for name in ("torch", "tensorflow")]
+MOMENTUM = {"optimizer": "sgd", "momentum": 0.9, "clip_norm": 1.0, "weight_decay": 0.01}
 TOLERANCE = 1e-4
 """Largest difference of a value or probability from what one process gives."""
 
@@ -38,10 +41,19 @@ def sides(matrix: Matrix) -> Matrix:
     return Matrix(matrix.train, labels[0], matrix.validation, labels[1], matrix.columns)
 
 
-def teach(matrix: Matrix, workers: int, trainer: str = "torch_mlp", task: Any = "regression", **more: Any) -> Trained:
+def teach(
+    matrix: Matrix,
+    workers: int,
+    trainer: str = "torch_mlp",
+    task: Any = "regression",
+    support: Support = NO_SUPPORT,
+    **more: Any,
+) -> Trained:
     params = {"layers": [16], "epochs": 8, "learning_rate": 0.01, **more, "workers": workers}
     weight = "balanced" if task == "classification" else None
-    return train(matrix, Model(name="m", trainer=trainer, params=params, seed=3, class_weight=weight), task)
+    return train(
+        matrix, Model(name="m", trainer=trainer, params=params, seed=3, class_weight=weight), task, support=support
+    )
 
 
 def predict(trained: Trained, matrix: Matrix, output: str = "prediction") -> Any:
@@ -69,11 +81,19 @@ def test_the_shares_of_a_batch_add_up_to_its_mean_loss(weights: Any) -> None:
         assert {each.sizes[batch] for each in made} == {len(losses[rows])}
 
 
-@torch
-@pytest.mark.parametrize("params", [{}, {"optimizer": "sgd", "momentum": 0.9, "clip_norm": 1.0, "weight_decay": 0.01}])
-def test_two_workers_learn_what_one_process_learns_and_repeat_it_to_the_bit(params: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("framework", "params"),
+    [
+        pytest.param("torch", {}, marks=torch),
+        pytest.param("torch", MOMENTUM, marks=torch),
+        pytest.param("tensorflow", MOMENTUM, marks=pytest.mark.extra("tensorflow")),
+    ],
+)
+def test_two_workers_learn_what_one_process_learns_and_repeat_it_to_the_bit(
+    framework: str, params: dict[str, Any]
+) -> None:
     matrix = wave()
-    alone, together, again = (teach(matrix, workers, **params) for workers in (1, 2, 2))
+    alone, together, again = (teach(matrix, workers, f"{framework}_mlp", **params) for workers in (1, 2, 2))
     assert np.abs(predict(alone, matrix) - predict(together, matrix)).max() < TOLERANCE
     assert together.history == again.history
     assert predict(together, matrix).tobytes() == predict(again, matrix).tobytes()
@@ -83,38 +103,33 @@ def test_two_workers_learn_what_one_process_learns_and_repeat_it_to_the_bit(para
     assert "learnt by 2 processes on this machine" in together.notes
 
 
-@torch
-def test_weighted_classes_and_three_workers_give_what_one_process_gives() -> None:
-    matrix = sides(wave())
-    found = [predict(teach(matrix, workers, task="classification"), matrix, "probabilities") for workers in (1, 3)]
+@pytest.mark.parametrize("framework", BOTH)
+def test_weighted_classes_and_three_workers_give_what_one_process_gives(framework: str) -> None:
+    matrix, trainer = sides(wave()), f"{framework}_mlp"
+    found = [
+        predict(teach(matrix, workers, trainer, task="classification"), matrix, "probabilities") for workers in (1, 3)
+    ]
     assert np.abs(found[0] - found[1]).max() < TOLERANCE
 
 
-@torch
-@pytest.mark.parametrize(
-    ("trainer", "params"),
-    [
-        ("torch_cnn", {"shape": [1, 2, 2], "filters": [4]}),
-        (
-            "torch_custom",
-            NETWORKS["torch_custom"] | {"module": {"file": "network.py", "source": OWN["torch"]}, "layers": None},
-        ),
-    ],
-)
-def test_every_kind_of_network_has_workers(trainer: str, params: dict[str, Any]) -> None:
-    matrix = wave()
-    given = {name: each for name, each in ({"layers": [8]} | params | {"epochs": 4}).items() if each is not None}
-    base = {"learning_rate": 0.01, **given}
-    found = []
+@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize("kind", ["cnn", "custom"])
+def test_every_kind_of_network_has_workers(framework: str, kind: str) -> None:
+    trainer = f"{framework}_{kind}"
+    params = {**NETWORKS[trainer], "epochs": 4, "learning_rate": 0.01}
+    if kind == "custom":  # what is dropped is each worker's own
+        source = OWN[framework].replace("layers.Dropout(0.1), ", "")
+        params["module"] = {"file": "network.py", "source": source}
+    matrix, found = wave(), []
     for workers in (1, 2):
-        settings = Model(name="m", trainer=trainer, params={**base, "workers": workers}, seed=3)
+        settings = Model(name="m", trainer=trainer, params={**params, "workers": workers}, seed=3)
         found.append(predict(train(matrix, settings, "regression"), matrix))
     assert np.abs(found[0] - found[1]).max() < TOLERANCE
 
 
 def _loses(monkeypatch: pytest.MonkeyPatch, epochs: list[int]) -> list[int]:
     """Kill a worker in the middle of those epochs, when it has its rows; gives the killed."""
-    from pipeline.training.neural.torch_workers import SharedNetwork
+    from pipeline.training.neural.workers import SharedNetwork
 
     killed: list[int] = []
     tries: list[int] = []
@@ -133,17 +148,32 @@ def _loses(monkeypatch: pytest.MonkeyPatch, epochs: list[int]) -> list[int]:
     return killed
 
 
-@torch
-def test_a_killed_worker_is_started_anew_and_the_model_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix = wave()
-    whole = teach(matrix, 2)
+@pytest.mark.parametrize("framework", BOTH)
+def test_a_killed_worker_is_started_anew_and_the_model_is_the_same_to_the_bit(
+    framework: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix, trainer = wave(), f"{framework}_mlp"
+    whole = teach(matrix, 2, trainer)
     killed = _loses(monkeypatch, [3])
-    mended = teach(matrix, 2)
+    mended = teach(matrix, 2, trainer)
     assert len(killed) == 1
     assert predict(mended, matrix).tobytes() == predict(whole, matrix).tobytes()
     assert mended.history == whole.history
     assert "workers were lost 1 times, and started anew" in mended.notes
     assert not Path(f"/proc/{killed[0]}").exists()
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_a_training_with_workers_goes_on_from_its_checkpoint_to_the_same_bytes(
+    framework: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "EVERY_S", 0.0)
+    matrix, trainer, kept = wave(), f"{framework}_mlp", list[bytes]()
+    whole = teach(matrix, 2, trainer, support=Support(save=lambda _, content: kept.append(content)))
+    resumed = teach(matrix, 2, trainer, support=Support(load=lambda _: kept[3]))
+    assert len(kept) == 8
+    assert predict(resumed, matrix).tobytes() == predict(whole, matrix).tobytes()
+    assert resumed.history == whole.history
 
 
 @torch

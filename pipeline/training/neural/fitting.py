@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,10 +18,17 @@ from pipeline.training.lessons import Lesson
 from pipeline.training.mapping import MAX_BLOCK_ROWS, blocks
 from pipeline.training.neural.layers import Layer, Weights, dense_layers, image_layers, initial_weights, multiplications
 from pipeline.training.neural.learning import learn
+from pipeline.training.neural.meeting import Framework
 from pipeline.training.neural.network import Batch, Network, Scale, scale_of
 from pipeline.training.neural.pictures import Vary, shape_of, variation
+from pipeline.training.neural.pods import Pods
+from pipeline.training.neural.processes import Processes
+from pipeline.training.neural.workers import Crew, Description, SharedCopy, SharedNetwork
 from pipeline.training.results import Array, Fitted, Floats
 from pipeline.training.targets import Rows
+
+if TYPE_CHECKING:
+    from pipeline.training.neural.keras_network import KerasNetwork
 
 _WORTH_THREADS = 10_000_000
 """Multiplications of a batch, forwards, below which one thread is no slower than several that wait for each other."""
@@ -135,50 +142,70 @@ def _convolutional(lesson: Lesson) -> tuple[Layer, ...]:
 def _torch(lesson: Lesson, layers: Sequence[Layer]) -> Network:
     from pipeline.training.neural.torch_network import build_module
 
-    return _workers(lesson, build_module(layers, initial_weights(layers, lesson.seed)), layers)
+    return _torch_network(lesson, build_module(layers, initial_weights(layers, lesson.seed)), layers)
 
 
-def _workers(lesson: Lesson, module: Any, layers: Sequence[Layer]) -> Network:
+def _torch_network(lesson: Lesson, module: Any, layers: Sequence[Layer]) -> Network:
     """Give a network that this process learns alone, or with others."""
     from pipeline.training.neural.torch_network import TorchNetwork
 
     if lesson.params["workers"] == 1:
         few = bool(layers) and lesson.params["batch_size"] * multiplications(layers) < _WORTH_THREADS
         return TorchNetwork(module, lesson.params, threads=1 if few else None)
-    from pipeline.training.neural.torch_pods import Pods
-    from pipeline.training.neural.torch_processes import Processes
-    from pipeline.training.neural.torch_workers import Description, SharedNetwork
+    from pipeline.training.neural.torch_meeting import TORCH
 
-    inputs, size, pods = lesson.train.features.shape[1], int(lesson.params["workers"]), lesson.support.pods
-    description = Description(layers, lesson.params, inputs, _outputs(lesson), lesson.seed)
-    crew = Processes(size) if pods is None else Pods(size, pods)
-    return SharedNetwork(TorchNetwork(module, lesson.params, "cpu"), description, crew)
+    crew = _crew(lesson, TORCH)
+    return _shared(lesson, TorchNetwork(module, lesson.params, "cpu", crew.threads), layers, crew)
+
+
+def _crew(lesson: Lesson, framework: Framework) -> Crew:
+    size, pods = int(lesson.params["workers"]), lesson.support.pods
+    return Processes(framework, size) if pods is None else Pods(framework, size, pods)
+
+
+def _shared(lesson: Lesson, own: SharedCopy, layers: Sequence[Layer], crew: Crew) -> SharedNetwork:
+    inputs, outputs = lesson.train.features.shape[1], _outputs(lesson)
+    description = Description(layers, lesson.params, inputs, outputs, lesson.seed, crew.threads)
+    return SharedNetwork(own, description, crew)
 
 
 def _tensorflow(lesson: Lesson, layers: Sequence[Layer]) -> Network:
-    from pipeline.training.neural.keras_network import KerasNetwork, build_model
+    from pipeline.training.neural.keras_network import build_model
 
     weights = initial_weights(layers, lesson.seed)
-    return KerasNetwork(lambda dtype: build_model(layers, weights, dtype), lesson.params)
+    return _shared_keras(lesson, _keras_copy(lesson, lambda dtype: build_model(layers, weights, dtype)), layers)
+
+
+def _keras_copy(lesson: Lesson, build: Callable[[str], Any]) -> KerasNetwork:
+    from pipeline.training.neural.keras_network import KerasNetwork
+
+    return KerasNetwork(build, lesson.params, on_cpu=lesson.params["workers"] > 1)
+
+
+def _shared_keras(lesson: Lesson, own: KerasNetwork, layers: Sequence[Layer]) -> Network:
+    """Give a network that this process learns alone, or with others."""
+    if lesson.params["workers"] == 1:
+        return own
+    from pipeline.training.neural.socket_meeting import KERAS
+
+    return _shared(lesson, own, layers, _crew(lesson, KERAS))
 
 
 def _fit_own_torch(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
     from pipeline.training.neural.own_torch import OwnModule, build_own_module
 
     module = build_own_module(lesson.params, inputs, outputs, lesson.seed)
-    return fit_with(lesson, _workers(lesson, module, ()), lambda scale: OwnModule(module, scale))
+    return fit_with(lesson, _torch_network(lesson, module, ()), lambda scale: OwnModule(module, scale))
 
 
 def _fit_own_keras(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
-    from pipeline.training.neural.keras_network import KerasNetwork
+    from pipeline.training.neural import keras_network  # noqa: F401  (it keeps what TensorFlow prints to itself)
     from pipeline.training.neural.own_keras import build_own_model, read_layers
 
-    def build(dtype: str) -> Any:
-        return build_own_model(lesson.params, inputs, outputs, lesson.seed, dtype)
-
-    network = KerasNetwork(build, lesson.params)
-    read_layers(network.model, lesson.params)  # what has no graph is told before it is trained
-    return fit_with(lesson, network, lambda scale: Layered(*read_layers(network.model, lesson.params), scale))
+    own = _keras_copy(lesson, lambda dtype: build_own_model(lesson.params, inputs, outputs, lesson.seed, dtype))
+    read_layers(own.model, lesson.params)  # what has no graph is told before it is trained
+    network = _shared_keras(lesson, own, ())
+    return fit_with(lesson, network, lambda scale: Layered(*read_layers(own.model, lesson.params), scale))
 
 
 _OWN_FITS: Mapping[str, Callable[[Lesson, int, int], Fitted]] = {"torch": _fit_own_torch, "tensorflow": _fit_own_keras}

@@ -6,13 +6,15 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
+from pipeline.training.neural.group import Group
 from pipeline.training.neural.layers import Layer, Weights
 from pipeline.training.neural.network import Batch, Params
+from pipeline.training.neural.shards import Shard
 from pipeline.training.results import Array, Floats, Predict
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -98,19 +100,39 @@ def _from_keras(weight: Array) -> Array:
     return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
 
 
-class KerasNetwork:
-    """A model, its loss and its optimizer, on the GPU if there is one."""
+def limit_threads(count: int) -> None:
+    """Compute with so many threads; a process that has computed already goes on with those it has."""
+    with suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
-    def __init__(self, build: Callable[[str], Any], params: Params) -> None:
+
+class KerasNetwork:
+    """A model, its loss and its optimizer, on the GPU if there is one.
+
+    Parameters
+    ----------
+    build : callable
+        Builds the model, to compute in a precision.
+    on_cpu : bool
+        Whether to leave the GPU alone.
+    """
+
+    def __init__(self, build: Callable[[str], Any], params: Params, *, on_cpu: bool = False) -> None:
         tf.config.experimental.enable_op_determinism()
+        if on_cpu:
+            with suppress(RuntimeError):  # what has computed already keeps its GPU, but does not need it
+                tf.config.set_visible_devices([], "GPU")
         self._build, self._params = build, params
-        self._gpu = bool(tf.config.list_physical_devices("GPU"))
+        self._gpu = bool(tf.config.get_visible_devices("GPU"))
         self._mixed = params["precision"] == "mixed" and self._gpu
         self.model = build("mixed_bfloat16" if self._mixed else "float32")
         self._loss = _LOSSES[params["loss"]](params)
         self._optimizer = _OPTIMIZERS[params["optimizer"]](params)
         self._optimizer.build(self.model.trainable_variables)
         self._epoch = tf.function(self._learn_all, reduce_retracing=True)
+        self._part = tf.function(self._learn_part, reduce_retracing=True)
+        self._whole = tf.function(self._step_together)
         self.notes = tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:
@@ -119,10 +141,13 @@ class KerasNetwork:
         if self._params["precision"] == "mixed" and not self._mixed:
             yield "precision mixed needs a GPU: trained in single precision"
 
-    def learn(self, pieces: Iterable[Batch], rate: float, seed: int) -> float:  # noqa: D102
+    def _begin(self, rate: float, seed: int) -> None:
         self._optimizer.learning_rate.assign(rate)
         for place, layer in enumerate(self._dropouts()):
             layer.seed_generator.state.assign([seed, place])
+
+    def learn(self, pieces: Iterable[Batch], rate: float, seed: int) -> float:  # noqa: D102
+        self._begin(rate, seed)
         total, count = 0.0, 0
         for rows in pieces:
             weights = np.ones(len(rows.target), np.float32) if rows.weights is None else rows.weights
@@ -144,17 +169,46 @@ class KerasNetwork:
         return total
 
     def _learn_batch(self, features: Any, target: Any, weights: Any) -> Any:
-        variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             loss = self._mean_loss(self.model(features, training=True), target, weights)
-        gradients = tape.gradient(loss, variables)
+        self._step(tape.gradient(loss, self.model.trainable_variables))
+        return loss
+
+    def _step(self, gradients: Sequence[Any]) -> None:
+        variables = self.model.trainable_variables
         if self._params["clip_norm"] is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self._params["clip_norm"])
         if decay := self._params["weight_decay"]:
             for each in variables:
                 each.assign(each * (1 - self._optimizer.learning_rate * decay))
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return loss
+
+    def learn_shards(self, shards: Iterable[Shard], rate: float, seed: int, group: Group) -> tuple[float, int]:  # noqa: D102
+        self._begin(rate, seed)
+        total, count = 0.0, 0
+        for shard in shards:
+            tensors = [tf.constant(each) for each in (shard.rows.features, shard.rows.target, shard.shares)]
+            for part, size in zip(shard.parts, shard.sizes, strict=True):
+                loss, gradients = self._part(*(each[part] for each in tensors))
+                summed = np.asarray(gradients).copy()
+                group.add_up(summed)
+                self._whole(tf.constant(summed))
+                total += float(loss) * size
+            count += sum(shard.sizes)
+        return total, count
+
+    def _learn_part(self, features: Any, target: Any, shares: Any) -> tuple[Any, Any]:
+        """Give the loss of this process's rows of a batch, and its gradients, one after another."""
+        with tf.GradientTape() as tape:
+            losses = self._loss(tf.cast(self.model(features, training=True), tf.float32), target)
+            loss = tf.reduce_sum(losses * shares)
+        gradients = tape.gradient(loss, self.model.trainable_variables, unconnected_gradients="zero")
+        return loss, tf.concat([tf.reshape(each, [-1]) for each in gradients], 0)
+
+    def _step_together(self, summed: Any) -> None:
+        variables = self.model.trainable_variables
+        parts = tf.split(summed, [math.prod(each.shape) for each in variables])
+        self._step([tf.reshape(part, each.shape) for part, each in zip(parts, variables, strict=True)])
 
     def _mean_loss(self, outputs: Any, target: Any, weights: Any) -> Any:
         losses = self._loss(tf.cast(outputs, tf.float32), target)
@@ -171,7 +225,7 @@ class KerasNetwork:
         return {f"{kind}.{place}": each for kind, listed in variables.items() for place, each in enumerate(listed)}
 
     def state(self) -> Weights:  # noqa: D102
-        return {name: np.array(each) for name, each in self._kept().items()}
+        return {name: np.asarray(each).copy() for name, each in self._kept().items()}
 
     def restore(self, state: Mapping[str, Array]) -> None:  # noqa: D102
         for name, each in self._kept().items():

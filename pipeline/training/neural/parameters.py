@@ -41,24 +41,24 @@ def _learning(task: Task) -> dict[str, Any]:
         "batch_size": _integer(32, 1),
         "clip_norm": _number(None, 0, "neither"),
         "precision": _option("single", ["mixed", "single"]),
+        "workers": _integer(1, 1),
     }
 
 
-def network_parameters(framework: str, kind: str, task: Task) -> Table:
+def network_parameters(kind: str, task: Task) -> Table:
     """Give the parameters of a network, as ``trainers.json`` keeps them.
 
     Parameters
     ----------
-    framework, kind : str
-        Both halves of the trainer's name: ``torch`` and ``mlp``.
+    kind : str
+        The second half of the trainer's name, such as ``mlp``; the first one, the framework, changes nothing.
     """
-    shared = {**_learning(task), **_FRAMEWORKS[framework]}
+    shared = _learning(task)
     if kind == "custom":  # its layers are the user's
         shared = {name: each for name, each in shared.items() if name not in {"activation", "dropout"}}
     return {**_OWN[kind], **shared}
 
 
-_FRAMEWORKS: Mapping[str, Table] = {"torch": {"workers": _integer(1, 1)}, "tensorflow": {}}
 _OWN: Mapping[str, Table] = {
     "mlp": {"layers": _sizes([64])},
     "cnn": {

@@ -1,29 +1,74 @@
-"""How the processes of a group find each other: by a store that all of them reach, in rounds.
-
-A round is one attempt. The first process (rank 0) begins it, each worker takes its seat in it, and when all seats are
-taken they connect. Who was started in place of a lost worker finds the seat taken, and waits for the next round.
-"""
+"""Meetings at a store of PyTorch's, as with ``torchrun``: a file, or served by the first process."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import torch
+import numpy as np
 from torch.distributed import FileStore, PrefixStore, Store, TCPStore
 
-from pipeline.training.neural.torch_group import TIMEOUT_S, Group
+from pipeline.training.neural.group import TIMEOUT_S
+from pipeline.training.neural.meeting import Framework
+from pipeline.training.neural.places import LOOPBACK, tcp_place
+from pipeline.training.neural.torch_wire import Gloo
 
 _TIMEOUT = timedelta(seconds=TIMEOUT_S)
 _NOW = "round"
 
 
-def open_place(place: str, size: int) -> Store:
-    """Open the store of a place: ``file:///PATH``, or ``tcp://HOST:PORT/WORD`` where another process serves it.
+class StoreMeeting:
+    """`Meeting` at a store."""
 
-    The word is what only those who belong together know: it stands before the name of every key.
-    """
+    def __init__(self, store: Store, place: str, size: int, address: str) -> None:
+        self.place = place
+        self._store, self._size, self._address, self._round = store, size, address, 0
+
+    def begin(self) -> None:  # noqa: D102
+        self._round += 1
+        self._store.set(_NOW, str(self._round))
+        self._store.set(f"{self._round}/begun", "")
+
+    def is_complete(self) -> bool:  # noqa: D102
+        return bool(self._store.check([f"{self._round}/{rank}" for rank in range(1, self._size)]))
+
+    def connect(self) -> Gloo:  # noqa: D102
+        return _connect(self._store, self._round, 0, self._size, self._address)
+
+    def close(self) -> None:
+        """Serve the store no longer than this object is there."""
+
+
+class StoreSeat:
+    """`Seat` at a store: it is taken by the first who comes in a round."""
+
+    def __init__(self, place: str, rank: int, size: int, address: str) -> None:
+        self._store, self._rank, self._size, self._address = _open(place, size), rank, size, address
+        self._last = 0
+
+    def join(self) -> Gloo:  # noqa: D102
+        while True:
+            now = int(self._store.get(_NOW))
+            if now > self._last and self._store.add(f"{now}/seat/{self._rank}", 1) == 1:
+                break
+            self._last = max(now, self._last)
+            self._store.wait([f"{self._last + 1}/begun"])
+        self._last = now
+        self._store.set(f"{now}/{self._rank}", "")
+        return _connect(self._store, now, self._rank, self._size, self._address)
+
+
+def _connect(store: Store, round_: int, rank: int, size: int, address: str) -> Gloo:
+    """Connect with the others of a round; when this returns, nobody needs the store any more."""
+    wire = Gloo(PrefixStore(f"{round_}/gloo", store), rank, size, address)
+    wire.add_up(np.zeros(1))
+    return wire
+
+
+def _open(place: str, size: int) -> Store:
+    """Open the store of a place; the word stands before the name of every key."""
     parts = urlsplit(place)
     if parts.scheme == "file":
         return FileStore(parts.path, size)
@@ -32,43 +77,15 @@ def open_place(place: str, size: int) -> Store:
     )
 
 
-def serve_place(address: str, word: str) -> tuple[Store, str]:
-    """Serve a store from this process, on a port that is free; gives it with its place."""
+def meet_beside(path: Path, size: int) -> StoreMeeting:
+    """Meet at a file."""
+    return StoreMeeting(FileStore(str(path), size), path.as_uri(), size, LOOPBACK)
+
+
+def meet_at(address: str, word: str, size: int) -> StoreMeeting:
+    """Serve a store from this process, on a port that is free."""
     served: Any = TCPStore(address, 0, None, True, _TIMEOUT, wait_for_workers=False)
-    host = f"[{address}]" if ":" in address else address
-    return PrefixStore(word, served), f"tcp://{host}:{served.port}/{word}"
+    return StoreMeeting(PrefixStore(word, served), tcp_place(address, served.port, word), size, address)
 
 
-def begin(store: Store, round_: int) -> None:
-    """Begin a round; the last one is over."""
-    store.set(_NOW, str(round_))
-    store.set(f"{round_}/begun", "")
-
-
-def is_complete(store: Store, round_: int, size: int) -> bool:
-    """Tell whether every worker has its seat."""
-    return bool(store.check([f"{round_}/{rank}" for rank in range(1, size)]))
-
-
-def attend(store: Store, rank: int, last: int) -> int:
-    """Take a worker's seat in a round after its last one, as soon as there is one where it is free; gives the round.
-
-    Raises
-    ------
-    RuntimeError
-        The store is not served any more, or no round has begun for `TIMEOUT_S`.
-    """
-    while True:
-        now = int(store.get(_NOW))
-        if now > last and store.add(f"{now}/seat/{rank}", 1) == 1:
-            store.set(f"{now}/{rank}", "")
-            return now
-        last = max(now, last)
-        store.wait([f"{last + 1}/begun"])
-
-
-def connect(store: Store, round_: int, rank: int, size: int, address: str) -> Group:
-    """Connect with the others of a complete round; when this returns, nobody needs the store any more."""
-    group = Group(PrefixStore(f"{round_}/gloo", store), rank, size, address)
-    group.add_up(torch.zeros(1))
-    return group
+TORCH = Framework("pipeline.training.neural.torch_worker", meet_beside, meet_at)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.training.neural.group import Group
 from pipeline.training.neural.layers import Layer, Weights
 from pipeline.training.neural.network import Batch, Params
 from pipeline.training.neural.shards import Shard
@@ -100,15 +101,18 @@ class TorchNetwork:
             yield "precision mixed needs a GPU with bfloat16: trained in single precision"
 
     def learn(self, pieces: Iterable[Batch], rate: float, seed: int) -> float:  # noqa: D102
-        self._module.train()
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        self._begin(rate)
         total, count = torch.zeros((), dtype=torch.float64, device=self._device), 0
         with self._random(seed), _threads(self._threads):
             for rows in pieces:
                 self._learn_piece(rows, rate, total)
                 count += len(rows.target)
         return float(total) / count
+
+    def _begin(self, rate: float) -> None:
+        self._module.train()
+        for each in self._optimizer.param_groups:
+            each["lr"] = rate
 
     def _learn_piece(self, rows: Batch, rate: float, total: Tensor) -> None:
         features, target, weights = self._tensors(rows)
@@ -121,23 +125,10 @@ class TorchNetwork:
             self._step(rate)
             total.add_(loss.detach(), alpha=len(target[part]))
 
-    def learn_shards(
-        self, shards: Iterable[Shard], rate: float, seed: int, join: Callable[[list[nn.Parameter]], None], total: Tensor
-    ) -> int:
-        """Go through this process's part of an epoch; gives how many rows it has in all processes.
-
-        Parameters
-        ----------
-        join : callable
-            Adds up the gradients of all processes.
-        total : Tensor
-            To which the losses, times the rows of their batch, are added.
-        """
-        self._module.train()
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        count = 0
-        with self._random(seed):
+    def learn_shards(self, shards: Iterable[Shard], rate: float, seed: int, group: Group) -> tuple[float, int]:  # noqa: D102
+        self._begin(rate)
+        total, count = torch.zeros((), dtype=torch.float64, device=self._device), 0
+        with self._random(seed), _threads(self._threads):
             for shard in shards:
                 features, target, _ = self._tensors(shard.rows)
                 shares = torch.from_numpy(shard.shares).to(self._device)
@@ -145,11 +136,19 @@ class TorchNetwork:
                     loss = (self._losses(features[part], target[part]) * shares[part]).sum()
                     self._optimizer.zero_grad(set_to_none=True)
                     loss.backward()
-                    join(self._learnt)
+                    self._join(group)
                     self._step(rate)
                     total.add_(loss.detach(), alpha=size)
                 count += sum(shard.sizes)
-        return count
+        return float(total), count
+
+    def _join(self, group: Group) -> None:
+        """Replace gradients by their sums over all processes, in one message."""
+        gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in self._learnt]
+        flat = torch.cat([each.reshape(-1) for each in gradients])
+        group.add_up(flat.numpy())
+        for each, summed in zip(self._learnt, flat.split([each.numel() for each in gradients]), strict=True):
+            each.grad = summed.view_as(each).to(each.dtype)
 
     def _step(self, rate: float) -> None:
         if self._params["clip_norm"] is not None:

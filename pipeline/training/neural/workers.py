@@ -7,15 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from safetensors.numpy import save
-
 from pipeline.errors import TransientError
+from pipeline.training.neural.group import EPOCH, PIECE, Group, LostError, Sharing, continue_epoch
 from pipeline.training.neural.layers import Layer, Weights
-from pipeline.training.neural.network import Batch, Params
+from pipeline.training.neural.network import Batch, Network, Params
 from pipeline.training.neural.pieces import Pieces
 from pipeline.training.neural.shards import Shard, shards
-from pipeline.training.neural.torch_group import EPOCH, PIECE, Group, LostError, continue_epoch
-from pipeline.training.neural.torch_network import TorchNetwork
 from pipeline.training.results import Array, Predict
 
 LOSSES = 3
@@ -30,6 +27,8 @@ class Description:
     ----------
     layers : sequence of Layer
         Empty for a network of the user's own.
+    threads : int or None
+        With which a worker learns; None for as many as its environment says.
     """
 
     layers: Sequence[Layer]
@@ -37,11 +36,18 @@ class Description:
     inputs: int
     outputs: int
     seed: int
+    threads: int | None
 
-    def to_json(self, threads: int | None) -> str:
+    def to_json(self) -> bytes:
         """Give it as workers are told it."""
-        told = {**asdict(self), "params": dict(self.params), "threads": threads}
-        return json.dumps(told)
+        return json.dumps({**asdict(self), "params": dict(self.params)}).encode()
+
+    @classmethod
+    def from_json(cls, told: bytes) -> Description:
+        """Read what `to_json` gave."""
+        facts = json.loads(told)
+        layers = tuple(Layer(**{**each, "size": tuple(each["size"])}) for each in facts.pop("layers"))
+        return cls(layers, **facts)
 
 
 class Crew(Protocol):
@@ -76,6 +82,10 @@ class Crew(Protocol):
         """End the processes, who keep nothing."""
 
 
+class SharedCopy(Network, Sharing, Protocol):
+    """The first process's copy of the network."""
+
+
 class SharedNetwork:
     """A network in this process, and the other processes that learn it too.
 
@@ -83,7 +93,7 @@ class SharedNetwork:
     is the same, bit for bit.
     """
 
-    def __init__(self, own: TorchNetwork, description: Description, crew: Crew) -> None:
+    def __init__(self, own: SharedCopy, description: Description, crew: Crew) -> None:
         self._own, self._description, self._crew = own, description, crew
         self._group: Group | None = None
         self._lost = 0
@@ -120,8 +130,10 @@ class SharedNetwork:
         return continue_epoch(self._own, group, rate, seed, self._dealt(group, pieces))
 
     def _gather(self) -> Group:
+        from safetensors.numpy import save  # comes with a framework's extra
+
         self._group = self._crew.gather()
-        self._group.share(self._description.to_json(self._crew.threads).encode())
+        self._group.share(self._description.to_json())
         self._group.share(save(self._own.state()))
         return self._group
 

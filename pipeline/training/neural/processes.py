@@ -1,4 +1,4 @@
-"""Workers that are processes on this machine, connected over its loopback interface."""
+"""Workers that are processes on this machine, connected without leaving it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO
 
-import torch
-from torch.distributed import FileStore
+from pipeline.training.neural.group import TIMEOUT_S, Group, LostError
+from pipeline.training.neural.meeting import Framework, Meeting
+from pipeline.training.neural.places import LOOPBACK
 
-from pipeline.training.neural import torch_worker
-from pipeline.training.neural.torch_group import TIMEOUT_S, Group, LostError
-from pipeline.training.neural.torch_meeting import begin, connect, is_complete
-
-_ROUND = 1
-_LOOPBACK = "127.0.0.1"
 _GRACE_S = 5.0
 _FOLDER = "modelrail-workers-"
 _REPOSITORY = Path(__file__).parents[3]
@@ -33,10 +28,9 @@ class Processes:
     they say goes to files without a name.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, framework: Framework, size: int) -> None:
+        self._framework, self._size = framework, size
         self._started: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
-        self._before: int | None = None
 
     @property
     def where(self) -> str:  # noqa: D102
@@ -47,19 +41,18 @@ class Processes:
         return max((os.cpu_count() or 1) // self._size, 1)
 
     def gather(self) -> Group:  # noqa: D102
-        self._before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or self._before)
         _remove_stale()
-        with tempfile.TemporaryDirectory(prefix=_FOLDER) as folder:
-            path = Path(folder) / "meeting"
-            store = FileStore(str(path), self._size)
-            begin(store, _ROUND)
-            self._started = [self._launch(path, index) for index in range(self._size - 1)]
-            self._await(store)
-            return connect(store, _ROUND, 0, self._size, _LOOPBACK)
+        with (
+            tempfile.TemporaryDirectory(prefix=_FOLDER) as folder,
+            closing(self._framework.meet_beside(Path(folder) / "meeting", self._size)) as meeting,
+        ):
+            meeting.begin()
+            self._started = [self._launch(meeting.place, index) for index in range(self._size - 1)]
+            self._await(meeting)
+            return Group(meeting.connect())
 
-    def _launch(self, path: Path, index: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-        command = [sys.executable, "-m", torch_worker.__name__, path.as_uri(), str(index), str(self._size), _LOOPBACK]
+    def _launch(self, place: str, index: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        command = [sys.executable, "-m", self._framework.module, place, str(index), str(self._size), LOOPBACK]
         paths = ":".join([str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
         log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed when its process has ended)
         process = subprocess.Popen(
@@ -67,10 +60,10 @@ class Processes:
         )
         return process, log
 
-    def _await(self, store: FileStore) -> None:
-        """Wait until the workers have loaded PyTorch, or one of them has ended."""
+    def _await(self, meeting: Meeting) -> None:
+        """Wait until the workers have loaded their framework, or one of them has ended."""
         deadline = time.monotonic() + TIMEOUT_S
-        while not is_complete(store, _ROUND, self._size):
+        while not meeting.is_complete():
             if time.monotonic() > deadline or any(each.poll() is not None for each, _ in self._started):
                 raise LostError("a worker did not begin")
             time.sleep(0.02)
@@ -89,9 +82,7 @@ class Processes:
             each.kill()
             each.wait()
             log.close()
-        if self._before is not None:
-            torch.set_num_threads(self._before)
-        self._started, self._before = [], None
+        self._started = []
 
     def close(self) -> None:
         """They have ended with their group."""
