@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .cluster import HOW, is_here, poll
+from .admission import lending
+from .cluster import HOW, Namespace, is_here, namespace, poll
 from .world import World, pods_of, started, states
 
 pytestmark = [
@@ -49,6 +50,17 @@ run:
   start_timeout_s: {start}
 model: {model}
 """
+CREW = """\
+run:
+  train: {{where: pod, memory: 2Gi, cpu: 0.25}}
+  workers: {{where: pod, memory: 1Gi}}
+  trainer: modelrail-trainer
+  image: {image}
+  namespace: {namespace}
+  secrets: [store]
+model: {{trainer: torch_mlp, params: {{layers: [4], epochs: 3, workers: 2}}}}
+"""
+"""Learnt in two pods, in a namespace whose pods this machine lends PyTorch to."""
 USUAL = {"memory": "1Gi", "cpu": 0.25, "start": 600}
 SLOW = "{trainer: mlp, params: {max_iter: 1000000, tol: 0.0, n_iter_no_change: 1000000}}"
 OWN = """{{trainer: container, params: {{
@@ -56,7 +68,7 @@ OWN = """{{trainer: container, params: {{
 """Trained by a program with what its image has: here the pipeline's own, whose libraries it must name."""
 
 
-def environments(image: str, namespace: str) -> dict[str, str]:
+def environments(image: str, namespace: str, crew: str) -> dict[str, str]:
     """Give overlays: each of the last ones trains another model, in a pod of its own, and reuses all before it."""
 
     def train(model: str, **changes: object) -> str:
@@ -72,12 +84,13 @@ def environments(image: str, namespace: str) -> dict[str, str]:
         "brief": train(SLOW, memory="4Gi") + "tasks: {timeout_s: 25}\n",
         "slow": train(SLOW, memory="4Gi"),
         "own": train(OWN.format(image=image)),
+        "crew": CREW.format(image=image, namespace=crew),
     }
 
 
-def files(namespace: str) -> dict[str, str]:
+def files(namespace: str, crew: str) -> dict[str, str]:
     """Give the files of the project."""
-    overlays = {f"environments/{name}.yaml": text for name, text in environments(IMAGE, namespace).items()}
+    overlays = {f"environments/{name}.yaml": text for name, text in environments(IMAGE, namespace, crew).items()}
     program = (Path(__file__).parents[1] / "isolated" / "train.py").read_text("utf-8")
     return {
         "models/late.yaml": SPEC,
@@ -93,8 +106,15 @@ def rows(month: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with started(tmp_path_factory.mktemp("pods"), 18281, files) as made:
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespace]:
+    with namespace(level="privileged") as own, lending(own, tmp_path_factory.mktemp("lending")):  # for what is lent
+        own.admit_trainer()
+        yield own
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, crew: Namespace) -> Iterator[World]:
+    with started(tmp_path_factory.mktemp("pods"), 18281, lambda name: files(name, crew.name)) as made:
         yield made
 
 
@@ -131,6 +151,18 @@ def test_a_program_trains_in_the_pod_of_its_own_image_and_what_it_leaves_is_rele
     assert outcome.released
     assert outcome.results["verify"]["prediction"] in (True, False)
     assert "train: ran in" in world.log(run, "train")
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.extra("kubernetes")
+def test_a_pod_that_trains_starts_the_pods_of_its_workers_and_none_is_left(world: World, crew: Namespace) -> None:
+    run = world.trigger("crew")
+    outcome = world.follow(run)
+    assert outcome.failures == ()
+    assert states(outcome)["train"] == "done"
+    assert "train: ran in" in world.log(run, "train")
+    assert "learnt by 2 processes, 1 of them in pods of their own" in world.log(run, "train")
+    crew.wait_until_empty()
 
 
 @pytest.mark.parametrize(
