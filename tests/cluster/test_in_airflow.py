@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.deployment.cluster import open_cluster
+from pipeline.deployment.leases import COORDINATION
 from pipeline.repository import open_repository
 from pipeline.stages import stages
 from tests.pods.cluster import HOW, is_here
@@ -130,18 +132,41 @@ def test_a_deploy_pod_that_is_killed_in_mid_rollout_is_tried_again_and_drops_not
     client.stop()
 
 
-Stage, Kill = Callable[[], object], Callable[[dict[str, Any]], None]
+Stage = Callable[[], object]
+Kill = Callable[[dict[str, Any]], None]
 
 
-def kill_in(shared: Deploying, kill: Kill, stage: Stage, what: str) -> None:
-    """Kill the process of the pod that deploys, when it is at work on the rollout and the stage is reached."""
+def kill_in(
+    shared: Deploying, kill: Kill, what: str, verdict: str | None, stage: Stage | None = None, but: str = ""
+) -> str:
+    """Kill the process of the pod that deploys, when the rollout has that verdict and is its own; gives the pod's name.
 
-    def reached() -> dict[str, Any] | None:
-        _, holder = rollout_in(shared.project.get("leases"), NAME)
-        at_work = [pod for pod in shared.world.namespace.pods_of("deploy") if holder.startswith(name_in(pod))]
-        return at_work[0] if at_work and stage() else None
+    Parameters
+    ----------
+    stage : callable, optional
+        Tells whether it is also as far as wanted.
+    but : str
+        Name of the pod that was killed before.
+    """
+    world, project = shared.world, shared.project
 
-    kill(wait_until(reached, f"the stage: {what}", 300, every_s=0.1))  # an abort is over within a second
+    def found() -> dict[str, Any] | None:
+        pods = [pod for pod in world.namespace.pods_of("deploy") if pod["status"]["phase"] == "Running"]
+        return next((pod for pod in pods if pod["metadata"]["name"] != but), None)
+
+    victim = wait_until(found, "a pod that deploys", 300)
+    name = str(victim["metadata"]["name"])
+
+    def reached() -> bool:
+        found = cluster.get(COORDINATION, "Lease", NAME)
+        written, holder = rollout_in({"items": [found] if found else []}, NAME)
+        mine = bool(written) and holder.startswith(name) and written["verdict"] == verdict
+        return mine and (stage is None or bool(stage()))
+
+    with open_cluster(None, project.namespace) as cluster:  # kubectl may look too seldom: an abort is over in a second
+        wait_until(reached, f"the stage: {what}", 300, every_s=0.05)
+    kill(victim)
+    return name
 
 
 def test_a_canary_whose_deploy_is_killed_in_a_step_and_promoting_is_promoted_and_drops_nothing(
@@ -152,9 +177,9 @@ def test_a_canary_whose_deploy_is_killed_in_a_step_and_promoting_is_promoted_and
     world.commit({"data/3.csv": rows(600, shift=6), f"environments/{ENVIRONMENT}.yaml": overlaid}, "yet more flights")
     run = world.trigger(ENVIRONMENT)
     with killing() as kill:
-        kill_in(shared, kill, lambda: set(client.answered()) > {before}, "in a step")
+        first = kill_in(shared, kill, "in a step", None, lambda: set(client.answered()) > {before})
         canary = uids(project, "canary")
-        kill_in(shared, kill, lambda: written(project).get("verdict") == "promote", "promoting")
+        kill_in(shared, kill, "promoting", "promote", but=first)
         assert uids(project, "canary") == canary, "the same canary went on"
     outcome = world.follow(run)
     assert outcome.failures == ()
@@ -174,9 +199,9 @@ def test_a_canary_whose_deploy_is_killed_coming_up_and_aborting_is_aborted_and_d
     world.commit({**contrary, f"environments/{ENVIRONMENT}.yaml": overlaid}, "flights that contradict the others")
     run = world.trigger(ENVIRONMENT)
     with killing() as kill:
-        kill_in(shared, kill, lambda: f"{NAME}-canary" in tracks(project), "coming up")
+        first = kill_in(shared, kill, "coming up", None, lambda: f"{NAME}-canary" in tracks(project))
         assert set(client.answered()) == {before}
-        kill_in(shared, kill, lambda: written(project).get("verdict") == "abort", "aborting")
+        kill_in(shared, kill, "aborting", "abort", but=first)
     (failure,) = world.follow(run).failures
     assert failure.task == "deploy"
     assert re.search(rf"aborted: outputs: .*; v{before} stays live", failure.message)
@@ -187,10 +212,6 @@ def test_a_canary_whose_deploy_is_killed_coming_up_and_aborting_is_aborted_and_d
     assert (last.action, str(last.version)) == ("abort", before)
     assert client.dropped() == {}
     client.stop()
-
-
-def name_in(pod: dict[str, Any]) -> str:
-    return str(pod["metadata"]["name"])
 
 
 def written(project: Project) -> Mapping[str, Any]:
