@@ -43,3 +43,14 @@ def test_a_matrix_without_rows_keeps_its_columns(tmp_path):
     write(tmp_path / "empty", [])
     (found,), names = read_matrix(tmp_path / "empty", np.zeros(0, dtype=bool))
     assert (found.shape, names) == ((0, 3), NAMES)
+
+
+def test_columns_whose_names_begin_alike_are_told_apart_however_few_are_read_together(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.work.files._TOGETHER", 2)
+    names = ("a", "a.b", "a.b.c", "b", "photo[0,1]")
+    rows = np.arange(50, dtype=np.float32).reshape(10, 5)
+    with MatrixFile(tmp_path / "matrix", names) as file:
+        file.write(rows)
+    (found,), read = read_matrix(tmp_path / "matrix", np.ones(10, dtype=bool))
+    assert read == names
+    np.testing.assert_array_equal(found, rows)
