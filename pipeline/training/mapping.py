@@ -158,9 +158,12 @@ def gather(features: Array, spans: Sequence[Span], order: Array) -> Array:
     if not isinstance(features, np.memmap):
         return features[places_of(spans)[order]]
     found, ranks, first = np.empty((len(order), features.shape[1]), features.dtype), _inverse(order), 0
+    _advise(features, mmap.MADV_RANDOM)  # the system would read some MB around each span, and throw out what is needed
     for start, end in spans:
+        fetch(features[start:end])
         found[ranks[first : first + end - start]] = features[start:end]
         first += end - start
+    _advise(features, mmap.MADV_NORMAL)
     let_go(features)
     return found
 
