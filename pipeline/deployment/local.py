@@ -132,6 +132,19 @@ def live(model: str, state: Path) -> Deployment | None:
     return _deployment(record) if record else None
 
 
+def settled(model: str, state: Path) -> Deployment | None:
+    """Give what is live once what was asked for last is done, or refused; who asked may have been killed before."""
+    folder = folder_of(model, state)
+    if not folder.is_dir():
+        return None
+    with locked(folder / DEPLOY_LOCK):
+        record, asked = _record(folder), read_json(folder / DESIRED)
+        if record and asked and record["answered"] != asked["request"]:
+            with contextlib.suppress(DeploymentError):  # then what was live stays live
+                _ask(folder, record, asked)
+    return live(model, state)
+
+
 def deployments(state: Path) -> tuple[Deployment, ...]:
     """Give everything that is live, by model."""
     folders = sorted(each.parent for each in state.resolve().glob(f"deployments/*/{RECORD}"))

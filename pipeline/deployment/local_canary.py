@@ -53,7 +53,7 @@ def roll_out(
     folder = folder_of(name, state)
     try:
         with locked(folder / ROLLOUT_LOCK, wait=False):
-            now = local.live(name, state)
+            now = local.settled(name, state)
             if now is None or _plain(now.version) == version:
                 (folder / ROLLOUT).unlink(missing_ok=True)
                 return put(bundle, (), None)

@@ -52,7 +52,8 @@ def ask(keep):
             content = answer.read()
             found[json.loads(content)["version"] if answer.status == 200 else f"status {answer.status}"] += 1
         except (OSError, http.client.HTTPException) as error:
-            found[repr(error)] += 1
+            if found:  # until it was answered once, the node may not know the Service yet
+                found[repr(error)] += 1
             connection = None
         if connection and not keep:
             connection = connection.close()

@@ -45,7 +45,8 @@ def ask():
             content = answer.read()
             found[json.loads(content)["version"] if answer.status == 200 else f"status {answer.status}"] += 1
         except (OSError, http.client.HTTPException) as error:
-            found[f"dropped: {error!r}"] += 1
+            if found:  # until it was answered once, the node may not know the Service yet
+                found[f"dropped: {error!r}"] += 1
         connection.close()
         time.sleep(0.01)
 

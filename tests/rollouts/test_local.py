@@ -17,9 +17,9 @@ import pytest
 from pipeline.client import predict
 from pipeline.deployment import local
 from pipeline.deployment.local_canary import roll_out
-from pipeline.deployment.state import ROLLOUT, folder_of, read_json
+from pipeline.deployment.state import DESIRED, ROLLOUT, folder_of, read_json, write_json
 from pipeline.errors import AbortedError, DeploymentError, TransientError
-from pipeline.serving.lineup import Track
+from pipeline.serving.lineup import Place, Track
 from pipeline.serving.workers import child_environment
 from pipeline.spec.schema_canary import Canary
 from tests.rollouts.candidates import SLOPE, asking, erring_graph, slow_graph
@@ -162,6 +162,25 @@ def test_a_killed_deploy_is_taken_over_by_the_next_and_two_never_interleave(
     assert made.version == "2.0.0"
     assert client.dropped == []
     assert not record.exists()
+
+
+def test_what_a_killed_deploy_asked_for_is_waited_for_before_anybody_goes_on(
+    release: Callable[..., local.Deployment], state: Path
+) -> None:
+    first, folder = release("1.0.0", line_graph(SLOPE)), folder_of("line", state)
+    asked = read_json(folder / DESIRED)
+    assert asked is not None
+    canary = Place(Path(first.bundle), "canary", 0.25).argument()
+    for signals in ((signal.SIGHUP,), ()):  # it was killed after it had told the supervisor, and before
+        os.kill(first.pid, signal.SIGSTOP)
+        write_json(folder / DESIRED, asked | {"request": os.urandom(8).hex(), "beside": [canary]})
+        for each in signals:
+            os.kill(first.pid, each)
+        threading.Timer(0.5, os.kill, (first.pid, signal.SIGCONT)).start()
+        found = local.settled("line", state)
+        assert found is not None
+        assert found.beside == (canary,)
+        local.deploy(Path(first.bundle), model="line", port=0, state=state)
 
 
 def test_a_rollback_in_the_middle_ends_the_canary(

@@ -36,6 +36,7 @@ from pipeline.store import open_store
 from pipeline.training.results import Matrix
 from pipeline.training.training import train
 from pipeline.work import returned_memory
+from pipeline.work.matrix import read_rows
 
 place = Path(sys.argv[1])
 model = Model(name="m", trainer="torch_mlp", params={{"layers": [4], "epochs": 2, "batch_size": 4096}})
