@@ -19,6 +19,7 @@ MENDS: Mapping[Kind, str] = {
 }
 """What is expected of a pod of a Deployment, and which key mends it; of other pods, other things."""
 
+_TAINTS = "; 'kubectl describe nodes' names the taints (disk-pressure, say, of a node without disk)"
 _RESTARTS = 2
 _UNPULLABLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _UNMAKEABLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -61,7 +62,7 @@ def diagnose(pods: Sequence[Object], mends: Mapping[Kind, str] = MENDS) -> Troub
 
 def _trouble(kind: Kind, pod: Object, said: str, mends: Mapping[Kind, str]) -> Trouble:
     name = pod["metadata"]["name"]
-    mend = mends[kind].replace("{name}", name)
+    mend = mends[kind].replace("{name}", name) + (_TAINTS if kind == "place" and "taint" in said else "")
     passing = kind in ("eviction", "place") or any(each in said for each in _PASSING)
     return Trouble(kind, f"pod {name}: found {said}; expected {mend}", final=not passing)
 

@@ -43,7 +43,7 @@ def test_no_release_takes_over_on_a_node_without_disk_and_what_was_live_comes_ba
     subprocess.run(FILL, check=True)
     try:
         wait_until(lambda: is_pressed(line), "the node's word", 120)
-        with pytest.raises(AbortedError, match=r"aborted: .*disk-pressure.*1\.0\.0 stays live"):
+        with pytest.raises(AbortedError, match=r"untolerated taint.*'kubectl describe nodes'.*1\.0\.0 stays live"):
             line.deploy("2.0.0")
     finally:
         subprocess.run(FREE, check=True)

@@ -63,6 +63,15 @@ CRASHED = {"lastState": {"terminated": {"exitCode": 1, "message": "first\nno mod
             "found no node for it (0/1 nodes: Insufficient cpu.); expected one with room: lower what it requests",
             False,
         ),
+        (
+            pod(
+                conditions=[
+                    {"type": "PodScheduled", "status": "False", "message": "1 node(s) had untolerated taint(s)."}
+                ]
+            ),
+            "or add a node; 'kubectl describe nodes' names the taints (disk-pressure, say, of a node without disk)",
+            False,
+        ),
     ],
 )
 def test_each_trouble_is_told_with_its_mend(found: dict[str, Any], say: str, *, final: bool) -> None:
