@@ -1,4 +1,4 @@
-"""Training a network beside a bare script of its framework: ``python -m benchmarks.networks [--runs 3] [--workers]``.
+"""Training a network beside a bare script of its framework: ``python -m benchmarks.networks [--workers [torch]]``.
 
 Both learn the same synthetic rows with the same layers, batches, epochs, optimizer and loss, in one process each, in
 turn; the framework's import is not counted, nor ``torch._dynamo``, which PyTorch itself imports at the first optimizer
@@ -6,7 +6,7 @@ turn; the framework's import is not counted, nor ``torch._dynamo``, which PyTorc
 to ONNX and the check of parity. It needs the extras ``torch`` and ``tensorflow``.
 
 ``--workers`` measures instead how long two workers on this machine take beside one process, for a small network and a
-large one; what the second worker takes to start and to load PyTorch counts, what it takes of the CPU is not seen.
+large one; what the second worker takes to start and to load its framework counts, what it takes of the CPU is not seen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from time import perf_counter, process_time
 from typing import Any
@@ -118,12 +118,17 @@ CONTENDERS: Mapping[str, Callable[[], list[float]]] = {
 }
 
 LARGE = {"layers": [1024, 1024], "batch_size": 1024, "epochs": 5}
+CASES: Mapping[str, Mapping[str, Any]] = {
+    "small, one process": {},
+    "small, two workers": {"workers": 2},
+    "large, one process": LARGE,
+    "large, one process, one thread": LARGE,
+    "large, two workers": {**LARGE, "workers": 2},
+}
 WORKERS: Mapping[str, Callable[[], list[float]]] = {
-    "small, one process": train_modelrail("torch"),
-    "small, two workers": train_modelrail("torch", workers=2),
-    "large, one process": train_modelrail("torch", **LARGE),
-    "large, one process, one thread": train_modelrail("torch", **LARGE),
-    "large, two workers": train_modelrail("torch", **LARGE, workers=2),
+    f"{framework}, {name}": train_modelrail(framework, **params)
+    for framework in MODULES
+    for name, params in CASES.items()
 }
 BESIDE = (("modelrail torch", "bare torch"), ("modelrail tensorflow", "bare keras"))
 BESIDE_WORKERS = (
@@ -133,9 +138,16 @@ BESIDE_WORKERS = (
 )
 
 
+def workers_of(framework: str) -> tuple[Mapping[str, Callable[[], list[float]]], Sequence[tuple[str, str]]]:
+    """Give the contenders of a framework, and which are held beside which."""
+    own = {name: each for name, each in WORKERS.items() if name.startswith(framework)}
+    return own, [(f"{framework}, {ours}", f"{framework}, {theirs}") for ours, theirs in BESIDE_WORKERS]
+
+
 def measure(name: str) -> tuple[list[float], str]:
     command = [sys.executable, "-m", "benchmarks.networks", "--only", name]
-    environment = os.environ | ({"OMP_NUM_THREADS": "1"} if name.endswith("one thread") else {})
+    one = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
+    environment = os.environ | (one if name.endswith("one thread") else {})
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     said = [line for line in done.stderr.splitlines() if line.startswith('{"parity"')]
     return json.loads(done.stdout.splitlines()[-1]), f"  parity {json.loads(said[0])['parity']:.1e}" if said else ""
@@ -145,13 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only")
-    parser.add_argument("--workers", action="store_true")
+    parser.add_argument("--workers", nargs="?", const="torch", choices=tuple(MODULES))
     asked = parser.parse_args()
     if asked.only:
         print(json.dumps({**CONTENDERS, **WORKERS}[asked.only]()))
         return
     say_machine()
-    contenders, beside = (WORKERS, BESIDE_WORKERS) if asked.workers else (CONTENDERS, BESIDE)
+    contenders, beside = workers_of(asked.workers) if asked.workers else (CONTENDERS, BESIDE)
     taken: dict[str, list[list[float]]] = {name: [] for name in contenders}
     notes = dict.fromkeys(contenders, "")
     for _ in range(asked.runs):
