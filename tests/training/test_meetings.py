@@ -15,6 +15,7 @@ from pipeline.training.neural.group import Group, LostError
 from pipeline.training.neural.network import Batch
 from pipeline.training.neural.shards import shards
 from pipeline.training.neural.socket_meeting import SocketMeeting, SocketSeat, meet_at, meet_beside
+from pipeline.training.neural.socket_wire import SocketWire
 from tests.pods.cluster import poll
 
 SIZE = 3
@@ -47,9 +48,21 @@ def seat(meeting: SocketMeeting, rank: int, place: str = "") -> SocketSeat:
     return SocketSeat(place or meeting.place, rank, SIZE, "127.0.0.1")
 
 
-def gather(meeting: SocketMeeting, threads: ThreadPoolExecutor, left: list[Group]) -> list[Group]:
-    """Seat all; gives their groups by rank."""
-    coming = [threads.submit(seat(meeting, rank).join) for rank in range(1, SIZE)]
+def seated(meeting: SocketMeeting, threads: ThreadPoolExecutor, rank: int) -> Future[SocketWire]:
+    """Let one come, and wait until it has its seat."""
+    coming = threads.submit(seat(meeting, rank).join)
+    for _ in poll(60):
+        assert not meeting.is_complete()
+        if coming.done():
+            return coming
+    raise AssertionError("it did not come")
+
+
+def gather(
+    meeting: SocketMeeting, threads: ThreadPoolExecutor, left: list[Group], *there: Future[SocketWire]
+) -> list[Group]:
+    """Seat all who are not there yet; gives the groups of all by rank."""
+    coming = [*there, *(threads.submit(seat(meeting, rank).join) for rank in range(len(there) + 1, SIZE))]
     for _ in poll(60):
         if meeting.is_complete():
             groups = [Group(each) for each in (meeting.connect(), *(each.result(60) for each in coming))]
@@ -112,11 +125,8 @@ def test_a_loss_is_noticed_by_all_and_they_meet_again(
 def test_who_comes_later_with_a_rank_has_its_seat(
     meeting: SocketMeeting, threads: ThreadPoolExecutor, left: list[Group]
 ) -> None:
-    stale = threads.submit(seat(meeting, 1).join)
-    for _ in poll(60):
-        if meeting.is_complete() or stale.done():
-            break
-    groups = gather(meeting, threads, left)
+    stale = seated(meeting, threads, 1)
+    groups = gather(meeting, threads, left, seated(meeting, threads, 1))
     with closing(stale.result(60)) as wire, pytest.raises(LostError):
         Group(wire).announce(0)
     assert together(threads, groups, lambda group: group.announce(group.rank)) == [[0.0]] * SIZE
