@@ -78,7 +78,7 @@ def train_torch() -> list[float]:
 
 def train_keras() -> list[float]:
     """Train by ``fit``."""
-    from pipeline.training.neural.keras_network import keras  # loaded without its messages
+    from pipeline.training.neural.quiet_keras import keras
 
     features, target = make_rows()
     watch = Watch()

@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import psutil
 from rich.console import Console
 
 from benchmarks.executor import page
+from pipeline.errors import ModelrailError
 from pipeline.standalone import Airflow, follow, processes, settings
 from pipeline.standalone.following import Outcome
 from pipeline.standalone.ports import choose_port
@@ -86,14 +87,16 @@ class World:
 
 
 @contextmanager
-def started(folder: Path, spec: str, data: dict[str, str], image: str, serving: str, deploy: object) -> Iterator[World]:
+def started(
+    folder: Path, spec: str, data: dict[str, str], image: str, serving: str, deploy: Mapping[str, Any]
+) -> Iterator[World]:
     """Start all of it, by the files of the page; and end it."""
     with namespace() as own, guarded(REGISTRY) as registry, served(folder, 28_581) as at:
         worker = f"{REGISTRY}/executor-worker:{own.name}"
         page.build_worker(folder / "image", image, worker, BUILD)
         images = {"base": serving, "repository": f"{REGISTRY}/{own.name}"}
-        deploy = {"push_tags": True, "namespace": own.name, "image": images, **dict(deploy)}  # type: ignore[call-overload]
-        overlay = json.dumps({"deploy": deploy, "environment": PLATFORM})
+        whole = {"push_tags": True, "namespace": own.name, "image": images, **deploy}
+        overlay = json.dumps({"deploy": whole, "environment": PLATFORM})
         files = {"models/late-flights.yaml": spec, "environments/kubernetes.yaml": overlay, **data}
         project = Project(make_project(folder, files, at["git"]), own.name, lambda *_: "")
         _grant(own, project)
@@ -167,7 +170,7 @@ def _start(world: World) -> None:
 def _answers(world: World) -> bool:
     try:
         world.airflow.request("GET", "/api/v2/monitor/health")
-    except Exception:  # noqa: BLE001 - whatever it is: not yet
+    except ModelrailError:  # whatever it is: not yet
         return False
     return True
 

@@ -166,7 +166,7 @@ class _Tracks:
             total(read_metrics(text, model, candidate, self._way.counted_as) for text in texts[CANARY]),
             total(read_metrics(text, model, stable) for text in texts[self._way.tracks[-1]]),
             trouble.say if trouble and trouble.final else None,
-            f"the canary was not ready: {lacking}" if lacking else Sight.missing,
+            f"{Sight.missing}: {lacking}" if lacking else Sight.missing,
         )
 
     def _pods(self, track: str) -> Sequence[Object]:
@@ -229,9 +229,8 @@ def _await_out(cluster: Cluster, name: str, selector: Mapping[str, str]) -> None
     """Wait until the Service knows none of these pods any more."""
 
     def is_out() -> bool:
-        return not {each["metadata"]["name"] for each in cluster.list("v1", "Pod", selector)} & _endpoints(
-            cluster, name
-        )
+        pods = {each["metadata"]["name"] for each in cluster.list("v1", "Pod", selector)}
+        return not pods & _endpoints(cluster, name)
 
     _await(is_out)
 

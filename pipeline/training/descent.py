@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.errors import TrainingError
 from pipeline.spec.schema import EarlyStopping
-from pipeline.training.mapping import MAX_BLOCK_ROWS, blocks
+from pipeline.training.mapping import MAX_BLOCK_ROWS, blocks, placed_blocks
 from pipeline.training.results import Array, Fitted, Floats
 from pipeline.training.stopping import Patience
 from pipeline.training.targets import Rows
@@ -66,11 +66,10 @@ def _cost(rows: Rows) -> _Cost:
     gradient as all the rows; an epoch costs columns² instead of rows × columns. The triangle of many rows is that of a
     part's triangle and the next part (Demmel and others, "Communication-optimal parallel and sequential QR", 2012).
     """
-    table, start = np.empty((0, rows.features.shape[1] + 2)), 0
-    for part in blocks(rows.features):
-        ones, target = np.ones((len(part), 1)), rows.target[start : start + len(part), None]
+    table = np.empty((0, rows.features.shape[1] + 2))
+    for places, part in placed_blocks(rows.features):
+        ones, target = np.ones((len(part), 1)), rows.target[places, None]
         table = _triangle(np.vstack([table, np.hstack([ones, part.astype(np.float64), target])]))
-        start += len(part)
     return _Cost(np.ascontiguousarray(table[:, :-1]), table[:, -1].copy(), len(rows))
 
 

@@ -114,11 +114,17 @@ def block_rows(columns: int, size: int | None = None) -> int:
 
 def blocks(features: Array, rows: int | None = None) -> Iterator[Array]:
     """Give rows, so many at a time, in their order."""
+    return (block for _, block in placed_blocks(features, rows))
+
+
+def placed_blocks(features: Array, rows: int | None = None) -> Iterator[tuple[slice, Array]]:
+    """Give rows, so many at a time, in their order, with their places."""
     size = rows or block_rows(features.shape[1])
     fetch(features[:size])
     for start in range(0, len(features), size):
         fetch(features[start + size : start + 2 * size])
-        yield features[start : start + size]
+        block = features[start : start + size]
+        yield slice(start, start + len(block)), block
         let_go(features)
 
 

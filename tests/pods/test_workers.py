@@ -51,7 +51,7 @@ run:
   namespace: {namespace}
 """
 IN_THE_POD = """\
-import json, pathlib, sys, time
+import json, pathlib, sys, tempfile, time
 import numpy as np
 from pipeline.deployment import cluster
 from pipeline.graphs import run
@@ -62,8 +62,9 @@ from pipeline.work import crews
 
 text, apis = json.loads(sys.argv[1])
 cluster.Cluster.apis = lambda self: frozenset(apis)
-pathlib.Path("/work/spec.yaml").write_text(text)
-spec = load_spec("/work/spec.yaml").spec
+path = pathlib.Path(tempfile.mkdtemp(), "spec.yaml")
+path.write_text(text)
+spec = load_spec(path).spec
 pods = crews.find_worker_pods(spec)
 drawn = np.random.default_rng(0)
 x = drawn.normal(size=(403, 4)).astype(np.float32)

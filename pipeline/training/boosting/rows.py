@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.training.lessons import Lesson
-from pipeline.training.mapping import block_rows, blocks, let_go
+from pipeline.training.mapping import block_rows, let_go, placed_blocks
 from pipeline.training.results import Array
 from pipeline.training.targets import Rows
 
@@ -62,10 +62,7 @@ def _xgboost_blocks(rows: Rows) -> Any:
 
 
 def _parts(rows: Rows) -> Iterator[Rows]:
-    start = 0
-    for features in blocks(rows.features):
-        yield rows.part(start, start + len(features))
-        start += len(features)
+    return (rows.part(places.start, places.stop) for places, _ in placed_blocks(rows.features))
 
 
 def lightgbm_rows(rows: Rows) -> Any:

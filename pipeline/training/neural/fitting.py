@@ -199,7 +199,6 @@ def _fit_own_torch(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
 
 
 def _fit_own_keras(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
-    from pipeline.training.neural import keras_network  # noqa: F401  (it keeps what TensorFlow prints to itself)
     from pipeline.training.neural.own_keras import build_own_model, read_layers
 
     own = _keras_copy(lesson, lambda dtype: build_own_model(lesson.params, inputs, outputs, lesson.seed, dtype))

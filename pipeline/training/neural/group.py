@@ -7,6 +7,7 @@ all add up their gradients, so all copies stay the same. What carries it is a fr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,15 @@ TIMEOUT_S = 300
 
 class LostError(RuntimeError):
     """Another process of the group is gone, or does not answer."""
+
+
+@contextmanager
+def lost_by(kind: type[Exception]) -> Iterator[None]:
+    """Tell errors of a kind, by which a wire says that another process is gone, from those of this one."""
+    try:
+        yield
+    except kind as error:
+        raise LostError(str(error) or "it does not answer") from error
 
 
 class Wire(Protocol):

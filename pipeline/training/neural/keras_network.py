@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,30 +12,9 @@ import numpy as np
 from pipeline.training.neural.group import Group
 from pipeline.training.neural.layers import Layer, Weights
 from pipeline.training.neural.network import Batch, Params
+from pipeline.training.neural.quiet_keras import keras, tf
 from pipeline.training.neural.shards import Shard
 from pipeline.training.results import Array, Floats, Predict
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep to itself what TensorFlow's libraries print when they are loaded, past Python's own standard error."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-with _silence():
-    import keras
-    import tensorflow as tf
 
 _LAYERS: Mapping[str, Callable[[Layer, str], Any]] = {
     "image": lambda layer, dtype: keras.Sequential(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras  # by now loaded without TensorFlow's messages, by the module of the network
-
 from pipeline.errors import TrainingError
 from pipeline.training.neural.layers import Layer, Weights
 from pipeline.training.neural.modules import build_own
 from pipeline.training.neural.network import Params
+from pipeline.training.neural.quiet_keras import keras
 
 
 def build_own_model(params: Params, inputs: int, outputs: int, seed: int, dtype: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.training.mapping import BLOCK_BYTES, READ_BYTES, Span, block_rows, blocks, fetch, gather, places_of
+from pipeline.training.mapping import BLOCK_BYTES, READ_BYTES, Span, block_rows, fetch, gather, placed_blocks, places_of
 from pipeline.training.neural.network import Batch
 from pipeline.training.neural.pictures import Vary
 
@@ -89,10 +89,8 @@ def piece_rows(columns: int, batch_size: int) -> int:
 
 def judged_in_pieces(rows: Batch) -> Iterator[Batch]:
     """Give rows that are judged, in their order."""
-    start = 0
-    for features in blocks(rows.features, block_rows(rows.features.shape[1], _JUDGED_BYTES)):
-        yield rows.take(slice(start, start + len(features)), features)
-        start += len(features)
+    for places, features in placed_blocks(rows.features, block_rows(rows.features.shape[1], _JUDGED_BYTES)):
+        yield rows.take(places, features)
 
 
 def seed_of(seed: int, epoch: int) -> int:

@@ -6,22 +6,13 @@ The first process adds up in the order of ranks and tells the sum to all, so it 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from pipeline.training.neural.group import TIMEOUT_S, LostError
+from pipeline.training.neural.group import TIMEOUT_S, LostError, lost_by
 from pipeline.training.results import Array
-
-
-@contextmanager
-def _others() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise LostError(str(error) or "it does not answer") from error
 
 
 def receive(connected: socket.socket, into: Any) -> Any:
@@ -70,17 +61,17 @@ class SocketWire:
             return
         theirs = np.empty_like(values)
         for each in self._others.values():
-            with _others():
+            with lost_by(OSError):
                 receive(each, _bytes(theirs))
             values += theirs
         self.broadcast(values)
 
     def give(self, values: Array, rank: int) -> None:  # noqa: D102
-        with _others():
+        with lost_by(OSError):
             self._others[rank].sendall(_bytes(values))
 
     def take(self, values: Array) -> None:  # noqa: D102
-        with _others():
+        with lost_by(OSError):
             receive(self._others[0], _bytes(values))
 
 

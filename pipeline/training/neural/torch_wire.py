@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -11,17 +9,8 @@ import torch
 from torch.distributed import Store
 from torch.distributed.distributed_c10d import ProcessGroupGloo
 
-from pipeline.training.neural.group import TIMEOUT_S, LostError
+from pipeline.training.neural.group import TIMEOUT_S, lost_by
 from pipeline.training.results import Array
-
-
-@contextmanager
-def _others() -> Iterator[None]:
-    """Tell errors that come of the other processes from those of this one."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise LostError(str(error)) from error
 
 
 class Gloo:
@@ -40,24 +29,24 @@ class Gloo:
         options: Any = ProcessGroupGloo._Options()  # noqa: SLF001  (the only way to name the interface but a variable)
         options._devices = [ProcessGroupGloo.create_device(hostname=address)]  # noqa: SLF001
         options._timeout = timedelta(seconds=TIMEOUT_S)  # noqa: SLF001
-        with _others():
+        with lost_by(RuntimeError):
             self._gloo: Any = ProcessGroupGloo(store, rank, size, options)
 
     def close(self) -> None:  # noqa: D102
         self._gloo = None
 
     def broadcast(self, values: Array) -> None:  # noqa: D102
-        with _others():
+        with lost_by(RuntimeError):
             self._gloo.broadcast(torch.from_numpy(values), 0).wait()
 
     def add_up(self, values: Array) -> None:  # noqa: D102
-        with _others():
+        with lost_by(RuntimeError):
             self._gloo.allreduce([torch.from_numpy(values)]).wait()
 
     def give(self, values: Array, rank: int) -> None:  # noqa: D102
-        with _others():
+        with lost_by(RuntimeError):
             self._gloo.send([torch.from_numpy(values)], rank, 0).wait()
 
     def take(self, values: Array) -> None:  # noqa: D102
-        with _others():
+        with lost_by(RuntimeError):
             self._gloo.recv([torch.from_numpy(values)], 0, 0).wait()
