@@ -30,7 +30,7 @@ EXTRAS: Mapping[str, Extra] = {
     "kubernetes": Extra(("kubernetes",), ()),
     "torch": Extra(("torch", "safetensors"), ("torch",)),
     "tensorflow": Extra(("tensorflow", "keras", "safetensors"), ("keras", "tensorflow-cpu")),
-    "images": Extra(("cv2",), ("opencv-python-headless",)),
+    "images": Extra(("cv2", "pybase64"), ("opencv-python-headless",)),
     "boosting": Extra(("lightgbm", "xgboost"), ("lightgbm", "xgboost")),
     "text": Extra(("gensim", "tokenizers"), ("gensim", "tokenizers")),
     "dask": Extra(("distributed",), ()),

@@ -86,6 +86,10 @@ BOMB = png([(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)),
 WHOLE = write_png(scene())
 REFUSED = [
     ("no base64!", "an image in base64"),
+    (text(WHOLE)[:40] + "\n" + text(WHOLE)[40:], "an image in base64"),
+    (text(WHOLE).rstrip("=")[:-1], "an image in base64"),
+    ("-_" + text(WHOLE)[2:], "an image in base64"),
+    ("é" + text(WHOLE)[1:], "an image in base64"),
     (text(b""), "a PNG, JPEG or BMP image"),
     (text(b"GIF89a..."), "a PNG, JPEG or BMP image"),
     (text(WHOLE[:-20]), "an image that is not cut off"),
