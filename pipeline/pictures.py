@@ -232,7 +232,7 @@ def _edges(pixels: Pixels, _: ImageRule) -> Numbers:
 
 @cache
 def _edge_fields(height: int, width: int) -> tuple[Any, Numbers]:
-    """Give the corners of the grid's fields, and the most that each can add up to; the first ones are a pixel longer."""
+    """Give the corners of the grid's fields, the first ones a pixel longer, and the most that each can add up to."""
     sides = []
     for length in (height, width):
         size, longer = divmod(length, EDGE_GRID)
