@@ -17,7 +17,12 @@ MAX_BOUNDARY_ROWS = 2000
 
 
 def compare(
-    expected: Array, actual: Array, expected_labels: Array | None = None, labels: Array | None = None
+    expected: Array,
+    actual: Array,
+    expected_labels: Array | None = None,
+    labels: Array | None = None,
+    *,
+    unit: float = 1.0,
 ) -> Parity:
     """Measure the distance of a graph's output from the model's.
 
@@ -27,18 +32,29 @@ def compare(
         Values or probabilities of the model and of the graph.
     expected_labels, labels : ndarray of shape (rows,), optional
         Class indices of the model and of the graph.
+    unit : float
+        What a difference is measured in, where the value itself is not larger (`unit_of`).
     """
     if expected.shape != actual.shape:
         raise ValueError(f"the model gave {expected.shape}, the graph {actual.shape}")
     with np.errstate(invalid="ignore"):
-        gaps = np.abs(actual.astype(np.float64) - expected) / np.maximum(1.0, np.abs(expected))
+        gaps = np.abs(actual.astype(np.float64) - expected) / np.maximum(unit, np.abs(expected))
     # Equal infinities or two NaNs are no predictions either, and their gap is NaN.
     largest = float(gaps.max(initial=0.0)) if np.isfinite(gaps).all() else float("inf")
     differing = 0 if labels is None or expected_labels is None else int((labels != expected_labels).sum())
     return Parity(largest, differing, len(expected))
 
 
-def measure_parity(graph: onnx.ModelProto, predict: Predict, rows: Array) -> Parity:
+def unit_of(target: Array) -> float:
+    """Give the unit of a target of numbers: its standard deviation, or 1 where all are the same.
+
+    Frameworks that add up in single precision round each term, and a small value can be the sum of large ones; how
+    precise a value is has nothing to do with whether the target is in grams or in tonnes.
+    """
+    return float(np.std(target)) or 1.0
+
+
+def measure_parity(graph: onnx.ModelProto, predict: Predict, rows: Array, unit: float = 1.0) -> Parity:
     """Run a graph and the model on the same rows and compare.
 
     Parameters
@@ -46,11 +62,13 @@ def measure_parity(graph: onnx.ModelProto, predict: Predict, rows: Array) -> Par
     predict : callable
         ``Fitted.predict``.
     rows : ndarray of float32, shape (rows, columns)
+    unit : float
+        Of the target, in a regression (`unit_of`).
     """
     outputs = run(graph, {INPUT: rows})
     expected = predict(rows)
     if "prediction" in outputs:
-        return compare(expected, outputs["prediction"])
+        return compare(expected, outputs["prediction"], unit=unit)
     return compare(expected, outputs["probabilities"], label_of(expected), outputs["label"])
 
 

@@ -64,7 +64,8 @@ class Parity:
     Attributes
     ----------
     max_difference : float
-        Largest |a − b| / max(1, |b|) of a probability or predicted value; infinite if one of them is NaN.
+        Largest |a − b| of a probability, or |a − b| / max(s, |b|) of a value, where s is the standard deviation of the
+        training target; infinite if one of them is NaN.
     labels_differing : int
         Rows for which another class is predicted.
     rows : int

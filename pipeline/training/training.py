@@ -14,7 +14,7 @@ from pipeline.spec.schema import Model, Task
 from pipeline.training.conversion import NotConvertibleError, convert, ensemble_trees
 from pipeline.training.fitting import fit
 from pipeline.training.lessons import Lesson, effective_params
-from pipeline.training.parity import measure_parity, rows_to_compare, spread
+from pipeline.training.parity import measure_parity, rows_to_compare, spread, unit_of
 from pipeline.training.results import (
     MAX_DIFFERENCE,
     NO_SUPPORT,
@@ -68,7 +68,8 @@ def train(
     data = _prepare(matrix, settings, task, flag=flag)
     fitted, params, trials = _fit(trainer, task, settings, data, scorer, support or NO_SUPPORT, matrix.columns)
     classes = len(data.classes or ())
-    graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes)
+    unit = unit_of(data.train.target) if task == "regression" else 1.0
+    graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes, unit)
     return Trained(
         estimator_graph=graph,
         classes=data.classes,
@@ -193,7 +194,7 @@ def _fit(
 
 
 def _write_graph(
-    trainer: str, task: Task, fitted: Fitted, matrix: Matrix, classes: int
+    trainer: str, task: Task, fitted: Fitted, matrix: Matrix, classes: int, unit: float
 ) -> tuple[onnx.ModelProto | None, Parity, tuple[str, ...]]:
     """Convert a model; no graph, and a note that says why, where it would not predict the same."""
     columns = len(matrix.columns)
@@ -203,7 +204,7 @@ def _write_graph(
         note = f"{trainer}: there is no graph for {reason}; released in its native format (skops) instead"
         return None, Parity(float("inf"), 0, 0), (note,)
     rows = rows_to_compare(matrix, _thresholds(ensemble_trees(trainer, fitted.estimator, classes), columns))
-    parity = measure_parity(graph, fitted.predict, _affordable(trainer, rows, matrix))
+    parity = measure_parity(graph, fitted.predict, _affordable(trainer, rows, matrix), unit)
     if parity.holds:
         return graph, parity, ()
     differs = (

@@ -44,6 +44,16 @@ def test_parameters_that_change_the_graph_keep_parity(matrix, trainer, params) -
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_unit_of_the_target_does_not_matter(matrix, trainer, unit) -> None:
+    rows = matrix("values")
+    rows = replace(rows, train_target=rows.train_target * unit, validation_target=rows.validation_target * unit)
+    parity = train(rows, Model(name="m", trainer=trainer), "regression").parity
+    assert parity.holds
+    assert parity.max_difference < 2e-6
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("kind", ["flag", "texts"])
 def test_a_value_missing_only_when_it_is_served_goes_where_the_library_sends_it(matrix, trainer, kind) -> None:
     rows = matrix(kind)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier
 
 from pipeline.training.conversion import convert, ensemble_trees
-from pipeline.training.parity import compare, measure_parity, rows_to_compare
+from pipeline.training.parity import compare, measure_parity, rows_to_compare, unit_of
 from pipeline.training.results import Parity
 from pipeline.training.trees import thresholds_by_column
 
@@ -26,6 +26,21 @@ def test_compare_measures_the_relative_difference(expected, actual, difference, 
     assert parity.max_difference == pytest.approx(difference)
     assert parity.holds is holds
     assert parity.rows == len(expected)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_values_are_compared_in_the_unit_of_the_target(unit: float) -> None:
+    expected = np.array([0.0, 0.1, 20.0]) * unit
+    for gap, holds in ((0.9e-5, True), (1.1e-5, False)):
+        parity = compare(expected, expected + np.array([gap, 0.0, 10 * gap]) * unit, unit=unit)
+        assert parity.max_difference == pytest.approx(gap)
+        assert parity.holds is holds
+
+
+def test_the_unit_is_the_standard_deviation_unless_there_is_none() -> None:
+    assert unit_of(np.array([1.0, 3.0])) == 1.0
+    assert unit_of(np.array([0.0, 4e6])) == 2e6
+    assert unit_of(np.full(3, 7.0)) == 1.0
 
 
 def test_compare_counts_labels_that_differ() -> None:

@@ -23,7 +23,7 @@ from pipeline.spec.shipped import shipped_files
 from pipeline.training.containers.exchange import LOSSES, Answer, read_answer, read_losses, write_question
 from pipeline.training.containers.models import Stranger, read_stranger
 from pipeline.training.lessons import Lesson
-from pipeline.training.parity import MAX_DATA_ROWS, compare, spread
+from pipeline.training.parity import MAX_DATA_ROWS, compare, spread, unit_of
 from pipeline.training.results import Fitted, Floats
 
 MAX_FRAMEWORK_DIFFERENCE = 1e-4
@@ -146,7 +146,8 @@ def _compare_with_framework(lesson: Lesson, stranger: Stranger, predictions: Flo
     found = stranger.predict(lesson.validation.features)
     if predictions.shape != found.shape:
         raise TrainingError(f"found predictions.parquet of shape {predictions.shape}; expected {found.shape}")
-    gap = compare(np.asarray(predictions), found).max_difference
+    unit = 1.0 if lesson.classes else unit_of(lesson.train.target)
+    gap = compare(np.asarray(predictions), found, unit=unit).max_difference
     if gap > MAX_FRAMEWORK_DIFFERENCE:
         raise TrainingError(
             f"found that model.onnx differs from predictions.parquet by up to {gap:.1e}; expected at most "
