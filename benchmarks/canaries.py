@@ -9,7 +9,9 @@ import argparse
 import tempfile
 import time
 import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
 from tests.rollouts.simulation import Server
 from tests.serving.bundles import line_graph
 
-CANDIDATES = {
+CANDIDATES: Mapping[str, Callable[[], Any]] = {
     "good": lambda: line_graph(SLOPE),
     "slow": slow_graph,
     "errs on 5 %": erring_graph,
@@ -67,11 +69,12 @@ def measure(namespace: str, base: str, folder: Path) -> None:
 def say_one_look() -> None:
     """Say what one comparison of 100,000 requests each costs, once SciPy is loaded."""
     random = np.random.default_rng(0)
-    readings = [Server().answer(100_000, random) for _ in range(2)]
+    canary, baseline = (Server().answer(100_000, random) for _ in range(2))
+    limits = {"errors": 0.01, "latency": 1.5, "outputs": 0.25}
     seconds = []
     for _ in range(21):
         began = time.perf_counter()
-        analyse(*readings, {"errors": 0.01, "latency": 1.5, "outputs": 0.25}, min_requests=1, false_alarm=0.05, look=1)
+        analyse(canary, baseline, limits, min_requests=1, false_alarm=0.05, look=1)
         seconds.append(time.perf_counter() - began)
     print(f"one look at 2 × 100,000 requests: {sorted(seconds)[10] * 1e3:.1f} ms")
 

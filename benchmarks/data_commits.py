@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ class Scene:
             found += sum(max(0, each["try_number"] - 1) for each in page["task_instances"])
             offset += 100
             if offset >= page["total_entries"]:
-                return found
+                return int(found)
 
 
 def _title(process: psutil.Process) -> str:
@@ -199,12 +200,16 @@ def count(scene: Scene, wanted: Sequence[str]) -> tuple[int, int, int]:
     return len(set(wanted) - set(ran)), sum(contents.values()) - len(contents) + len(set(ran) - set(wanted)), disorder
 
 
+def has_run(scene: Scene, commit: str) -> bool:
+    return any(each["dag_run_id"].endswith(commit) for each in scene.runs())
+
+
 def measure_latency(scene: Scene, pushes: int) -> list[float]:
     """Give the seconds from a push to its queued run, one push at a time."""
     found = []
     for _ in range(pushes):
         made = scene.push()
-        scene.wait(lambda made=made: any(each["dag_run_id"].endswith(made) for each in scene.runs()), 60)
+        scene.wait(partial(has_run, scene, made), 60)
         run = next(each for each in scene.runs() if each["dag_run_id"].endswith(made))
         found.append(datetime.fromisoformat(run["queued_at"]).timestamp() - scene.pushed[made])
         time.sleep(random.uniform(0.5, 2))  # noqa: S311 - not in step with the trigger
@@ -223,8 +228,10 @@ def burst(scene: Scene, commits: int) -> tuple[float, Mapping[str, Any]]:
     subprocess.run(importing, input="".join(stream).encode(), check=True)
     began = time.time()
     scene.git("reset", "--quiet", "--hard", "incoming")
-    params = {"limit": 1}
-    total = lambda: scene.airflow.request("GET", "/api/v2/dags/line/dagRuns", params=params)["total_entries"]  # noqa: E731
+
+    def total() -> int:
+        return int(scene.airflow.request("GET", "/api/v2/dags/line/dagRuns", params={"limit": 1})["total_entries"])
+
     scene.wait(lambda: total() >= before + commits, 300)
     return time.time() - began, {"runs": len(scene.runs()) - before}
 

@@ -124,11 +124,11 @@ def say(title: str, found: Mapping[str, Sequence[float]], unit: str = "s", again
         print(f"  {name:24} {value:9.3f} {unit}   {spread}{ratio}", flush=True)
 
 
-def say_machine(more: Iterable[str] = ()) -> None:
-    """Print what the figures depend on."""
+def say_machine(more: Iterable[str] = (), *, timed: bool = True) -> None:
+    """Print what the figures depend on; times depend on the load."""
     versions = ", ".join(f"{each} {metadata.version(each)}" for each in (*_VERSIONS, *more))
     load = os.getloadavg()[0]
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {platform.machine()}, load {load:.2f}")
     print(f"Python {platform.python_version()}, {versions}", flush=True)
-    if load > 0.7:
+    if timed and load > 0.7:
         print("The machine is busy: these figures are no good; repeat them when its load is below 0.7.", flush=True)

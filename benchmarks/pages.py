@@ -90,7 +90,7 @@ def main() -> None:
 
         warm = Archive(models)
         show_models(warm)
-        found = {"models, first": [], "model, first": [], "models": [], "model": []}
+        found: dict[str, list[float]] = {"models, first": [], "model, first": [], "models": [], "model": []}
         for _ in range(given.runs):
             found["models, first"].append(timed(lambda: show_models(Archive(models))))
             found["model, first"].append(timed(lambda: show_model(Archive(models))))

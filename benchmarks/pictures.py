@@ -63,7 +63,7 @@ def bare_edges(image: Any) -> Any:
 
 
 def bare_orb(image: Any) -> Any:
-    _, found = cv2.ORB_create(nfeatures=200, edgeThreshold=8, patchSize=16, fastThreshold=10).detectAndCompute(
+    _, found = cv2.ORB.create(nfeatures=200, edgeThreshold=8, patchSize=16, fastThreshold=10).detectAndCompute(
         image, None
     )
     return np.zeros(0) if found is None else found
@@ -94,7 +94,7 @@ def cpu_s(work: Callable[[], Any]) -> float:
 
 def compare(name: str, files: Sequence[bytes], rule: ImageRule, rounds: int) -> None:
     texts, feature = [encode_base64(each) for each in files], BARE[rule.features[0]]
-    works = [
+    works: Sequence[Callable[[], Any]] = [
         lambda: [read_image(each, rule) for each in texts],
         lambda: [bare(each, rule.color, feature) for each in files],
     ]

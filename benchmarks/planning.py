@@ -72,6 +72,7 @@ def fill_store(project: Path) -> None:
         session = Session(job)
         for node in session.nodes()[step]:
             publish(session, node)
+            assert node.recipe is not None  # noqa: S101 - it is published
             remembered.append(Ran(node.recipe, node.partition, 0.1, 0.1, 200_000_000))
     remember(home(project), "many", remembered)
 
@@ -82,7 +83,7 @@ def publish(session: Session, node: Node) -> None:
     with session.store.draft() as folder:
         for name in names.get(node.step, ("evaluation.json", "signature.json")):
             (folder / name).write_text(f"{name} of {node.partition}")
-        facts = {
+        facts: dict[str, object] = {
             "step": node.step, "partition": node.partition, "model": "many", "recipe": node.recipe.to_json(),
             "rows": 1, "seconds": 0.1, "cpu_s": 0.1, "peak_bytes": 200_000_000, "rows_dropped": {}, "notes": [],
             "columns": dict.fromkeys(COLUMNS, "float"), "commits": {"data": "0" * 40, "spec": "0" * 40, "code": "?"},

@@ -71,7 +71,7 @@ PARAMS = {"learning_rate": 0.1, "max_iter": 100, "early_stopping": False, "rando
 SLICES = ["origin", "carrier"]
 
 
-class Cyclic(TransformerMixin, BaseEstimator):
+class Cyclic(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Sine and cosine of the place in a turn."""
 
     def __init__(self, period: float) -> None:
@@ -88,7 +88,7 @@ class Cyclic(TransformerMixin, BaseEstimator):
         return np.hstack([np.sin(angle), np.cos(angle)])
 
 
-class Frequency(TransformerMixin, BaseEstimator):
+class Frequency(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Share of the training rows that have the same value; 0 for a new one."""
 
     def fit(self, x: pd.DataFrame, _y: Any = None) -> Frequency:
@@ -200,7 +200,7 @@ def evaluate(pipeline: Pipeline, features: Features, losses: dict[str, list[floa
         {name: {"value": value, "low": bounds[name][0], "high": bounds[name][1]} for name, value in metrics.items()},
         {
             column: {
-                value: measure(truth[rows], labels[rows], scores[rows])
+                str(value): measure(truth[rows], labels[rows], scores[rows])
                 for value, rows in raw.reset_index(drop=True).groupby(column).indices.items()
             }
             for column in SLICES
@@ -302,7 +302,7 @@ def render(draw: Any) -> bytes:
     figure = Figure(figsize=(5.6, 4.4), dpi=110)
     draw(figure.add_axes((0.15, 0.13, 0.8, 0.75)))
     image = BytesIO()
-    FigureCanvasAgg(figure).print_png(image)
+    FigureCanvasAgg(figure).print_png(image)  # type: ignore[no-untyped-call]
     return image.getvalue()
 
 

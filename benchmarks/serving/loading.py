@@ -94,7 +94,7 @@ class Serving:
         script.write_text(_script(self.contender, rows, pause_ms))
         url = f"http://127.0.0.1:{self.port}"
         amount = [f"-c{connections}", f"-d{max(1, round(seconds))}s", f"--timeout={_PATIENCE_S:.0f}s"]
-        command = ["wrk", "-t1", *amount, "--latency", "-s", script, url]
+        command = ["wrk", "-t1", *amount, "--latency", "-s", str(script), url]
         before = self.cpu_s()
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found = json.loads(output.splitlines()[-1])

@@ -206,9 +206,9 @@ def _metrics() -> str:
 
 _TRANSFORMERS: Mapping[str, str] = {
     "none": "the number as it is (of a time, the seconds since 1970)",
-    "log": "the logarithm of a number",
-    "sqrt": "the square root of a number",
-    "power": "a number to the power `exponent`",
+    "log": "ln(1 + x) of a number; a negative one is treated as its opposite, and stays negative",
+    "sqrt": "the square root of a number; a negative one likewise",
+    "power": "a number to the power `exponent`; missing where there is none, as of -1 to the power 0.5",
     "bins": "the bin that a number falls in, by `edges` or `count`",
     "cyclic": "sine and cosine of a number that turns with `period`, or of `parts` of a time",
     "date_parts": "`parts` of a time, a feature each",

@@ -1,0 +1,1 @@
+"""How far each export is from what was trained."""
