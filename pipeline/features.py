@@ -174,7 +174,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, bool | int | float)
 
 
-COUNTED_WORDS = frozenset({"bag_of_words", "tfidf"})
+COUNTED_WORDS = frozenset({"bag_of_words", "tfidf", "token_ids"})
 """Kinds of transformer that need to know which words there are, and how often."""
 
 

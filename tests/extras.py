@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.spec.catalogue import TRAINERS
+from pipeline.training.results import Matrix
 
 OWN = {
     "torch": """
@@ -43,13 +46,22 @@ def build(inputs, outputs, width=8):
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     f"{framework}_{kind}": {"layers": [8], "epochs": 60, "learning_rate": 0.02} | own
     for framework in ("torch", "tensorflow")
-    for kind, own in {"mlp": {}, "cnn": {"shape": [1, 2, 2], "filters": [4]}}.items()
+    for kind, own in {"mlp": {}, "cnn": {"shape": [1, 2, 2], "filters": [4]}, "text": {"vocabulary": 130}}.items()
 } | {
     f"{framework}_custom": {"module": {"file": "network.py", "source": source}, "epochs": 60, "learning_rate": 0.02}
     for framework, source in OWN.items()
 }
 """Parameters with which a network is trained in about a second."""
 BOOSTERS: Mapping[str, Mapping[str, Any]] = {name: {"n_estimators": 10} for name in ("xgboost", "lightgbm")}
+
+
+def suited(rows: Matrix, trainer: str) -> Matrix:
+    """Give rows as a trainer reads them: for a network that reads texts, a word for each quarter of a column."""
+    if TRAINERS[trainer].words != "required":
+        return rows
+    first = 2 + 32 * np.arange(rows.train.shape[1], dtype=np.float32)
+    words = [np.clip((each * 4).round() + 16, 0, 31) + first for each in (rows.train, rows.validation)]
+    return replace(rows, train=words[0], validation=words[1])
 
 
 IN_PROCESS = {name: info for name, info in TRAINERS.items() if info.extra != "isolation"}

@@ -54,8 +54,8 @@ class WordRule:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of its columns in the matrix."""
-        if self.kind in _NUMBERED:
-            return tuple(f"{self.name}#{column}" for column in range(self.width))
+        if mark := _NUMBERED.get(self.kind):
+            return tuple(f"{self.name}{mark}{column}" for column in range(self.width))
         return tuple(f"{self.name}~{gram}" for gram in self.grams)
 
     @classmethod
@@ -65,7 +65,7 @@ class WordRule:
         return cls(**{**data, **lists})
 
 
-_NUMBERED = frozenset({"hashing", "word2vec"})
+_NUMBERED = {"hashing": "#", "word2vec": "#", "token_ids": "@"}
 
 
 def fit_words(
@@ -92,11 +92,15 @@ def fit_words(
     return _FITS[feature.rule.kind](feature, counts, rows)
 
 
-def _chosen(feature: TextFeature, counts: GramCounts) -> list[str]:
-    """Choose the most frequent ones, of equals the first by alphabet; in the order of their length, as ONNX wants."""
+def _most_frequent(feature: TextFeature, counts: GramCounts) -> list[str]:
+    """Choose the most frequent ones, of equals the first by alphabet."""
     known = [gram for gram, (rows, _) in counts.items() if rows >= feature.rule.min_rows]
-    kept = sorted(known, key=lambda gram: (-counts[gram][1], gram))[: feature.rule.max_features]
-    return sorted(kept, key=lambda gram: (gram.count(" "), gram))
+    return sorted(known, key=lambda gram: (-counts[gram][1], gram))[: feature.rule.max_features]
+
+
+def _chosen(feature: TextFeature, counts: GramCounts) -> list[str]:
+    """Give the most frequent ones in the order of their length, as ONNX wants."""
+    return sorted(_most_frequent(feature, counts), key=lambda gram: (gram.count(" "), gram))
 
 
 def _fit_bag(feature: TextFeature, counts: GramCounts, _: int) -> WordRule:
@@ -115,10 +119,15 @@ def _fit_hashing(feature: TextFeature, _: GramCounts, __: int) -> WordRule:
     return WordRule(feature.name, "hashing", feature.rule.buckets)
 
 
+def _fit_tokens(feature: TextFeature, counts: GramCounts, _: int) -> WordRule:
+    return WordRule(feature.name, "token_ids", feature.rule.length, tuple(_most_frequent(feature, counts)))
+
+
 _FITS: Mapping[str, Callable[[TextFeature, GramCounts, int], WordRule]] = {
     "bag_of_words": _fit_bag,
     "tfidf": _fit_tfidf,
     "hashing": _fit_hashing,
+    "token_ids": _fit_tokens,
 }
 
 
@@ -207,16 +216,23 @@ def _hashing(graph: Graph, words: str, rule: WordRule) -> str:
     return _unit(graph, graph.add("Sub", *halves))
 
 
+def _places(graph: Graph, words: str, keys: Sequence[str], places: Sequence[int], default: int) -> str:
+    """Give each word its number."""
+    numbers = {"keys_strings": list(keys), "values_int64s": list(places), "default_int64": default}
+    return graph.add("LabelEncoder", words, domain="ai.onnx.ml", **numbers)
+
+
+def _token_ids(graph: Graph, words: str, rule: WordRule) -> str:
+    """Give the numbers of the words in their order, then zeros up to the width."""
+    tokens = _places(graph, words, ("", *rule.grams), (0, *range(2, len(rule.grams) + 2)), 1)
+    padded = graph.add("Pad", tokens, graph.constant([0, 0, 0, rule.width], "int64"), graph.constant(0, "int64"))
+    cut = (graph.constant([each], "int64") for each in (0, rule.width, 1))
+    return graph.cast(graph.add("Slice", padded, *cut), "float")
+
+
 def _word2vec(graph: Graph, words: str, rule: WordRule) -> str:
     """Average the vectors of the words that are known; 0 where none is."""
-    places = graph.add(
-        "LabelEncoder",
-        words,
-        domain="ai.onnx.ml",
-        keys_strings=list(rule.grams),
-        values_int64s=list(range(1, len(rule.grams) + 1)),
-        default_int64=0,
-    )
+    places = _places(graph, words, rule.grams, range(1, len(rule.grams) + 1), 0)
     table = np.concatenate([np.zeros((1, rule.width), np.float32), decode_vectors(rule)])
     axis = graph.constant([1], "int64")
     vectors = graph.add("Gather", graph.constant(table, "float"), places, axis=0)
@@ -230,6 +246,7 @@ _PARTS: Mapping[str, Callable[[Graph, str, WordRule], str]] = {
     "bag_of_words": _bag,
     "tfidf": _tfidf,
     "hashing": _hashing,
+    "token_ids": _token_ids,
     "word2vec": _word2vec,
 }
 

@@ -98,6 +98,8 @@ class TrainerInfo:
         Whether its features may be missing (``clean.missing: keep``).
     extra : str or None
         Key of `pipeline.extras.EXTRAS` that it needs.
+    words : str
+        Whether the numbers of words may be its features: it would take them for amounts, it can tell, or it needs them.
     held : int
         Bytes that it holds at least in memory for each number of its rows; below 4 it reads them a block at a time.
     """
@@ -107,6 +109,7 @@ class TrainerInfo:
     class_weight: bool = False
     handles_missing: bool = False
     extra: str | None = None
+    words: Literal["refused", "accepted", "required"] = "refused"
     held: int = _DOUBLE
 
 
@@ -114,8 +117,12 @@ def _boosted() -> TrainerInfo:
     return TrainerInfo(BOTH, early_stopping=True, class_weight=True, handles_missing=True, extra="boosting", held=_BINS)
 
 
-def _network(extra: str) -> TrainerInfo:
-    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, extra=extra, held=_BLOCKS)
+def _network(extra: str, **more: Any) -> TrainerInfo:
+    return TrainerInfo(BOTH, early_stopping=True, class_weight=True, extra=extra, held=_BLOCKS, **more)
+
+
+def _isolated(**more: Any) -> TrainerInfo:
+    return TrainerInfo(BOTH, class_weight=True, extra="isolation", words="accepted", held=_BLOCKS, **more)
 
 
 TRAINERS: Mapping[str, TrainerInfo] = {
@@ -138,12 +145,14 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "lightgbm": _boosted(),
     "torch_mlp": _network("torch"),
     "torch_cnn": _network("torch"),
-    "torch_custom": _network("torch"),
+    "torch_text": _network("torch", words="required"),
+    "torch_custom": _network("torch", words="accepted"),
     "tensorflow_mlp": _network("tensorflow"),
     "tensorflow_cnn": _network("tensorflow"),
-    "tensorflow_custom": _network("tensorflow"),
-    "container": TrainerInfo(BOTH, class_weight=True, handles_missing=True, extra="isolation", held=_BLOCKS),
-    "mxnet": TrainerInfo(BOTH, class_weight=True, extra="isolation", held=_BLOCKS),
+    "tensorflow_text": _network("tensorflow", words="required"),
+    "tensorflow_custom": _network("tensorflow", words="accepted"),
+    "container": _isolated(handles_missing=True),
+    "mxnet": _isolated(),
 }
 
 _PLACE_AND_VALUE = 8

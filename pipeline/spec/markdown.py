@@ -219,6 +219,7 @@ _TRANSFORMERS: Mapping[str, str] = {
     "bag_of_words": "how often each of the `max_features` most frequent words is in the text",
     "tfidf": "the same, weighed by how few training rows have the word, as a vector of length 1",
     "hashing": "how often words are in each of `buckets` that a hash sorts them into; nothing is fitted",
+    "token_ids": "the number of each of its first `length` words, for networks that read texts; 1 if it is not known",
     "word2vec": "the mean of its words' vectors, learnt from the words of the training rows (extra `text`)",
     "sentence_vectors": "a vector of 384 numbers that says what the text means, by a network that was trained already",
 }

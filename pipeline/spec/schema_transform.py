@@ -14,7 +14,7 @@ class Transformer(Section):
 
     kind: Literal[
         "none", "log", "sqrt", "power", "bins", "cyclic", "date_parts", "category", "one_hot", "ordinal", "frequency",
-        "bag_of_words", "tfidf", "hashing", "word2vec", "sentence_vectors"
+        "bag_of_words", "tfidf", "hashing", "token_ids", "word2vec", "sentence_vectors"
     ]  # fmt: skip
     """`category` is `one_hot`. Text without a rule is `one_hot`, a date becomes `date_parts`."""
     exponent: float | None = None
@@ -32,7 +32,7 @@ class Transformer(Section):
     max_categories: PositiveInt = 50
     """For `one_hot`, `ordinal` and `frequency`: the most frequent ones stay, the others count as unseen."""
     max_features: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """For `bag_of_words`, `tfidf` and `word2vec`: the words most frequent in the training rows stay."""
+    """For `bag_of_words`, `tfidf`, `token_ids` and `word2vec`: the words most frequent in the training rows stay."""
     min_rows: PositiveInt = 1
     """For the same: words in fewer training rows are left out."""
     ngrams: Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)] = (1, 1)
@@ -42,7 +42,9 @@ class Transformer(Section):
     lowercase: bool = True
     """For kinds that read words: whether `Good` and `good` are one word."""
     max_words: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    """For kinds that read words: how many of a text's words are read, from its beginning."""
+    """For kinds that read words, but `token_ids`: how many of a text's words are read, from its beginning."""
+    length: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """For `token_ids`: the same, and so the number of features; a text of fewer words ends with zeros."""
     size: Annotated[int, Field(ge=1, le=1024)] = 100
     """For `word2vec`: numbers in a vector."""
     window: PositiveInt = 5

@@ -22,10 +22,11 @@ def number(default: float | None, low: float, closed: Closed = "left", high: flo
     return {"default": default, "accepts": [*rules, {"kind": "none"}] if default is None else rules}
 
 
-def integer(default: int, low: int | None, high: int | None = None) -> dict[str, Any]:
-    """Give the rule of a whole number; both bounds are accepted."""
+def integer(default: int | None, low: int | None, high: int | None = None) -> dict[str, Any]:
+    """Give the rule of a whole number; both bounds are accepted, and null where it is the default."""
     closed = "left" if high is None else "both"
-    return {"default": default, "accepts": [{"kind": "integer", "low": low, "high": high, "closed": closed}]}
+    rules: list[dict[str, Any]] = [{"kind": "integer", "low": low, "high": high, "closed": closed}]
+    return {"default": default, "accepts": [*rules, {"kind": "none"}] if default is None else rules}
 
 
 def sizes(default: list[int]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _text_feature(spec: Spec, task: Task) -> TextFeature:
     words = Words(
         task.column,
         lowercase=rule.lowercase,
-        max_words=rule.max_words,
+        max_words=rule.length if rule.kind == "token_ids" else rule.max_words,
         fill=_text_fill(spec, task.column),
         buckets=rule.buckets if rule.kind == "hashing" else None,
         ngrams=rule.ngrams if rule.kind == "hashing" else (1, 1),

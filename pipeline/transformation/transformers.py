@@ -28,7 +28,7 @@ ENCODINGS: Mapping[str, Encoding] = {
     "frequency": "frequency",
 }
 
-WORDED = ("bag_of_words", "tfidf", "hashing", "word2vec")
+WORDED = ("bag_of_words", "tfidf", "hashing", "token_ids", "word2vec")
 """Kinds that read a text's words."""
 ENCODED = "sentence_vectors"
 """The kind that reads the whole text."""

@@ -87,6 +87,16 @@ def test_hashing_knows_words_that_training_never_saw() -> None:
     assert np.abs(new).sum() == 1
 
 
+def test_words_become_their_numbers_in_their_order() -> None:
+    spec = spec_of(kind="token_ids", length=5, max_features=3)
+    preprocessing, matrix = fitted(spec, list(TEXTS))
+    assert preprocessing.names == ("t@0", "t@1", "t@2", "t@3", "t@4")
+    assert preprocessing.words[0].grams == ("cat", "the", "mat")  # of each text, the first five words count
+    assert matrix.astype(int).tolist() == [
+        [3, 2, 1, 1, 3], [3, 1, 3, 2, 0], [0] * 5, [1, 1, 1, 1, 1], [0] * 5, [1] * 5, [2] * 5, [3, 4, 3, 4, 0]
+    ]  # fmt: skip
+
+
 def test_a_text_without_any_word_is_no_feature_but_no_error() -> None:
     with pytest.raises(DataError, match="no feature has a value"):
         fitted(spec_of(kind="bag_of_words"), ["", "!", None])

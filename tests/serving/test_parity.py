@@ -68,10 +68,11 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 """A column of each type and kind: its name → type, rule."""
 LEARNT: dict[str, tuple[str, dict[str, Any]]] = {
     "told": ("str", {"kind": "sentence_vectors"}),
+    "numbered": ("str", {"kind": "token_ids", "length": 6, "max_features": 5}),
     "meant": ("str", {"kind": "word2vec", "size": 8, "epochs": 2}),
 }
 """The same, for kinds with too many features for every trainer, or that need an extra."""
-SENTENCES = ("told", "said", "rated", "hashed", "meant")
+SENTENCES = ("told", "said", "rated", "hashed", "meant", "numbered")
 WORDS = ["ua", "UA ", "aa", "é", "e\u0301", "ß", "ﬁ", "日本"]
 BOUNDARIES: dict[str, list[Any]] = {
     "float": [
@@ -277,7 +278,7 @@ def test_every_trainer_is_served_as_it_was_trained(tmp_path: Path, trainer: str,
     assert_same(Both(trainer, target, list(RULES), tmp_path, {"fill": "median", "indicator": True}))
 
 
-@pytest.mark.parametrize("column", [*RULES, "told", pytest.param("meant", marks=pytest.mark.extra("text"))])
+@pytest.mark.parametrize("column", [*RULES, "told", "numbered", pytest.param("meant", marks=pytest.mark.extra("text"))])
 def test_every_transformer_is_served_as_it_was_trained(tmp_path: Path, column: str) -> None:
     assert_same(Both("decision_tree", "amount", [column], tmp_path, {"fill": "median"}))
 

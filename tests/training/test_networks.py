@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import TrainingError
 from pipeline.graphs import run
 from pipeline.spec.schema import Model
-from pipeline.training.neural.layers import dense_layers, image_layers, multiplications
+from pipeline.training.neural.layers import dense_layers, image_layers, multiplications, text_layers
 from pipeline.training.neural.schedules import SCHEDULES, rate_at
 from pipeline.training.results import Matrix, Support, Trained
 from pipeline.training.training import train
@@ -43,6 +43,8 @@ def test_multiplications_of_a_row_are_counted() -> None:
     assert multiplications(dense_layers(3, [5, 7], 2, params)) == 3 * 5 + 5 * 7 + 7 * 2
     convolution, dense = 8 * 8 * (2 * 4 * 3 * 3), 4 * 4 * 4 * 5 + 5 * 1
     assert multiplications(image_layers((2, 8, 8), 1, params)) == convolution + dense
+    reads = text_layers(10, 99, 1, params | {"embedding": 6, "pooling": "max"})
+    assert multiplications(reads) == 10 * (6 * 4 * 3) + 4 * 5 + 5 * 1
 
 
 @pytest.mark.parametrize("framework", BOTH)
@@ -126,6 +128,83 @@ def test_what_is_no_image_is_refused(matrix, params: dict[str, Any], columns: li
     rows = replace(matrix("flag"), columns=tuple(columns))
     with pytest.raises(TrainingError, match=re.escape(message)):
         train(rows, Model(name="m", trainer="torch_cnn", params=params), "classification")
+
+
+def sayings(rows: int = 400, length: int = 9) -> Matrix:
+    """Texts of up to ``length`` words, good where word 7 follows word 5, and some with both the other way round."""
+    generator = np.random.default_rng(6)
+    words = generator.integers(8, 30, (rows, length)).astype(np.float32)
+    good = generator.random(rows) < 0.5
+    for text, is_good in zip(words, good, strict=True):
+        place = generator.integers(0, length - 1)
+        text[place : place + 2] = (5, 7) if is_good else (7, 5)
+        text[generator.integers(place + 2, length + 1) :] = 0
+    target, cut = np.where(good, "good", "bad").astype(object), rows * 3 // 4
+    return Matrix(words[:cut], target[:cut], words[cut:], target[cut:], tuple(f"said@{i}" for i in range(length)))
+
+
+READING = {"embedding": 16, "layers": [16], "epochs": 30, "learning_rate": 0.01}
+
+
+@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize("pooling", ["max", "mean"])
+def test_a_network_reads_the_order_of_words_and_keeps_parity(framework: str, pooling: str) -> None:
+    params = READING | {"filters": [16], "pooling": pooling, "activation": "gelu", "dropout": 0.1}
+    rows = sayings()
+    trained = train(rows, Model(name="m", trainer=f"{framework}_text", params=params, seed=1), "classification")
+    assert trained.parity.holds
+    assert trained.estimator_graph is not None
+    assert trained.classes == ("bad", "good")
+    found = run(trained.estimator_graph, {"matrix": rows.validation})["label"]
+    assert np.mean((found == 1) == (rows.validation_target == "good")) > 0.95
+
+
+@pytest.mark.extra("torch", "tensorflow")
+@pytest.mark.parametrize("own", [{"filters": [8, 4], "kernel": 5, "pooling": "max"}, {"clip_norm": 0.5}])
+def test_both_frameworks_read_the_same(own: dict[str, Any]) -> None:
+    rows, params = sayings(), READING | {"optimizer": "sgd", "epochs": 3, "learning_rate": 0.5} | own
+    graphs = [train(rows, Model(name="m", trainer=f"{each}_text", params=params), "classification").estimator_graph
+              for each in ("torch", "tensorflow")]  # fmt: skip
+    found = [run(graph, {"matrix": rows.validation})["probabilities"] for graph in graphs if graph is not None]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_what_stands_after_a_text_counts_nowhere_and_new_words_are_alike(framework: str) -> None:
+    rows, answers = sayings(), []
+    wide = replace(
+        rows,
+        train=np.pad(rows.train, ((0, 0), (0, 30))),
+        validation=np.pad(rows.validation, ((0, 0), (0, 30))),
+        columns=tuple(f"said@{i}" for i in range(39)),
+    )
+    for each in (rows, wide):
+        params = READING | {"filters": [8], "activation": "tanh", "pooling": "max", "epochs": 3}
+        trained = train(each, Model(name="m", trainer=f"{framework}_text", params=params), "classification")
+        asked = each.validation.copy()
+        asked[:9, 0] = (1, 30, 31, 1e6, -1, -7, 1, 1, 1)  # numbers that no training row has
+        asked[:9, 1:] = 0
+        asked[9] = 0
+        assert trained.estimator_graph is not None
+        answers.append(run(trained.estimator_graph, {"matrix": asked})["probabilities"])
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+    assert np.ptp(answers[0][:9], axis=0).max() == 0
+    assert np.isfinite(answers[0]).all()
+
+
+NO_TEXT = [
+    ({}, ["a", "b", "c", "d"], "found the feature 'a', which is no word of a text; expected only one text"),
+    ({}, ["p@0", "p@1", "q@0", "q@1"], "found words of p, q; expected those of one text (features.select)"),
+    ({"kernel": 2}, ["p@0", "p@1", "p@2", "p@3"], "found a kernel of 2; expected an odd one"),
+]
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.parametrize(("params", "columns", "message"), NO_TEXT)
+def test_what_is_no_text_is_refused(matrix, params: dict[str, Any], columns: list[str], message: str) -> None:
+    rows = replace(matrix("flag"), columns=tuple(columns))
+    with pytest.raises(TrainingError, match=re.escape(message)):
+        train(rows, Model(name="m", trainer="torch_text", params=params), "classification")
 
 
 @pytest.mark.parametrize("framework", BOTH)

@@ -18,7 +18,7 @@ from pipeline.spec.catalogue import TRAINERS, TrainerInfo
 from pipeline.spec.schema import Model
 from pipeline.training.results import Matrix, Scorer, Trained
 from pipeline.training.training import thin, train
-from tests.extras import BOOSTERS, IN_PROCESS, NETWORKS, with_extras
+from tests.extras import BOOSTERS, IN_PROCESS, NETWORKS, suited, with_extras
 
 CASES = [
     (trainer, task, kind)
@@ -53,7 +53,7 @@ def output_of(trained: Trained, matrix: Matrix) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("trainer", "task", "kind"), with_extras(CASES))
 def test_every_trainer_becomes_a_graph_that_predicts_the_same(matrix, trainer, task, kind) -> None:
-    rows = matrix(kind)
+    rows = suited(matrix(kind), trainer)
     trained = train(rows, model(trainer), task, flag=kind == "flag")
     outputs = output_of(trained, rows)
     assert trained.parity.holds

@@ -11,7 +11,7 @@ from pipeline.spec.checking.cleaning import check_duplicates, check_missing, che
 from pipeline.spec.checking.containers import check_files_beside, check_own_image, check_saved_model
 from pipeline.spec.checking.data import check_columns, check_derived, check_files, check_key
 from pipeline.spec.checking.deploying import check_deploy
-from pipeline.spec.checking.features import check_features, check_normalize, check_transform
+from pipeline.spec.checking.features import check_features, check_normalize, check_token_ids, check_transform
 from pipeline.spec.checking.judging import check_gate, check_metrics, check_monitoring, check_slices
 from pipeline.spec.checking.learning import check_search, check_target, check_trainer, check_weights
 from pipeline.spec.checking.placing import check_run
@@ -33,6 +33,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     check_text,
     check_features,
     check_transform,
+    check_token_ids,
     check_normalize,
     check_split,
     check_validation_rows,

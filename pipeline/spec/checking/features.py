@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from pipeline.spec.catalogue import TRAINERS
 from pipeline.spec.checking.data import check_names
 from pipeline.spec.checking.view import EVERY, View
 from pipeline.spec.findings import Finding, KeyPath, article, describe, examples, join, quote
@@ -14,7 +15,8 @@ from pipeline.spec.schema_transform import Transformer
 _ENCODERS = ("category", "one_hot", "ordinal", "frequency")
 _ONE_HOT = frozenset({"category", "one_hot"})
 _COUNTED = ("bag_of_words", "tfidf")
-_WORDED = (*_COUNTED, "hashing", "word2vec")
+_CHOSEN = (*_COUNTED, "token_ids", "word2vec")
+_WORDED = (*_CHOSEN, "hashing")
 
 # Kind → types of column that it can't read.
 _UNSUITED: Mapping[str, frozenset[ColumnType]] = {
@@ -36,12 +38,13 @@ _TAKEN_BY: Mapping[str, tuple[str, ...]] = {
     "period": ("cyclic",),
     "parts": ("date_parts", "cyclic"),
     "max_categories": _ENCODERS,
-    "max_features": (*_COUNTED, "word2vec"),
-    "min_rows": (*_COUNTED, "word2vec"),
+    "max_features": _CHOSEN,
+    "min_rows": _CHOSEN,
     "ngrams": (*_COUNTED, "hashing"),
     "buckets": ("hashing",),
     "lowercase": _WORDED,
-    "max_words": _WORDED,
+    "max_words": tuple(kind for kind in _WORDED if kind != "token_ids"),
+    "length": ("token_ids",),
     **dict.fromkeys(("size", "window", "epochs"), ("word2vec",)),
     "encoder": ("sentence_vectors",),
 }
@@ -138,6 +141,27 @@ def _check_needs(view: View, path: KeyPath, name: str, rule: Transformer) -> Ite
         if column and column.range and column.range[0] is not None and column.range[0] < 0:
             found = f"{quote(rule.kind)} for a column whose range starts at {column.range[0]:g}"
             yield Finding(path, found, f"a column of at least 0 (data.columns.{name}.range)")
+
+
+def check_token_ids(view: View) -> Iterator[Finding]:
+    """Check that who gets the numbers of words takes them for words, and that who needs them gets nothing else."""
+    model, info = view.spec.model, view.trainer
+    if info is None:
+        return
+    numbered = [name for name, rule in view.spec.transform.items() if rule.kind == "token_ids"]
+    if info.words == "refused":
+        able = [name for name, each in TRAINERS.items() if each.words == "required"]
+        for name in numbered:
+            found = f"'token_ids' for {model.trainer}, which takes the numbers of words for amounts"
+            yield Finding(("transform", name), found, f"a kind such as tfidf, or a trainer such as {join(able)}")
+    elif info.words == "required" and model.params.get("vocabulary") is None:
+        features = view.features()
+        others = [name for name in features if name not in numbered]
+        expected = "one text alone, with the transformer token_ids (features.select, transform)"
+        if others:
+            yield Finding(("model", "trainer"), f"{model.trainer} with the features {examples(others)}", expected)
+        elif len(features) > 1:
+            yield Finding(("model", "trainer"), f"{model.trainer} with {len(features)} texts", expected)
 
 
 def _check_words(view: View, path: KeyPath, name: str, rule: Transformer) -> Iterator[Finding]:

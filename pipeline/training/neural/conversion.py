@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline.training.graph import Graph
 from pipeline.training.neural.fitting import Layered, Own
-from pipeline.training.neural.layers import Layer, Weights
+from pipeline.training.neural.layers import FAR_BELOW, UNKNOWN, Layer, Weights
 
 
 def convert_network(graph: Graph, model: Layered | Own, classes: int) -> str:
@@ -22,11 +23,11 @@ def convert_network(graph: Graph, model: Layered | Own, classes: int) -> str:
 
 
 def _add_layers(graph: Graph, model: Layered) -> str:
-    value = graph.doubles()
+    value: Any = graph.doubles()
     for place, layer in enumerate(model.layers):
         own = {name: model.weights[f"{place}.{name}"].astype(np.float64) for name in layer.shapes}
         value = _ADDERS[layer.kind](graph, value, layer, own)
-    return value
+    return str(value)
 
 
 def _dense(graph: Graph, value: str, _: Layer, weights: Weights) -> str:
@@ -52,18 +53,57 @@ _ACTIVATIONS: Mapping[str, Callable[[Graph, str], str]] = {
 
 def _conv(graph: Graph, value: str, layer: Layer, weights: Weights) -> str:
     """Fold in single precision: the runtime has no other convolution."""
-    single = graph.cast(value, "float")
+    single, sides = graph.cast(value, "float"), weights["weight"].ndim - 2
     kernel, bias = (graph.constant(weights[name], "float") for name in ("weight", "bias"))
-    return graph.cast(graph.add("Conv", single, kernel, bias, pads=[layer.size[2] // 2] * 4), "double")
+    return graph.cast(graph.add("Conv", single, kernel, bias, pads=[layer.size[2] // 2] * 2 * sides), "double")
 
 
-_ADDERS: Mapping[str, Callable[[Graph, str, Layer, Weights], str]] = {
+class _Sequence(NamedTuple):
+    """Values (rows, channels, places), and 1 or 0 for each place (rows, 1, places)."""
+
+    values: str
+    known: str
+
+
+def _embedding(graph: Graph, value: str, layer: Layer, weights: Weights) -> _Sequence:
+    tokens = graph.cast(value, "int64")
+    last, none = graph.constant(layer.size[1] - 1, "int64"), graph.constant(0, "int64")
+    known = graph.add("And", graph.add("GreaterOrEqual", tokens, none), graph.add("LessOrEqual", tokens, last))
+    tokens = graph.add("Where", known, tokens, graph.constant(UNKNOWN, "int64"))
+    vectors = graph.add("Gather", graph.constant(weights["vectors"]), tokens, axis=0)
+    there = graph.cast(graph.add("Greater", tokens, none), "double")
+    there = graph.add("Unsqueeze", there, graph.shape(1))
+    return _Sequence(graph.add("Mul", graph.add("Transpose", vectors, perm=[0, 2, 1]), there), there)
+
+
+def _sequence_conv(graph: Graph, rows: _Sequence, layer: Layer, weights: Weights) -> _Sequence:
+    folded = _conv(graph, rows.values, layer, weights)
+    active = _ACTIVATIONS[layer.how](graph, folded) if layer.how in _ACTIVATIONS else folded
+    return _Sequence(graph.add("Mul", active, rows.known), rows.known)
+
+
+def _sequence_pool(graph: Graph, rows: _Sequence, layer: Layer, _: Weights) -> str:
+    places, one = graph.shape(2), graph.constant(1.0)
+    if layer.how == "mean":
+        total, count = (graph.add("ReduceSum", each, places, keepdims=0) for each in rows)
+        return graph.add("Div", total, graph.add("Max", count, one))
+    there = graph.add("Greater", rows.known, graph.constant(0.0))
+    values = graph.add("Where", there, rows.values, graph.constant(FAR_BELOW))
+    largest, any_there = (graph.add("ReduceMax", each, places, keepdims=0) for each in (values, rows.known))
+    return graph.add("Mul", largest, any_there)
+
+
+# Of a layer before the pool over a sequence, the value is a _Sequence.
+_ADDERS: Mapping[str, Callable[[Graph, Any, Layer, Weights], Any]] = {
     "image": lambda graph, value, layer, _: graph.add("Reshape", value, graph.shape(-1, *layer.size)),
     "conv": _conv,
     "pool": lambda graph, value, layer, _: graph.add(
         "MaxPool", value, kernel_shape=[layer.size[0]] * 2, strides=[layer.size[0]] * 2
     ),
     "flatten": lambda graph, value, _layer, _: graph.add("Flatten", value),
+    "embedding": _embedding,
+    "sequence_conv": _sequence_conv,
+    "sequence_pool": _sequence_pool,
     "dense": _dense,
     "activation": lambda graph, value, layer, _: _ACTIVATIONS[layer.how](graph, value),
     "dropout": lambda _graph, value, _layer, _: value,

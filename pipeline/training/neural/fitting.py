@@ -16,13 +16,22 @@ from pipeline.spec.catalogue import TRAINERS
 from pipeline.training.graph import Graph
 from pipeline.training.lessons import Lesson
 from pipeline.training.mapping import MAX_BLOCK_ROWS, blocks
-from pipeline.training.neural.layers import Layer, Weights, dense_layers, image_layers, initial_weights, multiplications
+from pipeline.training.neural.layers import (
+    Layer,
+    Weights,
+    dense_layers,
+    image_layers,
+    initial_weights,
+    multiplications,
+    text_layers,
+)
 from pipeline.training.neural.learning import learn
 from pipeline.training.neural.meeting import Framework
 from pipeline.training.neural.network import Batch, Network, Scale, scale_of
 from pipeline.training.neural.pictures import Vary, shape_of, variation
 from pipeline.training.neural.pods import Pods
 from pipeline.training.neural.processes import Processes
+from pipeline.training.neural.texts import vocabulary_of
 from pipeline.training.neural.workers import Crew, Description, SharedCopy, SharedNetwork
 from pipeline.training.results import Array, Fitted, Floats
 from pipeline.training.targets import Rows
@@ -139,6 +148,12 @@ def _convolutional(lesson: Lesson) -> tuple[Layer, ...]:
     return image_layers(shape, _outputs(lesson), lesson.params)
 
 
+def _reading(lesson: Lesson) -> tuple[Layer, ...]:
+    features = lesson.train.features
+    vocabulary = vocabulary_of(lesson.columns, features, lesson.params["vocabulary"])
+    return text_layers(features.shape[1], vocabulary, _outputs(lesson), lesson.params)
+
+
 def _torch(lesson: Lesson, layers: Sequence[Layer]) -> Network:
     from pipeline.training.neural.torch_network import build_module
 
@@ -208,7 +223,11 @@ def _fit_own_keras(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
 
 
 _OWN_FITS: Mapping[str, Callable[[Lesson, int, int], Fitted]] = {"torch": _fit_own_torch, "tensorflow": _fit_own_keras}
-_LAYERS: Mapping[str, Callable[[Lesson], tuple[Layer, ...]]] = {"mlp": _perceptron, "cnn": _convolutional}
+_LAYERS: Mapping[str, Callable[[Lesson], tuple[Layer, ...]]] = {
+    "mlp": _perceptron,
+    "cnn": _convolutional,
+    "text": _reading,
+}
 _NETWORKS: Mapping[str, Callable[[Lesson, Sequence[Layer]], Network]] = {
     "torch": _torch,
     "tensorflow": _tensorflow,

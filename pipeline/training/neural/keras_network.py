@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.training.neural.group import Group
+from pipeline.training.neural.keras_text import Embedding, SequenceConv, SequencePool
 from pipeline.training.neural.layers import Layer, Weights
 from pipeline.training.neural.network import Batch, Params
 from pipeline.training.neural.quiet_keras import keras, tf
@@ -25,6 +26,9 @@ _LAYERS: Mapping[str, Callable[[Layer, str], Any]] = {
     "flatten": lambda _, dtype: keras.Sequential(
         [keras.layers.Permute((3, 1, 2), dtype=dtype), keras.layers.Flatten(dtype=dtype)]
     ),
+    "embedding": Embedding,
+    "sequence_conv": lambda layer, dtype: SequenceConv(layer, _ACTIVATIONS.get(layer.how), dtype),
+    "sequence_pool": SequencePool,
     "dense": lambda layer, dtype: keras.layers.Dense(layer.size[1], dtype=dtype),
     "activation": lambda layer, dtype: keras.layers.Activation(_ACTIVATIONS[layer.how], dtype=dtype),
     "dropout": lambda layer, dtype: keras.layers.Dropout(layer.rate, seed=0, dtype=dtype),
@@ -64,16 +68,20 @@ def build_model(layers: Sequence[Layer], weights: Weights, dtype: str) -> Any:
     model = keras.Model(inputs, value)
     for place, (layer, each) in enumerate(zip(layers, made, strict=True)):
         if layer.shapes:
-            each.set_weights([_to_keras(weights[f"{place}.{name}"]) for name in layer.shapes])
+            each.set_weights([_to_keras(name, weights[f"{place}.{name}"]) for name in layer.shapes])
     return model
 
 
-def _to_keras(weight: Array) -> Array:
+def _to_keras(name: str, weight: Array) -> Array:
     """Put a weight's outputs last, as Keras has it."""
+    if name == "vectors":
+        return weight
     return weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight.T
 
 
-def _from_keras(weight: Array) -> Array:
+def _from_keras(name: str, weight: Array) -> Array:
+    if name == "vectors":
+        return weight
     return weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
 
 
@@ -148,7 +156,8 @@ class KerasNetwork:
     def _learn_batch(self, features: Any, target: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = self._mean_loss(self.model(features, training=True), target, weights)
-        self._step(tape.gradient(loss, self.model.trainable_variables))
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        self._step([tf.convert_to_tensor(each) for each in gradients])  # those of words are sparse
         return loss
 
     def _step(self, gradients: Sequence[Any]) -> None:
@@ -225,7 +234,8 @@ class KerasNetwork:
     def weights(self) -> Weights:  # noqa: D102
         found: Weights = {}
         for place, layer in enumerate(self.model.layers[1:]):  # the first one is the input
-            for name, value in zip(("weight", "bias"), layer.get_weights(), strict=False):
+            names = ("vectors",) if isinstance(layer, Embedding) else ("weight", "bias")
+            for name, value in zip(names, layer.get_weights(), strict=False):
                 if not isinstance(layer, keras.layers.Dropout):
-                    found[f"{place}.{name}"] = _from_keras(value)
+                    found[f"{place}.{name}"] = _from_keras(name, value)
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +12,14 @@ import numpy as np
 from pipeline.errors import TrainingError
 from pipeline.training.results import Array
 
-Kind = Literal["image", "conv", "pool", "flatten", "dense", "activation", "dropout"]
+Kind = Literal[
+    "image", "conv", "pool", "flatten", "embedding", "sequence_conv", "sequence_pool", "dense", "activation", "dropout"
+]
 Weights = dict[str, Array]
+UNKNOWN = 1
+"""Number of every word that is not known; 0 stands after a text's end."""
+FAR_BELOW = -1e30
+"""Less than any value of a place that has a word."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +30,11 @@ class Layer:
     ----------
     size : tuple of int
         Dense: inputs and outputs. Image: channels, height and width, which a row is taken for. Convolution: channels
-        in, channels out, and the side of its square. Pool: the side of the square that becomes one value.
+        in, channels out, and the side of its square. Pool: the side of the square that becomes one value. Embedding:
+        words of a text, words that there are, and numbers that stand for one. Convolution over a sequence: channels in,
+        channels out, and words at a time.
     how : str
-        Activation: its name.
+        Activation: its name; a convolution over a sequence has its own. Pool over a sequence: max or mean.
     rate : float
         Dropout: the share that is left out.
     """
@@ -44,6 +52,11 @@ class Layer:
         if self.kind == "conv":
             before, after, side = self.size
             return {"weight": (after, before, side, side), "bias": (after,)}
+        if self.kind == "sequence_conv":
+            before, after, words = self.size
+            return {"weight": (after, before, words), "bias": (after,)}
+        if self.kind == "embedding":
+            return {"vectors": self.size[1:]}
         return {}
 
 
@@ -63,9 +76,7 @@ def image_layers(shape: tuple[int, int, int], outputs: int, params: Mapping[str,
     TrainingError
         Nothing is left of the image after so many pools, or a convolution has no middle.
     """
-    side, pool = params["kernel"], params["pool"]
-    if side % 2 == 0:
-        raise TrainingError(f"train: found a kernel of {side}; expected an odd one, such as 3 (model.params.kernel)")
+    side, pool = _odd_kernel(params), params["pool"]
     layers, (channels, height, width) = [Layer("image", shape)], shape
     for filters in params["filters"]:
         layers += [Layer("conv", (channels, filters, side)), *between({**params, "dropout": 0}), Layer("pool", (pool,))]
@@ -77,6 +88,33 @@ def image_layers(shape: tuple[int, int, int], outputs: int, params: Mapping[str,
         )
     rest = dense_layers(channels * height * width, params["layers"], outputs, params)
     return (*layers, Layer("flatten"), *rest)
+
+
+def _odd_kernel(params: Mapping[str, Any]) -> int:
+    side = int(params["kernel"])
+    if side % 2 == 0:
+        raise TrainingError(f"train: found a kernel of {side}; expected an odd one, such as 3 (model.params.kernel)")
+    return side
+
+
+def text_layers(length: int, vocabulary: int, outputs: int, params: Mapping[str, Any]) -> tuple[Layer, ...]:
+    """Describe a network that reads a text: vectors of its words, convolutions over them, one pool, dense layers.
+
+    Every layer before the pool passes on which places have a word: what stands after a text's end counts nowhere.
+
+    Raises
+    ------
+    TrainingError
+        A convolution has no middle.
+    """
+    kernel, channels = _odd_kernel(params), params["embedding"]
+    layers = [Layer("embedding", (length, vocabulary, channels))]
+    for filters in params["filters"]:
+        layers.append(Layer("sequence_conv", (channels, filters, kernel), params["activation"]))
+        channels = filters
+    dropped = between({**params, "activation": "identity"})
+    rest = dense_layers(channels, params["layers"], outputs, params)
+    return (*layers, Layer("sequence_pool", how=params["pooling"]), *dropped, *rest)
 
 
 def between(params: Mapping[str, Any]) -> list[Layer]:
@@ -92,9 +130,11 @@ def multiplications(layers: Sequence[Layer]) -> int:
     for layer in layers:
         if layer.kind == "image":
             places = layer.size[1] * layer.size[2]
+        elif layer.kind == "embedding":
+            places = layer.size[0]
         elif layer.kind == "pool":
             places //= layer.size[0] ** 2
-        elif layer.kind == "flatten":
+        elif layer.kind in {"flatten", "sequence_pool"}:
             places = 1
         total += places * sum(math.prod(shape) for name, shape in layer.shapes.items() if name == "weight")
     return total
@@ -103,15 +143,25 @@ def multiplications(layers: Sequence[Layer]) -> int:
 def initial_weights(layers: Sequence[Layer], seed: int) -> Weights:
     """Draw the weights to begin with, so that both frameworks begin with the same.
 
-    Uniform within ±sqrt(6 / (inputs + outputs)) (Glorot and Bengio, 2010); biases are 0.
+    Uniform within ±sqrt(6 / (inputs + outputs)) (Glorot and Bengio, 2010), vectors of words within ±0.05; biases are 0,
+    and so is the vector of words that are not known, until some are learnt from.
     """
     generator = np.random.default_rng(seed)
     weights: Weights = {}
     for place, layer in enumerate(layers):
         for name, shape in layer.shapes.items():
-            bound = np.sqrt(6 / _fans(shape)) if name == "weight" else 0.0
+            bound = _BOUNDS[name](shape)
             weights[f"{place}.{name}"] = generator.uniform(-bound, bound, shape).astype(np.float32)
+        if layer.kind == "embedding":
+            weights[f"{place}.vectors"][: UNKNOWN + 1] = 0
     return weights
+
+
+_BOUNDS: Mapping[str, Callable[[tuple[int, ...]], float]] = {
+    "weight": lambda shape: math.sqrt(6 / _fans(shape)),
+    "vectors": lambda _: 0.05,
+    "bias": lambda _: 0.0,
+}
 
 
 def _fans(shape: tuple[int, ...]) -> float:

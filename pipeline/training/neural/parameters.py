@@ -71,6 +71,14 @@ _OWN: Mapping[str, Table] = {
         "shift": _integer(0, 0),
         "noise": _number(0.0, 0),
     },
+    "text": {
+        "vocabulary": _integer(None, 2),
+        "embedding": _integer(64, 1),
+        "filters": _sizes([]),
+        "kernel": _integer(3, 1),
+        "pooling": _option("mean", ["max", "mean"]),
+        "layers": _sizes([64]),
+    },
     "custom": {
         "module": {"default": "network.py", "accepts": [{"kind": "module"}]},
         "arguments": {"default": {}, "accepts": [{"kind": "mapping"}]},

@@ -14,6 +14,7 @@ from pipeline.training.neural.group import Group
 from pipeline.training.neural.layers import Layer, Weights
 from pipeline.training.neural.network import Batch, Params
 from pipeline.training.neural.shards import Shard
+from pipeline.training.neural.torch_text import Embedding, SequenceConv, SequencePool
 from pipeline.training.results import Array, Floats, Predict
 
 _ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
@@ -27,6 +28,9 @@ _MODULES: Mapping[str, Callable[[Layer], nn.Module]] = {
     "conv": lambda layer: nn.Conv2d(*layer.size, padding=layer.size[2] // 2),
     "pool": lambda layer: nn.MaxPool2d(layer.size[0]),
     "flatten": lambda _: nn.Flatten(),
+    "embedding": Embedding,
+    "sequence_conv": lambda layer: SequenceConv(layer, _ACTIVATIONS.get(layer.how, nn.Identity)()),
+    "sequence_pool": SequencePool,
     "dense": lambda layer: nn.Linear(*layer.size),
     "activation": lambda layer: _ACTIVATIONS[layer.how](),
     "dropout": lambda layer: nn.Dropout(layer.rate),

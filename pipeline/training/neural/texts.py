@@ -1,0 +1,47 @@
+"""Texts as rows of word numbers: how long they are, and how many words there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipeline.errors import TrainingError
+from pipeline.training.mapping import blocks
+from pipeline.training.neural.layers import UNKNOWN
+from pipeline.training.results import Array
+
+_TOKEN = re.compile(r"(.*)@(\d+)")
+
+
+def vocabulary_of(columns: Sequence[str], features: Array, given: int | None) -> int:
+    """Find how many word numbers there are, from 0 to the largest of the training rows.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Such as ``review@0``: the first word of the column ``review``.
+    features : ndarray of float32, shape (rows, columns)
+        The training rows.
+    given : int or None
+        The answer, where columns with other names hold word numbers.
+
+    Raises
+    ------
+    TrainingError
+        The columns are not the words of one text.
+    """
+    if given is not None:
+        return given
+    found = [_TOKEN.fullmatch(each) for each in columns]
+    if stray := next((name for name, match in zip(columns, found, strict=True) if match is None), None):
+        raise TrainingError(
+            f"train: found the feature {stray!r}, which is no word of a text; expected only one text with the "
+            "transformer token_ids (features.select, transform), or how many word numbers there are "
+            "(model.params.vocabulary)"
+        )
+    names = {match[1] for match in found if match}
+    if len(names) != 1:
+        raise TrainingError(
+            f"train: found words of {', '.join(sorted(names)[:5])}; expected those of one text (features.select)"
+        )
+    return max(int(max(block.max() for block in blocks(features))) + 1, UNKNOWN + 1)

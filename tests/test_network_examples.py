@@ -1,0 +1,66 @@
+"""Networks on the examples' real data, with the specs that the pages show."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.deployment.local import live, stop_all
+from pipeline.examples.digits import make_digits
+from pipeline.examples.texts import make_texts
+from pipeline.job import RunRequest
+from pipeline.running import run
+from tests.test_documents import ROOT, read_blocks
+from tests.test_image_models import ask
+
+from .conftest import Commit
+
+FRAMEWORKS = [pytest.param(each, marks=pytest.mark.extra(each, "images")) for each in ("torch", "tensorflow")]
+
+
+@pytest.fixture
+def folder(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(project)
+    yield project
+    stop_all(project / ".modelrail")
+
+
+def answers(folder: Path, commit: Commit, page: str, framework: str, inputs: list[dict[str, Any]]) -> list[Any]:
+    """Release what a page's spec says, trained by a framework, and ask it."""
+    (spec,) = [each.text for each in read_blocks(ROOT / "docs" / page) if "trainer: torch_" in each.text]
+    (folder / ".modelrail").mkdir(exist_ok=True)
+    commit(
+        {
+            "models/shown.yaml": spec.replace("trainer: torch_", f"trainer: {framework}_") + "deploy: {port: 0}\n",
+            ".gitignore": ".modelrail/\n",
+        }
+    )
+    outcome, results = run(RunRequest(str(folder / "models/shown.yaml")), report=lambda _: None)
+    assert outcome == "released", [each.reason for each in results]
+    (name,) = [line.split()[1] for line in spec.splitlines() if line.startswith("  name: ")]
+    deployed = live(name, folder / ".modelrail")
+    assert deployed is not None
+    found: list[Any] = ask(deployed.address, {"inputs": inputs})["outputs"]
+    return found
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_network_reads_real_texts(folder: Path, commit: Commit, framework: str) -> None:
+    make_texts(folder / ".modelrail/texts")
+    asked = ["a terrible waste of money", "What a wonderful, moving film!", "日本", "boring " * 5000]
+    found = answers(folder, commit, "example-sentiment.md", framework, [{"text": each} for each in asked])
+    assert found[:2] == [False, True]
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_network_sees_real_digits(folder: Path, commit: Commit, framework: str) -> None:
+    digits = make_digits(folder / ".modelrail/digits")
+    images = [next(digits.glob(f"digits/part-*/{digit}/*.png")) for digit in range(10)]
+    inputs = [{"image": base64.b64encode(each.read_bytes()).decode()} for each in images]
+    assert answers(folder, commit, "images.md", framework, inputs) == [str(digit) for digit in range(10)]
