@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -64,9 +64,16 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     _remember(session, todo, made)
     rows = _total_rows(session, nodes)
     run = _record(session, step, made, cost, rows)
-    say = made[0][1].say if len(made) == 1 else f"{count(len(made), 'partition')}, {count(rows or 0, 'row')}"
+    say = made[0][1].say if len(made) == 1 else _say_all(rows or 0, [each.manifest for _, each in made])
     key = made[0][0].key if step not in PARTITIONED else None
     return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run)
+
+
+def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
+    """Sum up what was made of several partitions: rows that were set aside are not passed over."""
+    aside = sum(each.get("rows_quarantined", 0) for each in reports)
+    said = f"{count(len(reports), 'partition')}, {count(rows, 'row')}"
+    return f"{said}, {aside:,} quarantined" if aside else said
 
 
 @contextmanager

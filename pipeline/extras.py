@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -46,9 +47,15 @@ def is_installed(extra: str) -> bool:
 
 
 def install_command(extra: str) -> str:
-    """Give the command that installs an extra: of the locked versions in a clone, else of those that fit."""
-    in_clone = (Path(__file__).parents[1] / f"requirements-{extra}.txt").exists()
-    return f"make extra-{extra}" if in_clone else f"pip install 'modelrail[{extra}]'"
+    """Give the command that installs an extra: of the locked versions in a clone, else of those that fit.
+
+    In a clone it can be typed where one is, such as in the folder of another repository with specs.
+    """
+    clone = Path(__file__).parents[1]
+    if not (clone / f"requirements-{extra}.txt").exists():
+        return f"pip install 'modelrail[{extra}]'"
+    elsewhere = "" if Path.cwd() == clone else f"-C {shlex.quote(str(clone))} "
+    return f"make {elsewhere}extra-{extra}"
 
 
 def lacking(extra: str, wanted_by: str) -> tuple[str, str]:

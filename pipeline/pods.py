@@ -89,7 +89,8 @@ def refuse_unclonable(spec_path: str, uncommitted: Sequence[str], commit: str, r
     """
     if uncommitted or not commit:
         files = ", ".join(uncommitted[:5]) or spec_path
-        raise InputError(f"{files}: found changes in a run with steps in pods; expected them committed and pushed")
+        where = "in a run with steps in pods or on Dask"
+        raise InputError(f"{files}: found changes {where}; expected them committed and pushed")
     if not is_url(repository) or redact(repository) != repository:
         found = f"'{redact(repository)}'" if repository else "no remote 'origin'"
         raise InputError(

@@ -112,6 +112,12 @@ def test_a_prediction_is_told_to_a_program_and_to_a_person(released: tuple[Path,
     assert modelrail(command, released[0]).stdout.startswith("LinearRegression v1.0.0: ")
 
 
+def test_a_folder_may_be_called_like_a_model(tmp_path: Path) -> None:
+    folder = make_project(tmp_path / "project")
+    (folder / "line").mkdir()
+    assert "clean" in modelrail(["plan", "line"], folder).stdout
+
+
 @pytest.mark.parametrize("name", ["line", "models/line.yaml"])
 def test_a_spec_may_stand_for_its_model(released: tuple[Path, Mapping[str, Any]], name: str) -> None:
     (found,) = told(modelrail(["releases", name, "--json"], released[0]))["releases"]

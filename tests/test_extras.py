@@ -73,6 +73,11 @@ def test_run_says_it_before_anything_is_computed(spec: Path) -> None:
         run(RunRequest(str(spec)), lambda _: None)
 
 
+def test_elsewhere_the_command_names_the_clone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert install_command("images") == f"make -C {Path(__file__).parents[1]} extra-images"
+
+
 def test_outside_of_a_clone_the_command_is_that_of_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("pipeline.extras.__file__", str(tmp_path / "pipeline" / "extras.py"))
     assert install_command("images") == "pip install 'modelrail[images]'"

@@ -40,11 +40,15 @@ def down() -> None:
     """Stop everything that was started here: Airflow, MLflow and the deployed models."""
     from pipeline.deployment.local import stop_all
     from pipeline.home import home
+    from pipeline.spec.findings import count
     from pipeline.standalone import down as stop_services
 
     models = stop_all(home())
     stopped = stop_services(home())
-    typer.echo(f"stopped {stopped} processes of Airflow and MLflow, and {len(models)} deployments")
+    services = "1 process" if stopped == 1 else f"{stopped} processes"
+    ended = {f"{services} of Airflow and MLflow": stopped, count(len(models), "deployment"): len(models)}
+    said = " and ".join(what for what, number in ended.items() if number)
+    typer.echo(f"stopped {said}" if said else "nothing was running")
 
 
 @app.command(epilog="Example: modelrail status --json")

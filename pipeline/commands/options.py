@@ -40,9 +40,9 @@ def request(
 
 
 def find_spec(path: Path) -> Path:
-    """Accept a model's name for its file in ``models/``."""
+    """Accept a model's name for its file in ``models/``, also where there is a folder of that name."""
     named = Path("models") / f"{path}.yaml"
-    return named if not path.exists() and not path.suffix and named.exists() else path
+    return named if not path.is_file() and not path.suffix and named.exists() else path
 
 
 def find_model(name: str) -> str:

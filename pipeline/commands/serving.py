@@ -64,12 +64,15 @@ def predict(
     if batch or out:
         _predict_file(Path(deployment.bundle), batch, out)
         return
-    records = _parse_records(record) if record else _example(Path(deployment.bundle))
+    records = _parse_records(record) if record else _signature(Path(deployment.bundle))["example"]
     answer = ask(deployment.address, records, probabilities=probabilities)
     if as_json:
         print_json(vars(answer))
     else:
         typer.echo(f"{answer.model} v{answer.version.removeprefix('v')}: {', '.join(map(str, answer.outputs))}")
+        classes = _signature(Path(deployment.bundle))["classes"] if answer.probabilities else ()
+        for shares in answer.probabilities or ():
+            typer.echo("  " + "  ".join(f"{name} {share:.4f}" for name, share in zip(classes, shares, strict=True)))
 
 
 def _explain_absence(model: str, environment: str | None, live: Sequence[str]) -> str:
@@ -108,8 +111,8 @@ def _parse_share(text: str) -> float:
     return share
 
 
-def _example(bundle: Path) -> Any:
-    return json.loads((bundle / "signature.json").read_bytes())["example"]
+def _signature(bundle: Path) -> Any:
+    return json.loads((bundle / "signature.json").read_bytes())
 
 
 def _parse_records(text: str) -> Any:

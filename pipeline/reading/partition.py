@@ -182,9 +182,13 @@ def _refuse_if_too_many(
     examples = [(position, rule) for position, rule in list(parsed.broken.items())[:_SAMPLED_ROWS]]
     kinds: Counter[str] = Counter(rule for _, rule in examples)
     shown = {rule: f"row {position}: {rule}" for position, rule in reversed(examples)}
+    files = tell_format(name, data) == "images"
     for breach in _breaches(frame, sampled, converted, data):
-        kinds[f"{breach.column}.{breach.key}"] += 1
-        shown.setdefault(f"{breach.column}.{breach.key}", f"row {positions[breach.row]}: {breach.rule}")
+        kind, position = f"{breach.column}.{breach.key}.{breach.expected}", int(positions[breach.row])
+        kinds[kind] += 1
+        if kind not in shown:
+            place = parsed.texts([position])[position] if files else f"row {position}"
+            shown[kind] = f"{place}: {breach.rule}"
     rules = "\n  ".join(shown[kind] for kind, _ in kinds.most_common(5))
     raise DataError(
         f"read: {name}: {broken:,} of {total:,} rows ({broken / total:.1%}) break the contract; "

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.isolation.environments import find_unpinned
 from pipeline.spec.catalogue import TRAINERS, parameters_of
 from pipeline.spec.findings import Finding, KeyPath, quote
+from pipeline.spec.own_networks import find_mistakes
 from pipeline.spec.schema import Spec
 
 _KINDS = frozenset({"file", "files", "module"})
@@ -102,6 +103,8 @@ def pin_files(spec: Spec, folder: Path) -> tuple[dict[str, Any], list[Finding]]:
             continue
         if each.path == ("requirements",):
             findings += _check_requirements(each, folder)
+        if each.kind == "module":
+            findings += _check_network(spec, value)
         parameter = str(each.path[0])
         pinned[parameter] = [*pinned.get(parameter, []), value] if each.kind == "files" else value
     return {**spec.model.params, **pinned}, findings
@@ -112,6 +115,13 @@ def _pin(each: Beside, folder: Path) -> dict[str, str]:
     if each.kind == "module":
         return {"file": each.name, "source": content.decode("utf-8")}
     return {"file": each.name, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _check_network(spec: Spec, module: Mapping[str, str]) -> Iterator[Finding]:
+    arguments = spec.model.params.get("arguments")
+    given = arguments if isinstance(arguments, dict) else {}
+    for parameter, found, expected in find_mistakes(module["file"], module["source"], given):
+        yield Finding(("model", "params", parameter), found, expected)
 
 
 def _check_requirements(each: Beside, folder: Path) -> Iterator[Finding]:

@@ -196,6 +196,18 @@ def score(fitted: Fitted, rows: Rows, scorer: Scorer) -> float:
     return float(scorer.measure(rows.target, predicted))
 
 
+def tell_best(best: Trial, trials: Sequence[Trial], metric: str) -> str:
+    """Say in words which parameters a search has chosen, among how many."""
+    chosen = ", ".join(f"{name} {_short(value)}" for name, value in best.params.items())
+    numbers, failed = {each.number for each in trials}, {each.number for each in trials if each.score is None}
+    lost = f", {len(failed)} of which could not be fitted" if failed else ""
+    return f"best of {len(numbers)} trials{lost}: {chosen} ({metric} {best.score:.4f} on the validation rows)"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _rank(trials: list[Trial], metric: str) -> list[Trial]:
     """Sort from best to worst; earlier trials first among equals."""
     sign = -1 if METRICS[metric].greater_is_better else 1

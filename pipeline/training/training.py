@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from pipeline.training.results import (
     Support,
     Trained,
 )
-from pipeline.training.search import Outcome, Trial, look_for_best, try_some
+from pipeline.training.search import Outcome, Trial, look_for_best, tell_best, try_some
 from pipeline.training.targets import Learnable, Rows, prepare
 from pipeline.training.trees import Tree, thresholds_by_column
 
@@ -190,6 +191,7 @@ def _fit(
         elsewhere=support.elsewhere,
     )
     fitted = best.fitted or fit_drawn(best.params, data.train)
+    fitted = replace(fitted, notes=(tell_best(best, trials, scorer.metric), *fitted.notes))
     return fitted, effective_params(trainer, task, {**settings.params, **best.params}), trials
 
 

@@ -58,8 +58,13 @@ def test_a_broken_image_is_quarantined_with_what_is_wrong() -> None:
 
 
 def test_too_many_broken_images_refuse_the_partition() -> None:
-    with pytest.raises(DataError, match=r"1 of 2 rows .* break the contract"):
-        read(packed({"a.png": IMAGES[0], "b.png": b"?"}), "photos/*.png", data_of(files="photos/*.png"))
+    files = {"a.png": IMAGES[0], "b.png": b"?", "c.png": IMAGES[1][:-9], "d.png": b"?"}
+    with pytest.raises(DataError) as caught:
+        read(packed(files), "photos/*.png", data_of(files="photos/*.png"))
+    first, *others = str(caught.value).splitlines()
+    assert "3 of 4 rows (75.0%) break the contract" in first
+    assert [each.split(": found")[0] for each in others] == ["  b.png: image", "  c.png: image"]
+    assert ["not cut off" in each for each in others] == [False, True]
 
 
 def test_images_stand_as_base64_in_csv_and_json_lines_and_as_bytes_in_parquet() -> None:

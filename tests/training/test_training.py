@@ -405,6 +405,7 @@ def test_a_search_keeps_the_best_trial(matrix, method) -> None:
     last = [each for each in trained.trials if each["rows"] == 900]
     best = min(last, key=lambda each: each["score"])
     assert trained.params | best["params"] == trained.params
+    assert trained.notes[0].startswith(f"best of 6 trials: max_depth {best['params']['max_depth']}, min_samples_leaf ")
     assert rmse(rows.validation_target, output_of(trained, rows)["prediction"]) == pytest.approx(
         best["score"], rel=1e-6
     )

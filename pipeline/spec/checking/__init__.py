@@ -13,7 +13,7 @@ from pipeline.spec.checking.data import check_columns, check_derived, check_file
 from pipeline.spec.checking.deploying import check_deploy
 from pipeline.spec.checking.features import check_features, check_normalize, check_token_ids, check_transform
 from pipeline.spec.checking.judging import check_gate, check_metrics, check_monitoring, check_slices
-from pipeline.spec.checking.learning import check_search, check_target, check_trainer, check_weights
+from pipeline.spec.checking.learning import check_pixels, check_search, check_target, check_trainer, check_weights
 from pipeline.spec.checking.placing import check_run
 from pipeline.spec.checking.rollouts import check_rollout
 from pipeline.spec.checking.scheduling import check_schedule
@@ -39,6 +39,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     check_validation_rows,
     check_target,
     check_trainer,
+    check_pixels,
     check_weights,
     check_search,
     check_files_beside,

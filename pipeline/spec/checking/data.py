@@ -61,9 +61,10 @@ def _check_template(files: str, form: str | None) -> Iterator[Finding]:
         yield Finding(path, quote(files), "{name} for each part that tells partitions apart, and a text between two")
     elif repeated:
         yield Finding(path, f"{{{repeated[0]}}} twice", "a name of its own for each part")
-    elif re.search(r"[?\[\]]" if form == "images" or rest.endswith(IMAGE_ENDINGS) else r"[*?\[\]]", rest):
-        yield Finding(path, quote(files), "{name} for a part that varies, instead of a wildcard")
-    elif form is None and not packed.endswith(_ENDINGS):
+    elif re.search(r"[?\[\]]" if form == "images" or rest.lower().endswith(IMAGE_ENDINGS) else r"[*?\[\]]", rest):
+        of_images = "; for images of several kinds, data.format: images" if "*" in rest and form is None else ""
+        yield Finding(path, quote(files), "{name} for a part that varies, instead of a wildcard" + of_images)
+    elif form is None and not packed.lower().endswith(_ENDINGS):
         yield Finding(path, quote(files), "a path that ends in .csv, .parquet, .jsonl or .png (or say data.format)")
 
 

@@ -57,6 +57,23 @@ def _check_params(view: View, path: KeyPath, params: dict[str, Any]) -> Iterator
         yield Finding((*path, problem.name), problem.found, problem.expected)
 
 
+def check_pixels(view: View) -> Iterator[Finding]:
+    """Check that a convolution reads the pixels of one image and nothing beside, unless their shape is said."""
+    model, path = view.spec.model, ("model", "trainer")
+    if not str(model.trainer).endswith("_cnn") or model.params.get("shape") is not None or not view.declared:
+        return
+    expected = "the pixels of one image (features.select), or their shape (model.params.shape)"
+    images = [name for name in view.features() if view.type_of(name) == "image"]
+    if stray := next((name for name in view.features() if view.type_of(name) not in {"image", None}), None):
+        yield Finding(path, f"{model.trainer} with the feature {quote(stray)}, which is no image", expected)
+    elif len(images) > 1:
+        yield Finding(path, f"{model.trainer} with the images {join(map(quote, images), 'and')}", expected)
+    for name in images:
+        if (rule := view.spec.data.columns[name].image) and rule.features != ["pixels"]:
+            where = ("data", "columns", name, "image", "features")
+            yield Finding(where, f"[{', '.join(rule.features)}] with {model.trainer}", "[pixels]")
+
+
 def check_weights(view: View) -> Iterator[Finding]:
     """Check that classes can be weighted, and exist."""
     model, info, path = view.spec.model, view.trainer, ("model", "class_weight")
@@ -95,12 +112,24 @@ def _check_space(view: View, search: Search) -> Iterator[Finding]:
         path = ("model", "search", "space", name)
         if isinstance(values, Interval):
             yield from _check_interval(path, values)
+            if not values.integer and _wants_whole_numbers(view, name, values):
+                yield Finding(path, f"a range of any numbers for {quote(name)}", "whole numbers: integer: true", "key")
+                continue
             convert = int if values.integer else float
             yield from _check_values(view, path, {"low": convert(values.low), "high": convert(values.high)})
         elif values:
             yield from _check_values(view, path, dict(enumerate(values)))
         else:
             yield Finding(path, "an empty list", "at least one value")
+
+
+def _wants_whole_numbers(view: View, name: str, interval: Interval) -> bool:
+    """Tell whether the ends of a range would do for a parameter if they were whole numbers, as they are written."""
+    if view.trainer is None or not (interval.low.is_integer() and interval.high.is_integer()):
+        return False
+    model = view.spec.model
+    checked = (parameter_problems(str(model.trainer), model.task, {name: as_(interval.low)}) for as_ in (float, int))
+    return [bool(each) for each in checked] == [True, False]
 
 
 def _check_values(view: View, path: KeyPath, values: Mapping[Any, Any]) -> Iterator[Finding]:

@@ -11,9 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.errors import TrainingError
+from pipeline.spec.own_networks import BUILD
 from pipeline.training.neural.network import Params
-
-BUILD = "build"
 
 
 def build_own(params: Params, inputs: int, outputs: int) -> Any:
@@ -31,9 +30,9 @@ def build_own(params: Params, inputs: int, outputs: int) -> Any:
         return _function(module, name)(inputs, outputs, **params["arguments"])
     except TrainingError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TrainingError(
-            f"train: {name}{_line(error, name)}: found {type(error).__name__}: {error}; expected "
+            f"train: {name}{line_of(error, name)}: found {type(error).__name__}: {error}; expected "
             f"{BUILD}(inputs, outputs, **arguments) to give a network (model.params.module)"
         ) from error
 
@@ -45,7 +44,8 @@ def _function(module: ModuleType, name: str) -> Any:
     return found
 
 
-def _line(error: Exception, name: str) -> str:
+def line_of(error: BaseException, name: str) -> str:
+    """Tell at which line of the user's file an error was raised, as ``:LINE``; empty if in none of its lines."""
     if isinstance(error, SyntaxError):
         return f":{error.lineno}"
     lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == name]

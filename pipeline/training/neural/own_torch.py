@@ -16,7 +16,7 @@ from torch import nn
 from pipeline.errors import TrainingError
 from pipeline.graphs import OPSET
 from pipeline.training.graph import INPUT, Graph
-from pipeline.training.neural.modules import build_own
+from pipeline.training.neural.modules import build_own, line_of
 from pipeline.training.neural.network import Params, Scale
 
 _EXPORTED = 20
@@ -52,15 +52,15 @@ def build_own_module(params: Params, inputs: int, outputs: int, seed: int) -> nn
 
 def _try(params: Params, module: nn.Module, inputs: int, outputs: int) -> None:
     """Look at what the module gives for two rows, before anything is trained."""
-    trial = copy.deepcopy(module).eval()
+    trial, name, line = copy.deepcopy(module).eval(), params["module"]["file"], ""
     try:
         with torch.no_grad():
             found: Any = tuple(trial(torch.zeros(2, inputs)).shape)
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-        found = f"{type(error).__name__}: {error}"
+        found, line = f"{type(error).__name__}: {error}", line_of(error, name)
     if found != (2, outputs):
         raise TrainingError(
-            f"train: {params['module']['file']}: found {found} for two rows of {inputs} features; expected the shape "
+            f"train: {name}{line}: found {found} for two rows of {inputs} features; expected the shape "
             f"{(2, outputs)} (model.params.module)"
         )
 
