@@ -19,6 +19,9 @@ TLS_CERTIFICATE = "MODELRAIL_SERVE_TLS_CERTIFICATE_FILE"
 API_KEY = "MODELRAIL_API_KEY"
 """What is sent as this caller's key, or token."""
 _MEND_401 = f" (set {API_KEY} to one of the keys in the server's MODELRAIL_SERVE_API_KEYS_FILE, or to a token)"
+_LONGEST_LINE = 4000
+"""Characters of a body on a command line, which are kept by Airflow and shown to people."""
+_LONGEST_TEXT = 300
 Record = Mapping[str, Any] | Sequence[Any]
 Post = Callable[[str, bytes, float], tuple[int, bytes]]
 """Sends a body to a server's address, and gives the status and the body of its answer within so many seconds."""
@@ -93,12 +96,31 @@ def predict(
 
 
 def curl_line(address: str, records: Record | Sequence[Record]) -> str:
-    """Give a command line that asks the same, to be pasted into a shell."""
+    """Give a command line that asks the same, to be pasted into a shell.
+
+    A record that is too long for it, such as one with an image, is fetched from the server, which has an example.
+    """
     import shlex
 
-    body = json.dumps(_body(records), ensure_ascii=False)
-    url = address.rstrip("/") + PATH
-    return f"curl -s -X POST {shlex.quote(url)} -H 'content-type: application/json' -d {shlex.quote(body)}"
+    body, root = json.dumps(_body(records), ensure_ascii=False), address.rstrip("/")
+    ask = f"curl -s -X POST {shlex.quote(root + PATH)} -H 'content-type: application/json' -d"
+    if len(body) <= _LONGEST_LINE:
+        return f"{ask} {shlex.quote(body)}"
+    code = 'import json, sys; print(json.dumps(json.load(sys.stdin)["example"]))'
+    return f"curl -s {shlex.quote(root + '/')} | python3 -c {shlex.quote(code)} | {ask} @-"
+
+
+def abbreviate(record: Record) -> Record:
+    """Give a record for people to read: of a very long text, such as an image, only how it begins and its length."""
+    if isinstance(record, Mapping):
+        return {name: _abbreviated(value) for name, value in record.items()}
+    return [_abbreviated(value) for value in record]
+
+
+def _abbreviated(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:40]}… ({len(value):,} characters)"
+    return value
 
 
 def _body(records: Record | Sequence[Record]) -> dict[str, Any]:

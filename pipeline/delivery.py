@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.bundles import bundle_of, write_release
-from pipeline.client import curl_line
+from pipeline.client import abbreviate, curl_line
 from pipeline.deployment.platforms import Target, platform_of
 from pipeline.errors import AbortedError, DeploymentError
 from pipeline.evaluation.results import Evaluation
@@ -161,7 +161,7 @@ def verify(session: Session, chosen: Release) -> StepResult:
     facts = {
         "address": now.address,
         "version": now.version,
-        "record": sample["record"],
+        "record": abbreviate(sample["record"]),
         "prediction": answer.outputs[0],
         "prediction_id": answer.id,
         "truth": sample["truth"],

@@ -27,6 +27,7 @@ MAX_PIXELS = 40_000_000
 Pixels = NDArray[np.uint8]
 Numbers = NDArray[np.float64]
 
+_FORMATS = "a PNG, JPEG, WebP or BMP image"
 _WORD_BITS = 256
 _MOST = 255
 """Largest brightness, and so the largest change of it."""
@@ -117,9 +118,10 @@ def _measure(content: bytes) -> tuple[int, int]:
                 return measure(content)
             except (struct.error, IndexError) as error:
                 raise ImageError("an image that is not cut off") from error
-    raise ImageError("a PNG, JPEG or BMP image")
+    raise ImageError(_FORMATS)
 
 
+_SIDE = struct.Struct("<H").unpack_from
 _CHUNK, _CHECK = struct.Struct(">I4s").unpack_from, struct.Struct(">I").unpack_from
 _PAIR = struct.Struct(">HH").unpack_from
 
@@ -162,10 +164,34 @@ def _measure_bmp(content: bytes) -> tuple[int, int]:
     return abs(height), abs(width)
 
 
+def _measure_webp(content: bytes) -> tuple[int, int]:
+    """Read the first chunk, which is that of a lossy, a lossless or an extended file (RFC 9649, section 2)."""
+    size, kind = struct.unpack("<4xI4x4s", content[:16])
+    if size + 8 > len(content):
+        raise IndexError
+    if kind == b"VP8X" and content[20] & 2:
+        raise ImageError("an image that does not move")
+    if content[8:12] != b"WEBP" or kind not in _WEBP_SIDES:
+        raise ImageError(_FORMATS)
+    width, height = _WEBP_SIDES[kind](content)
+    return height, width
+
+
+def _both_sides(bits: int, each: int) -> tuple[int, int]:
+    """Read two numbers of so many bits, which are one less than what they mean."""
+    return (bits & ~(-1 << each)) + 1, (bits >> each & ~(-1 << each)) + 1
+
+
+_WEBP_SIDES: Mapping[bytes, Callable[[bytes], tuple[int, int]]] = {
+    b"VP8 ": lambda content: (_SIDE(content, 26)[0] & 0x3FFF, _SIDE(content, 28)[0] & 0x3FFF),
+    b"VP8L": lambda content: _both_sides(int.from_bytes(content[21:25], "little"), 14),
+    b"VP8X": lambda content: _both_sides(int.from_bytes(content[24:30], "little"), 24),
+}
 _MEASURES: Mapping[bytes, Callable[[bytes], tuple[int, int]]] = {
     b"\x89PNG\r\n\x1a\n": _measure_png,
     b"\xff\xd8\xff": _measure_jpeg,
     b"BM": _measure_bmp,
+    b"RIFF": _measure_webp,
 }
 
 

@@ -74,7 +74,7 @@ def test_several_features_stand_side_by_side() -> None:
     assert numbers[:4].sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("ending", [".png", ".bmp", ".jpg"])
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".jpg", ".webp"])
 def test_each_format_is_read(ending: str) -> None:
     rule = ImageRule(("pixels",), (40, 40))
     numbers = read_image(text(encode(ending, scene())), rule)
@@ -84,14 +84,52 @@ def test_each_format_is_read(ending: str) -> None:
 BOMB = png([(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)),
             (b"IDAT", zlib.compress(bytes(10_000))), (b"IEND", b"")])  # fmt: skip
 WHOLE = write_png(scene())
+
+
+def webp(kind: bytes, body: bytes) -> bytes:
+    chunks = kind + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+
+
+WEBP_BOMBS = {
+    "lossy": (webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 16_000, 15_000)), "16,000 × 15,000"),
+    "lossless": (webp(b"VP8L", b"\x2f" + struct.pack("<I", 15_999 | 14_999 << 14)), "16,000 × 15,000"),
+    "extended": (webp(b"VP8X", bytes(4) + (59_999 | 49_999 << 24).to_bytes(6, "little")), "60,000 × 50,000"),
+}
+
+
+@pytest.mark.parametrize("kind", WEBP_BOMBS)
+def test_a_webp_that_claims_too_much_is_refused_before_it_is_decoded(kind: str) -> None:
+    content, claimed = WEBP_BOMBS[kind]
+    with pytest.raises(ImageError, match=f"an image of 1 to 40,000,000 pixels, not {claimed}"):
+        read_image(text(content), ImageRule())
+
+
+@pytest.mark.parametrize("quality", [80, 101], ids=["lossy", "lossless"])
+def test_the_size_of_a_webp_is_what_opencv_decodes(quality: int) -> None:
+    import cv2
+
+    colors = np.random.default_rng(1).integers(0, 255, (30, 50, 3)).astype(np.uint8)
+    content = bytes(cv2.imencode(".webp", colors, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes())
+    assert content[12:16] == (b"VP8 " if quality == 80 else b"VP8L")
+    numbers = read_image(text(content), ImageRule(("pixels",), (30, 50), "rgb"))
+    if quality > 100:
+        assert np.array_equal(numbers.reshape(3, 30, 50) * 255, colors.transpose(2, 0, 1)[::-1])
+    with pytest.raises(ImageError, match="not cut off"):
+        read_image(text(content[:-9]), ImageRule())
+
+
 REFUSED = [
+    (text(webp(b"VP8X", b"\x02" + bytes(9))), "an image that does not move"),
+    (text(b"RIFF" + struct.pack("<I", 8) + b"WAVEfmt "), "a PNG, JPEG, WebP or BMP image"),
+    (text(b"RIFF"), "an image that is not cut off"),
     ("no base64!", "an image in base64"),
     (text(WHOLE)[:40] + "\n" + text(WHOLE)[40:], "an image in base64"),
     (text(WHOLE).rstrip("=")[:-1], "an image in base64"),
     ("-_" + text(WHOLE)[2:], "an image in base64"),
     ("é" + text(WHOLE)[1:], "an image in base64"),
-    (text(b""), "a PNG, JPEG or BMP image"),
-    (text(b"GIF89a..."), "a PNG, JPEG or BMP image"),
+    (text(b""), "a PNG, JPEG, WebP or BMP image"),
+    (text(b"GIF89a..."), "a PNG, JPEG, WebP or BMP image"),
     (text(WHOLE[:-20]), "an image that is not cut off"),
     (text(WHOLE[:200] + bytes([WHOLE[200] ^ 1]) + WHOLE[201:]), "an image that is not damaged"),
     (text(BOMB), "an image of 1 to 40,000,000 pixels, not 60,000 × 60,000"),

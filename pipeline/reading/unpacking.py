@@ -28,6 +28,7 @@ FORMATS: Mapping[str, Format] = {
     ".jpg": "images",
     ".jpeg": "images",
     ".bmp": "images",
+    ".webp": "images",
 }
 
 # A file may unpack to this many bytes, or to a hundred times its size if that is more.

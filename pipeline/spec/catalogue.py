@@ -30,7 +30,7 @@ IMAGE = r"[^\s@]+@sha256:[0-9a-f]{64}"
 """Name of a container image, with its digest."""
 VERSION = r"3\.[0-9]+"
 """Version of Python."""
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """Files that are images; a partition may be many of them."""
 
 

@@ -292,7 +292,7 @@ def with_defaults(spec: Spec) -> Spec:
         target = spec.model.target or "y"
         spec = _change(spec, "data", columns=columns)
         spec = _change(spec, "model", target=target)
-    elif not spec.data.columns and (spec.data.format == "images" or spec.data.files.endswith(IMAGE_ENDINGS)):
+    elif not spec.data.columns and (spec.data.format == "images" or spec.data.files.lower().endswith(IMAGE_ENDINGS)):
         columns = {
             "image": Column(type="image", nullable=False),
             "folder": Column(type="str"),

@@ -54,7 +54,7 @@ def test_a_broken_image_is_quarantined_with_what_is_wrong() -> None:
     rules = found.quarantined["rule"].tolist()
     assert rules[0].startswith("image: found")
     assert rules[0].endswith("expected an image that is not cut off (data.columns.image.type)")
-    assert "expected a PNG, JPEG or BMP image" in rules[1]
+    assert "expected a PNG, JPEG, WebP or BMP image" in rules[1]
 
 
 def test_too_many_broken_images_refuse_the_partition() -> None:

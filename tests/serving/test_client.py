@@ -5,12 +5,13 @@ import math
 import shlex
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.client import curl_line, predict
+from pipeline.client import abbreviate, curl_line, predict
 from pipeline.errors import DataError, DeploymentError, TransientError
 from pipeline.serving.workers import listen
 from tests.serving.bundles import GREETING, is_equal_graph, write_bundle
@@ -37,6 +38,23 @@ def test_the_curl_line_asks_the_same(line: Live) -> None:
     words = shlex.split(curl_line(line.address, {"x": 0.14}))
     assert words[0] == "curl"
     assert json.loads(subprocess.run(words, capture_output=True, check=True).stdout)["outputs"] == [1.28]
+
+
+def test_a_record_that_is_too_long_for_a_line_is_fetched_from_the_server(start: Start, tmp_path: Path) -> None:
+    long = {"word": "hello" * 2000}
+    signature = replace(GREETING, example=long)
+    live = start(write_bundle(tmp_path / "b", signature=signature, graph=is_equal_graph(long["word"])))
+    line = curl_line(live.address, long)
+    assert len(line) < 400
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
+    assert json.loads(answer)["outputs"] == ["yes"]
+
+
+def test_a_record_is_shown_without_the_bulk_of_an_image() -> None:
+    assert abbreviate({"x": 1.5, "kind": "a", "image": "iVBO" * 100}) == {
+        "x": 1.5, "kind": "a", "image": "iVBO" * 10 + "… (400 characters)"
+    }  # fmt: skip
+    assert abbreviate([1, "y" * 300]) == [1, "y" * 300]
 
 
 def test_the_curl_line_is_safe_for_the_shell() -> None:
