@@ -1,12 +1,13 @@
-"""Training a network beside a bare script of its framework: ``python -m benchmarks.networks [--workers [torch]]``.
+"""Training a network beside a bare script of its framework: ``python -m benchmarks.networks [--kind text]``.
 
 Both learn the same synthetic rows with the same layers, batches, epochs, optimizer and loss, in one process each, in
 turn; the framework's import is not counted, nor ``torch._dynamo``, which PyTorch itself imports at the first optimizer
 (1.3 s on an idle machine, 5 s on a busy one). Modelrail's time includes its validation loss each epoch, the conversion
 to ONNX and the check of parity. It needs the extras ``torch`` and ``tensorflow``.
 
-``--workers`` measures instead how long two workers on this machine take beside one process, for a small network and a
-large one; what the second worker takes to start and to load its framework counts, what it takes of the CPU is not seen.
+``--workers [torch]`` measures instead how long two workers on this machine take beside one process, for a small network
+and a large one; what the second worker takes to start and to load its framework counts, what it takes of the CPU is not
+seen.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from time import perf_counter, process_time
 from typing import Any
@@ -27,6 +30,8 @@ import numpy as np
 from benchmarks.measuring import say_machine
 
 ROWS, COLUMNS, EPOCHS, BATCH, LAYERS, RATE = 50_000, 30, 10, 128, (128, 64), 1e-3
+IMAGES, SIDE, FILTERS, DENSE = 8_000, 16, (16, 32), 32
+TEXTS, WORDS, VOCABULARY, EMBEDDED = 20_000, 60, 8_000, 64
 
 
 MODULES = {
@@ -46,76 +51,232 @@ class Watch:
         return [perf_counter() - self.wall, process_time() - self.cpu]
 
 
-def make_rows() -> tuple[Any, Any]:
+@dataclass(frozen=True)
+class Kind:
+    """A network that is trained with and without Modelrail.
+
+    Attributes
+    ----------
+    rows : callable
+        Makes features float32[n, columns], and float32 values or int64 classes.
+    names : sequence of str
+        Names of the columns.
+    params : mapping
+        Modelrail's parameters.
+    torch, keras : callable
+        Build the network as the framework's tutorials do.
+    """
+
+    rows: Callable[[], tuple[Any, Any]]
+    names: Sequence[str]
+    params: Mapping[str, Any]
+    torch: Callable[[], Any]
+    keras: Callable[[], Any]
+
+
+def make_numbers() -> tuple[Any, Any]:
     random = np.random.default_rng(0)
     features = random.normal(size=(ROWS, COLUMNS)).astype(np.float32)
     target = np.sin(features[:, 0]) + features[:, 1] * features[:, 2] + random.normal(0, 0.1, ROWS)
     return features, target.astype(np.float32)
 
 
-def train_torch() -> list[float]:
+def make_images() -> tuple[Any, Any]:
+    random = np.random.default_rng(0)
+    target = random.integers(0, 10, IMAGES)
+    images = random.uniform(0, 0.6, (IMAGES, SIDE, SIDE)).astype(np.float32)
+    images[np.arange(IMAGES), target] += 0.4
+    return images.reshape(IMAGES, -1), target
+
+
+def make_texts() -> tuple[Any, Any]:
+    random = np.random.default_rng(0)
+    words = random.zipf(1.2, (TEXTS, WORDS)).clip(1, VOCABULARY - 2).astype(np.float32) + 1
+    words[np.arange(WORDS) >= random.integers(5, WORDS, TEXTS)[:, None]] = 0
+    return words, (words % 97 == 5).any(axis=1).astype(np.int64)
+
+
+def torch_perceptron() -> Any:
+    from torch import nn
+
+    sizes = (COLUMNS, *LAYERS)
+    hidden = [each for pair in zip(sizes, LAYERS, strict=False) for each in (nn.Linear(*pair), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(LAYERS[-1], 1))
+
+
+def keras_perceptron() -> Any:
+    from pipeline.training.neural.quiet_keras import keras
+
+    hidden = [keras.layers.Dense(size, activation="relu") for size in LAYERS]
+    return keras.Sequential([keras.Input((COLUMNS,)), *hidden, keras.layers.Dense(1)])
+
+
+def torch_convolutions() -> Any:
+    from torch import nn
+
+    first, second = FILTERS
+    return nn.Sequential(
+        nn.Unflatten(1, (1, SIDE, SIDE)),
+        *(nn.Conv2d(1, first, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(first, second, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(second * (SIDE // 4) ** 2, DENSE), nn.ReLU(), nn.Linear(DENSE, 10)),
+    )
+
+
+def keras_convolutions() -> Any:
+    from pipeline.training.neural.quiet_keras import keras
+
+    layers = keras.layers
+    folds = [
+        each
+        for size in FILTERS
+        for each in (layers.Conv2D(size, 3, padding="same", activation="relu"), layers.MaxPooling2D(2))
+    ]
+    shaped = [keras.Input((SIDE * SIDE,)), layers.Reshape((SIDE, SIDE, 1))]
+    return keras.Sequential(
+        [*shaped, *folds, layers.Flatten(), layers.Dense(DENSE, activation="relu"), layers.Dense(10)]
+    )
+
+
+def torch_reader(*, folds: bool) -> Callable[[], Any]:
+    def build() -> Any:
+        import torch
+        from torch import nn
+
+        class Reader(nn.Module):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.vectors = nn.Embedding(VOCABULARY, EMBEDDED, padding_idx=0)
+                self.fold = nn.Conv1d(EMBEDDED, EMBEDDED, 3, padding=1)
+                self.last = nn.Sequential(nn.Linear(EMBEDDED, DENSE), nn.ReLU(), nn.Linear(DENSE, 2))
+
+            def forward(self, rows: Any) -> Any:
+                tokens = rows.long()
+                vectors = self.vectors(tokens)
+                if folds:
+                    return self.last(torch.relu(self.fold(vectors.transpose(1, 2))).amax(2))
+                return self.last(vectors.sum(1) / (tokens > 0).sum(1, keepdim=True).clamp(min=1))
+
+        return Reader()
+
+    return build
+
+
+def keras_reader(*, folds: bool) -> Callable[[], Any]:
+    def build() -> Any:
+        from pipeline.training.neural.quiet_keras import keras
+
+        layers = keras.layers
+        pooled = (
+            [layers.Conv1D(EMBEDDED, 3, padding="same", activation="relu"), layers.GlobalMaxPooling1D()]
+            if folds
+            else [layers.GlobalAveragePooling1D()]
+        )
+        return keras.Sequential(
+            [
+                *(keras.Input((WORDS,)), layers.Embedding(VOCABULARY, EMBEDDED, mask_zero=not folds), *pooled),
+                *(layers.Dense(DENSE, activation="relu"), layers.Dense(2)),
+            ]
+        )
+
+    return build
+
+
+_WORDS = tuple(f"text@{place}" for place in range(WORDS))
+_READING = {"embedding": EMBEDDED, "layers": [DENSE], "epochs": 3}
+KINDS: Mapping[str, Kind] = {
+    "mlp": Kind(
+        make_numbers,
+        [f"x{place}" for place in range(COLUMNS)],
+        {"layers": list(LAYERS), "epochs": EPOCHS},
+        torch_perceptron,
+        keras_perceptron,
+    ),
+    "cnn": Kind(
+        make_images,
+        [f"image[0,{y},{x}]" for y in range(SIDE) for x in range(SIDE)],
+        {"filters": list(FILTERS), "layers": [DENSE], "epochs": EPOCHS},
+        torch_convolutions,
+        keras_convolutions,
+    ),
+    "text": Kind(make_texts, _WORDS, _READING, torch_reader(folds=False), keras_reader(folds=False)),
+    "text, convolution": Kind(
+        make_texts,
+        _WORDS,
+        {**_READING, "filters": [EMBEDDED], "pooling": "max"},
+        torch_reader(folds=True),
+        keras_reader(folds=True),
+    ),
+}
+
+
+def train_torch(kind: Kind) -> list[float]:
     """Train as PyTorch's tutorials do, with the rows in memory."""
     import torch
     import torch._dynamo
     from torch import nn
 
-    features, target = map(torch.from_numpy, make_rows())
+    features, target = map(torch.from_numpy, kind.rows())
     watch = Watch()
-    sizes = (COLUMNS, *LAYERS)
-    hidden = [each for pair in zip(sizes, LAYERS, strict=False) for each in (nn.Linear(*pair), nn.ReLU())]
-    model = nn.Sequential(*hidden, nn.Linear(LAYERS[-1], 1))
-    optimizer, loss_of = torch.optim.Adam(model.parameters(), lr=RATE), nn.MSELoss()
-    for _ in range(EPOCHS):
-        order = torch.randperm(ROWS)
-        for start in range(0, ROWS, BATCH):
+    model, is_class = kind.torch(), target.dtype == torch.int64
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    loss_of = nn.CrossEntropyLoss() if is_class else nn.MSELoss()
+    for _ in range(kind.params["epochs"]):
+        order = torch.randperm(len(target))
+        for start in range(0, len(target), BATCH):
             chosen = order[start : start + BATCH]
-            loss = loss_of(model(features[chosen])[:, 0], target[chosen])
+            outputs = model(features[chosen])
+            loss = loss_of(outputs if is_class else outputs[:, 0], target[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     return watch.read()
 
 
-def train_keras() -> list[float]:
+def train_keras(kind: Kind) -> list[float]:
     """Train by ``fit``."""
     from pipeline.training.neural.quiet_keras import keras
 
-    features, target = make_rows()
+    features, target = kind.rows()
     watch = Watch()
-    hidden = [keras.layers.Dense(size, activation="relu") for size in LAYERS]
-    model = keras.Sequential([keras.Input((COLUMNS,)), *hidden, keras.layers.Dense(1)])
-    model.compile(optimizer=keras.optimizers.Adam(RATE), loss="mse")
-    model.fit(features, target, batch_size=BATCH, epochs=EPOCHS, verbose=0)
+    model = kind.keras()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if target.dtype == np.int64 else "mse"
+    model.compile(optimizer=keras.optimizers.Adam(RATE), loss=loss)
+    model.fit(features, target, batch_size=BATCH, epochs=kind.params["epochs"], verbose=0)
     return watch.read()
 
 
-def train_modelrail(framework: str, **more: Any) -> Callable[[], list[float]]:
-    def train_here() -> list[float]:
-        from pipeline.spec.schema import Model
-        from pipeline.training.results import Matrix
-        from pipeline.training.training import train
+def train_modelrail(framework: str, kind: str = "mlp", **more: Any) -> list[float]:
+    from pipeline.spec.schema import Model
+    from pipeline.training.results import Matrix
+    from pipeline.training.training import train
 
-        for module in MODULES[framework]:
-            import_module(module)
-        features, target = make_rows()
-        names = tuple(f"x{place}" for place in range(COLUMNS))
-        matrix = Matrix(features, target.astype(np.float64), features[:5000], target[:5000].astype(np.float64), names)
-        params = {"layers": list(LAYERS), "epochs": EPOCHS, "batch_size": BATCH, "learning_rate": RATE, **more}
-        watch = Watch()
-        trained = train(matrix, Model(name="m", trainer=f"{framework}_mlp", params=params), "regression")
-        took = watch.read()
-        print(json.dumps({"parity": trained.parity.max_difference}), file=sys.stderr)
-        return took
+    for module in MODULES[framework]:
+        import_module(module)
+    own = KINDS[kind]
+    features, target = own.rows()
+    is_class = target.dtype == np.int64
+    target = np.array([f"c{each}" for each in target], object) if is_class else target.astype(np.float64)
+    held_out = len(features) // 10
+    matrix = Matrix(features, target, features[:held_out], target[:held_out], tuple(own.names))
+    params = {"batch_size": BATCH, "learning_rate": RATE, **own.params, **more}
+    model = Model(name="m", trainer=f"{framework}_{kind.partition(',')[0]}", params=params)
+    watch = Watch()
+    trained = train(matrix, model, "classification" if is_class else "regression")
+    took = watch.read()
+    print(json.dumps({"parity": trained.parity.max_difference}), file=sys.stderr)
+    return took
 
-    return train_here
 
+def contenders_of(kind: str) -> dict[str, Callable[[], list[float]]]:
+    """Give who trains a kind of network."""
+    return {
+        f"bare torch, {kind}": partial(train_torch, KINDS[kind]),
+        f"modelrail torch, {kind}": partial(train_modelrail, "torch", kind),
+        f"bare keras, {kind}": partial(train_keras, KINDS[kind]),
+        f"modelrail tensorflow, {kind}": partial(train_modelrail, "tensorflow", kind),
+    }
 
-CONTENDERS: Mapping[str, Callable[[], list[float]]] = {
-    "bare torch": train_torch,
-    "modelrail torch": train_modelrail("torch"),
-    "bare keras": train_keras,
-    "modelrail tensorflow": train_modelrail("tensorflow"),
-}
 
 LARGE = {"layers": [1024, 1024], "batch_size": 1024, "epochs": 5}
 CASES: Mapping[str, Mapping[str, Any]] = {
@@ -125,12 +286,11 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "large, one process, one thread": LARGE,
     "large, two workers": {**LARGE, "workers": 2},
 }
-WORKERS: Mapping[str, Callable[[], list[float]]] = {
-    f"{framework}, {name}": train_modelrail(framework, **params)
+WORKERS: dict[str, Callable[[], list[float]]] = {
+    f"{framework}, {name}": partial(train_modelrail, framework, **params)
     for framework in MODULES
     for name, params in CASES.items()
 }
-BESIDE = (("modelrail torch", "bare torch"), ("modelrail tensorflow", "bare keras"))
 BESIDE_WORKERS = (
     ("small, two workers", "small, one process"),
     ("large, two workers", "large, one process"),
@@ -142,6 +302,13 @@ def workers_of(framework: str) -> tuple[Mapping[str, Callable[[], list[float]]],
     """Give the contenders of a framework, and which are held beside which."""
     own = {name: each for name, each in WORKERS.items() if name.startswith(framework)}
     return own, [(f"{framework}, {ours}", f"{framework}, {theirs}") for ours, theirs in BESIDE_WORKERS]
+
+
+def kind_of(kind: str) -> tuple[Mapping[str, Callable[[], list[float]]], Sequence[tuple[str, str]]]:
+    """Give the contenders of a kind of network, and which are held beside which."""
+    contenders = contenders_of(kind)
+    names = list(contenders)
+    return contenders, [(names[1], names[0]), (names[3], names[2])]
 
 
 def measure(name: str) -> tuple[list[float], str]:
@@ -157,13 +324,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only")
+    parser.add_argument("--kind", default="mlp", choices=tuple(KINDS))
     parser.add_argument("--workers", nargs="?", const="torch", choices=tuple(MODULES))
     asked = parser.parse_args()
     if asked.only:
-        print(json.dumps({**CONTENDERS, **WORKERS}[asked.only]()))
+        everybody = WORKERS | {name: each for kind in KINDS for name, each in contenders_of(kind).items()}
+        print(json.dumps(everybody[asked.only]()))
         return
     say_machine()
-    contenders, beside = workers_of(asked.workers) if asked.workers else (CONTENDERS, BESIDE)
+    contenders, beside = workers_of(asked.workers) if asked.workers else kind_of(asked.kind)
     taken: dict[str, list[list[float]]] = {name: [] for name in contenders}
     notes = dict.fromkeys(contenders, "")
     for _ in range(asked.runs):
@@ -172,7 +341,7 @@ def main() -> None:
             each.append(seconds)
     medians = {name: [statistics.median(kind) for kind in zip(*each, strict=True)] for name, each in taken.items()}
     for name, (wall, cpu) in medians.items():
-        print(f"{name:30} {wall:7.2f} s wall {cpu:7.2f} s CPU{notes[name]}")
+        print(f"{name:40} {wall:7.2f} s wall {cpu:7.2f} s CPU{notes[name]}")
     for own, bare in beside:
         wall, cpu = (mine / other for mine, other in zip(medians[own], medians[bare], strict=True))
         print(f"{own} / {bare}: {wall:.2f} wall, {cpu:.2f} CPU")

@@ -18,7 +18,7 @@ from pipeline.training.neural.network import Batch
 from pipeline.training.neural.shards import bounds, shards
 from pipeline.training.results import NO_SUPPORT, Matrix, Support, Trained
 from pipeline.training.training import train
-from tests.extras import NETWORKS, OWN
+from tests.extras import NETWORKS, OWN, suited
 
 torch = pytest.mark.extra("torch")
 BOTH = [pytest.param(name, marks=pytest.mark.extra(name)) for name in ("torch", "tensorflow")]
@@ -101,6 +101,14 @@ def test_two_workers_learn_what_one_process_learns_and_repeat_it_to_the_bit(
         [each["loss"] for each in alone.history], rel=1e-4
     )
     assert "learnt by 2 processes on this machine" in together.notes
+
+
+@pytest.mark.parametrize("framework", BOTH)
+def test_two_workers_learn_the_same_vectors_of_words(framework: str) -> None:
+    trainer = f"{framework}_text"
+    matrix, params = suited(wave(), trainer), NETWORKS[trainer] | {"epochs": 4, "filters": [4]}
+    found = [predict(teach(matrix, workers, trainer, **params), matrix) for workers in (1, 2)]
+    assert np.abs(found[0] - found[1]).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("framework", BOTH)
