@@ -145,6 +145,7 @@ def params_of(trainer: str) -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
 
 _NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {"layers": [64, 32], "activation": "gelu"},
+    "text": {"filters": [16], "layers": [32]},
     "cnn": {"filters": [8, 16], "layers": [32], "shape": [1, 8, 8]},
 }
 _PARAMS: Mapping[str, Mapping[str, Any]] = {"mxnet": {"layers": [16], "epochs": 5}}

@@ -112,6 +112,17 @@ def _hashed(_: pd.Series, held: pd.Series, case: Case) -> Array:
     return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-300))
 
 
+def _numbered(_: pd.Series, held: pd.Series, case: Case) -> Array:
+    """Give each of the first words its place in the vocabulary plus two, 1 if it is not there, 0 behind the text."""
+    (rule,) = case.preprocessing.words
+    places, split = {word: place + 2 for place, word in enumerate(rule.grams)}, CountVectorizer().build_analyzer()
+    found = np.zeros((len(held), rule.width))
+    for row, text in zip(found, held, strict=True):
+        words = [places.get(word, 1) for word in split(text)[: rule.width]]
+        row[: len(words)] = words
+    return found
+
+
 def _averaged(_: pd.Series, held: pd.Series, case: Case) -> Array:
     (rule,) = case.preprocessing.words
     places = {word: place for place, word in enumerate(rule.grams)}
@@ -148,6 +159,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "tfidf": Check("text", {"kind": "tfidf", "ngrams": [1, 2]}, _counted(TfidfVectorizer), "scikit-learn", **_WORDS),
     "hashing": Check("text", {"kind": "hashing"}, _hashed, "NumPy, zlib's CRC-32", **_WORDS),
+    "token_ids": Check("text", {"kind": "token_ids", "length": 20}, _numbered, **_WORDS),
     "word2vec": Check("text", {"kind": "word2vec"}, _averaged, "the mean of gensim's vectors", **_WORDS),
     "standard": _scale("standard", StandardScaler()),
     "min_max": _scale("min_max", MinMaxScaler()),
