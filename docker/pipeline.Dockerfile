@@ -12,16 +12,18 @@ FROM ${BASE_IMAGE} AS build
 ARG EXTRAS=""
 COPY requirements-[^d]*.txt /build/
 # A package index of your own is a secret of the build: -- --secret id=pip,src=pip.conf
-RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
-    for each in pipeline ${EXTRAS}; do \
-      python -m pip install --quiet --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes \
-          --upgrade --target /app/site -r "/build/requirements-$each.txt" || exit 1; \
-    done \
- && find /app/site -mindepth 2 -maxdepth 2 -path '/app/site/bin/*' ! -name uv -exec rm -rf {} + \
- && find /app/site -mindepth 2 -type d -name tests -prune -exec rm -rf {} +
+# All locks are installed at once: with --target, pip puts a folder in place of another of its name, and packages share some
+# (google of protobuf and google-auth, nvidia of PyTorch and XGBoost).
 # The root file system is read-only at run time, so bytecode is made now: in one process, in one order and with one hash
-# seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one.
-RUN PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash /app/site \
+# seed, since it is to be the same bytes each time. It is not checked against the sources, whose times are all one. A file that a
+# package has for a newer Python has none (PyTorch's py312_intrinsics). All in one layer: another would hold every file again.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
+    python -m pip install --quiet --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes \
+        --root-user-action=ignore --disable-pip-version-check --target /app/site \
+        $(printf -- '-r /build/requirements-%s.txt ' pipeline ${EXTRAS}) \
+ && find /app/site -mindepth 2 -maxdepth 2 -path '/app/site/bin/*' ! -name uv -exec rm -rf {} + \
+ && find /app/site -mindepth 2 -type d -name tests -prune -exec rm -rf {} + \
+ && { PYTHONHASHSEED=0 python -m compileall -qq --invalidation-mode unchecked-hash /app/site || true; } \
  && find /app -exec touch -h -d @0 {} +
 COPY pyproject.toml /build/
 COPY pipeline/ /own/pipeline/

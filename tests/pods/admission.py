@@ -9,14 +9,23 @@ import ssl
 import subprocess
 import sysconfig
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from .cluster import Namespace
+import pytest
 
+from .cluster import IMAGE, Namespace, namespace
+
+OWN_IMAGES: Mapping[str, str] = {
+    framework: image
+    for framework in ("torch", "tensorflow")
+    if (image := os.environ.get(f"MODELRAIL_TEST_{framework.upper()}_IMAGE"))
+}
+"""Framework → image of the pipeline that has it inside, if one was built (docs/pods.md)."""
+NOT_INSIDE = "no image with {0} inside: build one, and set MODELRAIL_TEST_{1}_IMAGE (docs/pods.md)"
 _VOLUME = {"name": "lent", "hostPath": {"path": sysconfig.get_path("purelib")}}
 _MOUNT = {"name": "lent", "mountPath": "/lent", "readOnly": True}
 _VARIABLE = {"name": "PYTHONPATH", "value": "/app/site:/app:/lent"}
@@ -103,6 +112,18 @@ def asked(namespace: Namespace, group: str, resource: str, answer: Answer, folde
             server.shutdown()
 
 
-def lending(namespace: Namespace, folder: Path) -> AbstractContextManager[None]:
-    """Lend this machine's libraries to every pod that is made in a namespace."""
-    return asked(namespace, "", "pods", _lend, folder)
+def inside(framework: str) -> list[pytest.MarkDecorator]:
+    """Give the marks of what is tried only where an image has the framework inside."""
+    reason = NOT_INSIDE.format(framework, framework.upper())
+    return [pytest.mark.extra(framework), pytest.mark.skipif(framework not in OWN_IMAGES, reason=reason)]
+
+
+@contextmanager
+def with_framework(framework: str, folder: Path) -> Iterator[tuple[Namespace, str]]:
+    """Give a namespace and an image for pods that have a framework: inside it, if there is such an image, or lent."""
+    if image := OWN_IMAGES.get(framework):
+        with namespace() as own:
+            yield own, image
+    else:  # what is lent is a folder of the node, which restricted pods may not have
+        with namespace(level="privileged") as own, asked(own, "", "pods", _lend, folder):
+            yield own, IMAGE

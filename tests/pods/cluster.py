@@ -22,6 +22,7 @@ from pipeline.standalone.ports import choose_port
 
 NEEDED = ("KUBECONFIG", "NODE_ADDRESS", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "MODELRAIL_PIPELINE_IMAGE")
 HOW = f"no cluster for steps in pods: set {', '.join(NEEDED)} (docs/pods.md)"
+IMAGE = os.environ.get("MODELRAIL_PIPELINE_IMAGE", "")
 _COMPONENT = "app.kubernetes.io/component"
 
 

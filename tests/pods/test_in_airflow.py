@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from .admission import lending
-from .cluster import HOW, Namespace, is_here, namespace, poll
+from .admission import OWN_IMAGES, inside, with_framework
+from .cluster import HOW, IMAGE, Namespace, is_here, poll
 from .world import World, pods_of, started, states
 
 pytestmark = [
@@ -19,7 +19,6 @@ pytestmark = [
     pytest.mark.skipif(not is_here(), reason=HOW),
     pytest.mark.filterwarnings("ignore:subprocess .* is still running"),
 ]
-IMAGE = os.environ.get("MODELRAIL_PIPELINE_IMAGE", "")
 SPEC = """\
 model: {name: late, trainer: logistic_regression, target: late}
 data:
@@ -50,17 +49,18 @@ run:
   start_timeout_s: {start}
 model: {model}
 """
-CREW = """\
-run:
+CREW = (
+    PODS
+    + """\
   train: {{where: pod, memory: 2Gi, cpu: 0.25}}
   workers: {{where: pod, memory: 1Gi}}
   trainer: modelrail-trainer
-  image: {image}
-  namespace: {namespace}
-  secrets: [store]
-model: {{trainer: torch_mlp, params: {{layers: [4], epochs: 3, workers: 2}}}}
+model: {{trainer: {framework}_mlp, params: {{layers: [4], epochs: 30, learning_rate: 0.05, workers: 2}}}}
 """
-"""Learnt in two pods, in a namespace whose pods this machine lends PyTorch to."""
+)
+"""Learnt in two pods, in a namespace and an image with which pods have the framework."""
+Crews = Mapping[str, tuple[Namespace, str]]
+"""Framework → the namespace and the image."""
 USUAL = {"memory": "1Gi", "cpu": 0.25, "start": 600}
 SLOW = "{trainer: mlp, params: {max_iter: 1000000, tol: 0.0, n_iter_no_change: 1000000}}"
 OWN = """{{trainer: container, params: {{
@@ -68,7 +68,7 @@ OWN = """{{trainer: container, params: {{
 """Trained by a program with what its image has: here the pipeline's own, whose libraries it must name."""
 
 
-def environments(image: str, namespace: str, crew: str) -> dict[str, str]:
+def environments(image: str, namespace: str, crews: Crews) -> dict[str, str]:
     """Give overlays: each of the last ones trains another model, in a pod of its own, and reuses all before it."""
 
     def train(model: str, **changes: object) -> str:
@@ -84,13 +84,16 @@ def environments(image: str, namespace: str, crew: str) -> dict[str, str]:
         "brief": train(SLOW, memory="4Gi") + "tasks: {timeout_s: 25}\n",
         "slow": train(SLOW, memory="4Gi"),
         "own": train(OWN.format(image=image)),
-        "crew": CREW.format(image=image, namespace=crew),
+        **{
+            framework: CREW.format(image=own, namespace=crew.name, framework=framework)
+            for framework, (crew, own) in crews.items()
+        },
     }
 
 
-def files(namespace: str, crew: str) -> dict[str, str]:
+def files(namespace: str, crews: Crews) -> dict[str, str]:
     """Give the files of the project."""
-    overlays = {f"environments/{name}.yaml": text for name, text in environments(IMAGE, namespace, crew).items()}
+    overlays = {f"environments/{name}.yaml": text for name, text in environments(IMAGE, namespace, crews).items()}
     program = (Path(__file__).parents[1] / "isolated" / "train.py").read_text("utf-8")
     return {
         "models/late.yaml": SPEC,
@@ -106,15 +109,20 @@ def rows(month: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespace]:
-    with namespace(level="privileged") as own, lending(own, tmp_path_factory.mktemp("lending")):  # for what is lent
-        own.admit_trainer()
-        yield own
+def crews(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crews]:
+    with ExitStack() as stack:
+        made = {
+            framework: stack.enter_context(with_framework(framework, tmp_path_factory.mktemp(framework)))
+            for framework in {"torch", *OWN_IMAGES}
+        }
+        for own, _ in made.values():
+            own.admit_trainer()
+        yield made
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, crew: Namespace) -> Iterator[World]:
-    with started(tmp_path_factory.mktemp("pods"), 18281, lambda name: files(name, crew.name)) as made:
+def world(tmp_path_factory: pytest.TempPathFactory, crews: Crews) -> Iterator[World]:
+    with started(tmp_path_factory.mktemp("pods"), 18281, lambda name: files(name, crews)) as made:
         yield made
 
 
@@ -153,16 +161,22 @@ def test_a_program_trains_in_the_pod_of_its_own_image_and_what_it_leaves_is_rele
     assert "train: ran in" in world.log(run, "train")
 
 
-@pytest.mark.extra("torch")
 @pytest.mark.extra("kubernetes")
-def test_a_pod_that_trains_starts_the_pods_of_its_workers_and_none_is_left(world: World, crew: Namespace) -> None:
-    run = world.trigger("crew")
+@pytest.mark.parametrize(
+    "framework",
+    [pytest.param("torch", marks=pytest.mark.extra("torch")), pytest.param("tensorflow", marks=inside("tensorflow"))],
+)
+def test_a_pod_that_trains_starts_the_pods_of_its_workers_and_none_is_left(
+    framework: str, world: World, crews: Crews
+) -> None:
+    run = world.trigger(framework)
     outcome = world.follow(run)
     assert outcome.failures == ()
-    assert states(outcome)["train"] == "done"
+    assert {states(outcome)[step] for step in ("train", "evaluate", "release", "verify")} == {"done"}
+    assert {"train", "evaluate", "release"} <= set(pods_of(world, run))
     assert "train: ran in" in world.log(run, "train")
     assert "learnt by 2 processes, 1 of them in pods of their own" in world.log(run, "train")
-    crew.wait_until_empty()
+    crews[framework][0].wait_until_empty()
 
 
 @pytest.mark.parametrize(

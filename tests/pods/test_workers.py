@@ -1,4 +1,4 @@
-"""A network learnt in several pods of a real cluster; PyTorch, 4 GB, and TensorFlow are lent by this machine."""
+"""A network learnt in several pods of a real cluster, with the framework in their image or lent by this machine."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from pipeline.work.crews import ClusterPods
 from pipeline.worker_pods import KUBEFLOW, Leader
 from tests.training.test_workers import TOLERANCE, predict, wave
 
-from .admission import asked, lending
-from .cluster import HOW, Namespace, is_here, namespace, poll
+from .admission import asked, inside, with_framework
+from .cluster import HOW, Namespace, is_here, poll
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.extra("kubernetes"),
     pytest.mark.skipif(not is_here(), reason=HOW),
 ]
-IMAGE = os.environ.get("MODELRAIL_PIPELINE_IMAGE")
 SPEC = """\
 model:
   name: waves-of-four-random-numbers-x
@@ -122,10 +121,16 @@ def job_of(made: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class World:
-    """A namespace with the account that trains, and the pod of a step that waits there."""
+    """A namespace with the account that trains, and the pod of a step that waits there.
+
+    Attributes
+    ----------
+    texts : mapping
+        Number of workers → spec.
+    """
 
     namespace: Namespace
-    spec: Spec
+    texts: Mapping[int, str]
     pods: ClusterPods
     cluster: Choosing
     kind: str
@@ -154,13 +159,14 @@ class World:
         raise AssertionError(f"left: {self.left()}, {self.workers()}")
 
 
-def text_of(namespace: str, workers: int, trainer: str = "torch_mlp") -> str:
-    return SPEC.format(image=IMAGE, namespace=namespace, workers=workers, trainer=trainer)
-
-
-def spec_of(folder: Path, namespace: str, workers: int, trainer: str = "torch_mlp") -> Spec:
-    (folder / "spec.yaml").write_text(text_of(namespace, workers, trainer))
+def spec_of(folder: Path, text: str) -> Spec:
+    (folder / "spec.yaml").write_text(text)
     return load_spec(folder / "spec.yaml").spec
+
+
+@pytest.fixture
+def framework() -> str:
+    return "torch"
 
 
 @pytest.fixture(params=list(KINDS))
@@ -172,17 +178,21 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def world(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, request: pytest.FixtureRequest
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, framework: str, request: pytest.FixtureRequest
 ) -> Iterator[World]:
     apis = frozenset({KUBEFLOW} if kind == "TrainJob" else ())
-    with namespace(level="privileged") as own, lending(own, tmp_path):  # for what is lent
-        spec = spec_of(tmp_path, own.name, 3)
+    with with_framework(framework, tmp_path) as (own, image):
+        texts = {
+            count: SPEC.format(image=image, namespace=own.name, workers=count, trainer=f"{framework}_mlp")
+            for count in (1, 2, 3)
+        }
+        spec = spec_of(tmp_path, texts[3])
         own.admit_trainer()
         step = manifest(spec, "train", [], {})
         step["metadata"]["name"] = STEP
         step["spec"]["containers"][0] |= {
             "command": ["python", "-P", "-c", getattr(request, "param", WAITING)],
-            "args": [json.dumps([text_of(own.name, 2), [*apis]])],
+            "args": [json.dumps([texts[2], [*apis]])],
         }
         made = json.loads(own.kubectl("create", "--output", "json", "--filename", "-", stdin=json.dumps(step)))
         config = YAML(typ="safe").load(Path(os.environ["KUBECONFIG"]).read_text())
@@ -193,7 +203,7 @@ def world(
             leader = Leader(made["metadata"]["name"], made["metadata"]["uid"], os.environ["NODE_ADDRESS"])
             monkeypatch.undo()
             cluster.apis_ = apis
-            yield World(own, spec, ClusterPods(spec, leader, cluster), cluster, kind)
+            yield World(own, texts, ClusterPods(spec, leader, cluster), cluster, kind)
 
 
 def teach(spec: Spec, pods: ClusterPods | None = None) -> Any:
@@ -206,11 +216,13 @@ def teach(spec: Spec, pods: ClusterPods | None = None) -> Any:
         pytest.param("TrainJob", "torch", 2, marks=pytest.mark.extra("torch")),
         pytest.param("Job", "torch", 3, marks=pytest.mark.extra("torch")),
         pytest.param("Job", "tensorflow", 3, marks=pytest.mark.extra("tensorflow")),
+        pytest.param("Job", "torch", 2, marks=inside("torch")),
+        pytest.param("Job", "tensorflow", 2, marks=inside("tensorflow")),
     ],
     indirect=["kind"],
 )
 def test_pods_learn_what_one_process_learns_and_a_lost_one_is_replaced(
-    framework: str, workers: int, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline.training.neural.workers import SharedNetwork
 
@@ -223,8 +235,7 @@ def test_pods_learn_what_one_process_learns_and_a_lost_one_is_replaced(
                 lost.append(world.lose_a_worker())
             yield shard
 
-    trainer = f"{framework}_mlp"
-    alone, spec = (spec_of(tmp_path, world.namespace.name, count, trainer) for count in (1, workers))
+    alone, spec = (spec_of(tmp_path, world.texts[count]) for count in (1, workers))
     here, undisturbed = teach(alone), teach(spec, world.pods)
     monkeypatch.setattr(SharedNetwork, "_dealt", deal)
     disturbed = teach(spec, world.pods)
@@ -238,8 +249,11 @@ def test_pods_learn_what_one_process_learns_and_a_lost_one_is_replaced(
     world.wait_until_nothing_is_left()
 
 
-@pytest.mark.extra("torch")
 @pytest.mark.parametrize("world", [IN_THE_POD], indirect=True, ids=["in-the-pod"])
+@pytest.mark.parametrize(
+    "framework",
+    [pytest.param("torch", marks=pytest.mark.extra("torch")), pytest.param("tensorflow", marks=inside("tensorflow"))],
+)
 def test_a_step_in_its_pod_learns_with_others_which_go_with_it_however_it_ends(world: World, tmp_path: Path) -> None:
     for _ in poll(180):
         said = world.namespace.kubectl("logs", STEP, "--ignore-errors")
@@ -247,7 +261,7 @@ def test_a_step_in_its_pod_learns_with_others_which_go_with_it_however_it_ends(w
             break
     assert last, said
     found, notes = json.loads(last[0])
-    here = predict(teach(spec_of(tmp_path, world.namespace.name, 2)), wave())
+    here = predict(teach(spec_of(tmp_path, world.texts[2])), wave())
     assert np.abs(np.asarray(found) - here.ravel()).max() < TOLERANCE
     assert "learnt by 2 processes, 1 of them in pods of their own" in notes
     for _ in poll(60):  # those of a second group, which nobody has removed
