@@ -33,7 +33,7 @@ def main(runs: int) -> None:
 
 def alone(namespace: str) -> dict[str, str]:
     """Give the files of the project; none of its environments has workers in a namespace of their own."""
-    return files(namespace, namespace)
+    return files(namespace, {})
 
 
 def measure(world: World, runs: int) -> None:
