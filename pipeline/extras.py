@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -43,7 +44,7 @@ EXTRAS: Mapping[str, Extra] = {
 
 def is_installed(extra: str) -> bool:
     """Tell whether everything of an extra is there; nothing is imported."""
-    return all(find_spec(each) is not None for each in EXTRAS[extra].modules)
+    return all(each in sys.modules or find_spec(each) is not None for each in EXTRAS[extra].modules)
 
 
 def install_command(extra: str) -> str:

@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ MAX_PIXELS = 40_000_000
 Pixels = NDArray[np.uint8]
 Numbers = NDArray[np.float64]
 
+_LOADING = RLock()
+"""OpenCV takes itself out of the loaded modules while it is imported, which another thread must not meet."""
 _FORMATS = "a PNG, JPEG, WebP or BMP image"
 _WORD_BITS = 256
 _MOST = 255
@@ -85,12 +88,13 @@ def _base64() -> Callable[..., bytes]:
 
 @cache
 def _cv2() -> Any:
-    require("images", "data.columns", "an image")
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
-    import cv2
+    with _LOADING:
+        require("images", "data.columns", "an image")
+        os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+        import cv2
 
-    cv2.setNumThreads(1)  # partitions, and requests, are worked on side by side
-    return cv2
+        cv2.setNumThreads(1)  # partitions, and requests, are worked on side by side
+        return cv2
 
 
 def _decode(content: bytes, rule: ImageRule) -> Pixels:

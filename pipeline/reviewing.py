@@ -5,11 +5,12 @@ Nothing is run or written. This is what a pull request is reviewed by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.available import available_bytes
 from pipeline.deployed import recall, sections_of
 from pipeline.errors import ModelrailError
 from pipeline.first_deployments import waiting_in
@@ -21,7 +22,10 @@ from pipeline.recipes import method_digest
 from pipeline.release import Release, same_model
 from pipeline.session import Session
 from pipeline.since import look_back
+from pipeline.spec.catalogue import held_bytes, trainer_name
 from pipeline.spec.comparing import Change, compare
+from pipeline.spec.findings import count
+from pipeline.spec.placing import bytes_of, placement
 
 Outcome = Literal["candidate", "replaces", "stays", "refused"]
 
@@ -98,6 +102,7 @@ def review(request: RunRequest, revision: str | None = None) -> Review:
     if live is None and (shallow := explain_shallow(session.job.repository)):
         notes.append(f"no live release is known here{shallow}")
     steps = session.plan(_known(session, live, notes))
+    notes += _missing_memory(session, live, steps)
     outcome, say = _outcome(session, steps, live)
     if outcome != "refused" and (first := _first_in(session)):
         outcome, say = (
@@ -116,6 +121,37 @@ def _known(session: Session, live: Release | None, notes: list[str]) -> Last:
     except ModelrailError as error:
         notes.append(f"compared with the last time on this machine, not with {live.tag}: {error}")
         return session.history
+
+
+def _missing_memory(session: Session, live: Release | None, steps: Sequence[PlannedStep]) -> Iterator[str]:
+    """Say where the trainer would hold more memory than there is, if rows and features have been counted before.
+
+    They are those that `normalize` has counted, for these very data or for the release that is live.
+    """
+    spec = session.job.spec
+    trainer, place = trainer_name(spec.model), placement(spec.run, "train")
+    (node,) = session.nodes()["normalize"]
+    earlier = live.evidence.artifacts.get("normalize") if live and not node.artifact else None
+    counted = node.artifact or (session.find(earlier) if earlier else None)
+    free = available_bytes() if place.where != "pod" else bytes_of(place.memory) if place.memory else None
+    trains = any(each.step == "train" and each.action != "reuse" for each in steps)
+    if counted is None or free is None or trainer is None or not trains:
+        return
+    rows, features = (counted.manifest["sides"][side] for side in ("train", "validate")), counted.manifest["features"]
+    number = sum(rows)
+    needed = number * features * held_bytes(trainer, spec.model.params)
+    if needed > free:
+        when = f" (as in {live.tag})" if live and earlier else ""
+        room = "is what its pod has (run.train.memory)" if place.where == "pod" else "is free here"
+        yield (
+            f"train: {trainer} would hold {_size(needed)} of memory at least, for {count(number, 'row')} with "
+            f"{count(features, 'feature')}{when}, and {_size(free)} {room}: it would end with an error"
+        )
+
+
+def _size(number: int) -> str:
+    """Write a number of bytes in GB, or in MB where that is nothing."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.3g} MB"
 
 
 def _outcome(session: Session, steps: Sequence[PlannedStep], live: Release | None) -> tuple[Outcome, str]:

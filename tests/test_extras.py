@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.extras import EXTRAS, Extra, install_command
+from pipeline.extras import EXTRAS, Extra, install_command, is_installed
 from pipeline.job import RunRequest
 from pipeline.running import run
 from pipeline.spec.loading import check_specs
@@ -71,6 +73,14 @@ def test_run_says_it_before_anything_is_computed(spec: Path) -> None:
         InputError, match=r"model\.trainer: found 'torch_mlp'.* expected it installed: make extra-torch"
     ):
         run(RunRequest(str(spec)), lambda _: None)
+
+
+def test_a_module_that_is_being_imported_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXTRAS, "images", Extra(("half",), ()))  # type: ignore[arg-type]
+    half = ModuleType("half")
+    half.__spec__ = None  # as OpenCV has it meanwhile
+    monkeypatch.setitem(sys.modules, "half", half)
+    assert is_installed("images")
 
 
 def test_elsewhere_the_command_names_the_clone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -40,6 +42,29 @@ def png(chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
     parts = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
              for kind, body in chunks)  # fmt: skip
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+TOGETHER = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pipeline.picture_rules import ImageRule
+from pipeline.pictures import read_image
+
+together = threading.Barrier(8)
+
+def read(_):
+    together.wait()
+    return read_image(IMAGE, ImageRule())[0]
+
+with ThreadPoolExecutor(8) as pool:
+    assert set(pool.map(read, range(8))) == {0.2}
+"""
+
+
+def test_the_first_images_of_several_partitions_may_be_read_at_once() -> None:
+    code = f"IMAGE = {text(write_png(np.full((8, 8), 51)))!r}\n{TOGETHER}"
+    for _ in range(3):  # without a lock, OpenCV's import was met half done about every other time
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 
 
 @pytest.mark.parametrize("color", ["gray", "rgb"])

@@ -185,6 +185,26 @@ def test_the_command_tells_a_change_from_an_error_by_its_exit_code(spec: Path, p
     assert code("plan", "--detailed-exitcode", "--help") == 0
 
 
+def test_a_trainer_that_cannot_hold_the_rows_is_told_before_they_are_computed(spec: Path, commit: Commit) -> None:
+    pod = "run: {train: {where: pod, memory: %s}, image: registry.example/p:1, trainer: t}\n"
+    files = {"data/3.csv": part(4)}
+    commit({"models/line.yaml": SPEC.replace("ridge", "k_neighbors").replace("alpha: 1.0", "n_neighbors: 2"), **files})
+    assert look(spec).notes == ()  # this machine has room for a few numbers
+    text = spec.read_text()
+    for memory, told in (("1Ki", True), ("1Mi", False)):
+        spec.write_text(text + pod % memory)
+        assert bool(look(spec).notes) is told
+    spec.write_text(text + pod % "1Ki")
+    (note,) = look(spec).notes
+    needed, room = note.split(" is what ")
+    assert re.fullmatch(
+        r"train: k_neighbors would hold 0\.0\d+ MB of memory at least, for \d+ rows with 1 feature "
+        r"\(as in line@v1\.0\.0\), and 0\.00102 MB",
+        needed,
+    )
+    assert room == "its pod has (run.train.memory): it would end with an error"
+
+
 def test_a_plan_is_told_as_text_markdown_and_json(spec: Path, project: Path, commit: Commit) -> None:
     commit({"data/2.csv": part(4), "models/line.yaml": SPEC.replace("port: 0", "port: 0, workers: 2")})
     said = modelrail(["plan", "line"], project).stdout
