@@ -219,6 +219,16 @@ def test_a_network_of_ones_own_learns_and_keeps_parity(matrix, framework: str, k
     assert again.history == trained.history
 
 
+@pytest.mark.extra("tensorflow")
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh", "gelu", "linear"])
+def test_a_network_of_ones_own_in_keras_may_have_every_activation_that_ours_have(matrix, name: str) -> None:
+    layers = f"[layers.Dense(8, activation='{name}'), layers.Activation('{name}'), layers.Dense(outputs)]"
+    source = f"from keras import *\ndef build(inputs, outputs):\n    return Sequential({layers})\n"
+    params = {"module": {"file": "network.py", "source": source}, "epochs": 2}
+    settings = Model(name="m", trainer="tensorflow_custom", params=params)
+    assert train(matrix("values"), settings, "regression").parity.holds
+
+
 OWN_FAULTS = [
     ("torch", "x = (", "network.py:1: found SyntaxError"),
     ("torch", "", "network.py: found no function 'build'; expected one"),
@@ -231,6 +241,10 @@ OWN_FAULTS = [
      "found the shape (None, 2) of its output; expected (None, 1)"),
     ("tensorflow", "from keras import *\nbuild = lambda *_: Sequential([layers.Dense(1), layers.Softmax()])",
      "found the layer Softmax; expected"),
+    ("tensorflow", "from keras import *\nbuild = lambda *_: Sequential([layers.ReLU(max_value=6), layers.Dense(1)])",
+     "found the activation ReLU with max_value 6; expected one of relu, sigmoid, tanh, gelu"),
+    ("tensorflow", "from keras import *\nbuild = lambda *_: Sequential([layers.Dense(1, activation='selu')])",
+     "found the activation selu; expected one of relu, sigmoid, tanh, gelu"),
 ]  # fmt: skip
 
 

@@ -41,18 +41,27 @@ def _dense(layer: Any) -> list[tuple[Layer, list[Any]]]:
 
 
 def _activation(layer: Any) -> list[tuple[Layer, list[Any]]]:
-    name = getattr(layer.activation, "__name__", "") if hasattr(layer, "activation") else "relu"
+    name = getattr(layer.activation, "__name__", "")
     return [] if name == "linear" else [(Layer("activation", how=name), [])]
+
+
+_PLAIN: Mapping[str, float | None] = {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}
+"""What a ReLU has unless it is another function."""
+
+
+def _relu(layer: Any) -> list[tuple[Layer, list[Any]]]:
+    bent = [f"{name} {value}" for name, plain in _PLAIN.items() if (value := getattr(layer, name)) != plain]
+    return [(Layer("activation", how=f"ReLU with {', '.join(bent)}" if bent else "relu"), [])]
 
 
 _READ: Mapping[str, Callable[[Any], list[tuple[Layer, list[Any]]]]] = {
     "Dense": _dense,
     "Activation": _activation,
-    "ReLU": _activation,
+    "ReLU": _relu,
     "Dropout": lambda _: [],
     "InputLayer": lambda _: [],
 }
-_KNOWN = ("relu", "sigmoid", "tanh")
+_KNOWN = ("relu", "sigmoid", "tanh", "gelu")
 
 
 def read_layers(model: Any, params: Params) -> tuple[tuple[Layer, ...], Weights]:
