@@ -86,6 +86,8 @@ def _send(address: str, step: str, items: Sequence[T], words: Callable[[Sequence
 
 
 def _opened(job: Job, run: str) -> dict[str, Any]:
+    if not {"MODELRAIL_STORE", "MODELRAIL_HOME"} & set(os.environ):
+        raise InputError("MODELRAIL_DASK: found a store of this machine alone; expected one of all (MODELRAIL_STORE)")
     repository = job.spec.run.repository or job.repository.origin() or ""
     refuse_unclonable(job.spec_path, job.uncommitted, job.spec_commit, repository)
     return {

@@ -129,6 +129,15 @@ def test_what_workers_cannot_clone_is_refused(spec: Path, project: Path) -> None
         run_job(spec, force=True)
 
 
+def test_a_store_that_workers_do_not_reach_is_refused(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODELRAIL_STORE", "MODELRAIL_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(
+        InputError, match=r"found a store of this machine alone; expected one of all \(MODELRAIL_STORE\)"
+    ):
+        run_job(spec, force=True)
+
+
 def test_a_scheduler_that_does_not_answer_is_worth_another_try(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELRAIL_DASK", f"tcp://127.0.0.1:{choose_port(19786)}")
     monkeypatch.setattr("pipeline.spreading._TIMEOUT_S", 1)

@@ -279,6 +279,10 @@ def _not_zero(scale: float) -> float:
 _SCALES: Mapping[str, Callable[[_Spread], Scale]] = {"standard": _standard, "min_max": _min_max}
 
 
+_MOST_UNSEEN = 0.5
+"""Share of the rows above which the categories that are left out are worth a word."""
+
+
 def _encode(feature: Feature, spec: Spec, statistics: Statistics, fills: _Fills, *, text: bool) -> CategoryRule:
     counts: dict[Any, int] = dict(statistics.counts[feature.name])
     missing = counts.pop("", 0) if text else int(statistics.moments.nulls[statistics.place(feature.name)])
@@ -289,11 +293,17 @@ def _encode(feature: Feature, spec: Spec, statistics: Statistics, fills: _Fills,
     if not order:
         fills.notes.append(f"{feature.name} has no category")
     kept = order[: feature.max_categories]
+    rest = sum(count for _, count in order[feature.max_categories :])
+    if text and rest > _MOST_UNSEEN * statistics.rows:
+        fills.notes.append(
+            f"{feature.name}: its {len(kept)} most frequent of {len(order):,} values are in "
+            f"{1 - rest / statistics.rows:.0%} of the rows, the others are not told apart; for a text of words, "
+            f"tfidf reads more (transform.{feature.column})"
+        )
     encoding = feature.encoding or "one_hot"
     rule = CategoryRule(feature.name, text, encoding, fill, tuple(category for category, _ in kept))
     if encoding == "one_hot":
         return rule
-    rest = sum(count for _, count in order[feature.max_categories :])
     return _code(rule, [count for _, count in kept], rest, statistics.rows, normalize_rule(spec, feature))
 
 

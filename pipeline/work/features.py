@@ -145,7 +145,7 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
     sides = {name: int((rows[SIDE] == side).sum()) for side, name in _SIDES.items()}
     duplicates = int(sum(each.repeated.sum() for each in parts))
     shares = ", ".join(f"{count(number, 'row')} to {name}" for name, number in sides.items())
-    say = f"{count(len(preprocessing.names), 'feature')}; {shares}"
+    say = "; ".join([count(len(preprocessing.names), "feature"), shares, *preprocessing.notes])
     facts = {
         "sides": sides,
         "duplicates": duplicates,

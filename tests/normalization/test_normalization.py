@@ -261,6 +261,19 @@ def test_constant_and_empty_columns_are_harmless(run_steps, matrix_of):
     assert np.abs(matrix_of([part.frame for part in parts], preprocessing)).max() < 1e-7
 
 
+@pytest.mark.parametrize(("different", "told"), [(60, True), (8, False)])
+def test_texts_that_are_no_categories_are_told(run_steps, different, told):
+    texts = [f"text {place % different}" for place in range(60)]
+    rows = pd.DataFrame({"said": texts, "goal": np.arange(60.0)})
+    spec, compiled, parts = run_steps(rows, 2, types={"said": "str", "goal": "float"},
+                                      transform={"said": {"kind": "one_hot", "max_categories": 6}})  # fmt: skip
+    expected = (
+        "said: its 6 most frequent of 60 values are in 10% of the rows, the others are not told apart; for a text of "
+        "words, tfidf reads more (transform.said)"
+    )
+    assert fit_parts(spec, compiled, parts).notes == ((expected,) if told else ())
+
+
 def test_one_training_row_is_enough(rows, run_steps, matrix_of):
     spec, compiled, parts = run_steps(rows.iloc[:1], 1)
     preprocessing = fit_parts(spec, compiled, parts)
