@@ -65,7 +65,10 @@ def read_image(text: str, rule: ImageRule) -> Numbers:
     """
     if len(text) > MAX_BYTES * 4 // 3 + 4:
         raise ImageError(f"an image of at most {MAX_BYTES >> 20} MiB")
-    pixels = _decode(_decode_base64(text), rule)
+    # File and image stay until the end: memory that is given back at once must be had anew for what comes next.
+    content = _decode_base64(text)
+    image = _decode(content, rule)
+    pixels = _scale(image, rule)
     found = [FEATURES[name](pixels, rule) for name in rule.features]
     return found[0] if len(found) == 1 else np.concatenate(found)
 
@@ -98,7 +101,7 @@ def _cv2() -> Any:
 
 
 def _decode(content: bytes, rule: ImageRule) -> Pixels:
-    """Decode a whole and not too large image, and bring it to the rule's size."""
+    """Decode a whole and not too large image."""
     cv2 = _cv2()
     height, width = _measure(content)
     if height * width > MAX_PIXELS or not height or not width:
@@ -110,7 +113,12 @@ def _decode(content: bytes, rule: ImageRule) -> Pixels:
         raise ImageError("an image that can be decoded") from error
     if image is None:
         raise ImageError("an image that can be decoded")
-    scaled = cv2.resize(image, rule.size[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(image, np.uint8)
+
+
+def _scale(image: Pixels, rule: ImageRule) -> Pixels:
+    """Bring an image to the rule's size."""
+    scaled = _cv2().resize(image, rule.size[::-1], interpolation=_cv2().INTER_AREA)
     return np.asarray(scaled, np.uint8).reshape(*rule.size, rule.channels)
 
 
