@@ -82,7 +82,7 @@ def _decode_base64(text: str) -> bytes:
 
 @cache
 def _base64() -> Callable[..., bytes]:
-    require("images", "data.columns", "an image")
+    _cv2()  # looks for the whole extra, one thread at a time
     from pybase64 import b64decode
 
     decode: Callable[..., bytes] = b64decode  # twenty times as fast as the standard library, and stricter
