@@ -183,7 +183,7 @@ def keras_reader(*, folds: bool) -> Callable[[], Any]:
 
 
 _WORDS = tuple(f"text@{place}" for place in range(WORDS))
-_READING = {"embedding": EMBEDDED, "layers": [DENSE], "epochs": 3}
+_READING = {"embedding": EMBEDDED, "layers": [DENSE], "epochs": EPOCHS}
 KINDS: Mapping[str, Kind] = {
     "mlp": Kind(
         make_numbers,
@@ -195,7 +195,7 @@ KINDS: Mapping[str, Kind] = {
     "cnn": Kind(
         make_images,
         [f"image[0,{y},{x}]" for y in range(SIDE) for x in range(SIDE)],
-        {"filters": list(FILTERS), "layers": [DENSE], "epochs": EPOCHS},
+        {"filters": list(FILTERS), "layers": [DENSE], "epochs": 2 * EPOCHS},
         torch_convolutions,
         keras_convolutions,
     ),

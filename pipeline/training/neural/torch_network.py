@@ -50,7 +50,7 @@ _OPTIMIZERS: Mapping[str, Callable[[list[nn.Parameter], Params], torch.optim.Opt
         weights, lr=params["learning_rate"], momentum=params["momentum"], fused=True
     ),
 }
-_PREDICTED = 4096
+_PREDICTED = 256
 
 
 def build_module(layers: Sequence[Layer], weights: Weights) -> nn.Module:
@@ -179,7 +179,9 @@ class TorchNetwork:
         return losses
 
     def _mean_loss(self, features: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
-        losses = self._losses(features, target)
+        return self._mean(self._losses(features, target), weights)
+
+    def _mean(self, losses: Tensor, weights: Tensor | None) -> Tensor:
         return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
     def _precision(self) -> AbstractContextManager[object]:
@@ -193,7 +195,9 @@ class TorchNetwork:
         self._module.eval()
         features, target, weights = self._tensors(rows)
         with torch.no_grad():
-            return float(self._mean_loss(features, target, weights))
+            parts = zip(features.split(_PREDICTED), target.split(_PREDICTED), strict=True)
+            losses = torch.cat([self._losses(*part) for part in parts])
+            return float(self._mean(losses, weights))
 
     def state(self) -> Weights:  # noqa: D102
         kept = {f"module.{name}": each for name, each in self._module.state_dict().items()}
