@@ -214,7 +214,8 @@ def _write_graph(
         f"allowed) and in {parity.labels_differing} labels of {parity.rows:,} rows"
     )
     if not fitted.is_native:
-        raise TrainingError(f"train: {differs}; expected a smaller or smoother model (model.params)")
+        branches = "a network whose steps do not depend on its values, or " if trainer.endswith("_custom") else ""
+        raise TrainingError(f"train: {differs}; expected {branches}a smaller or smoother model (model.params)")
     return None, parity, (f"{differs}; released in its native format (skops) instead",)
 
 

@@ -258,6 +258,28 @@ def test_what_is_wrong_with_a_network_of_ones_own_is_told(matrix, framework: str
         train(matrix("values"), Model(name="m", trainer=f"{framework}_custom", params=params), "regression")
 
 
+BRANCHES = """
+from torch import nn
+
+class Doubting(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.first, self.second = nn.Linear(inputs, outputs), nn.Linear(inputs, outputs)
+
+    def forward(self, rows):
+        return self.first(rows) if rows.abs().sum() == 0 else 100 + self.second(rows)
+
+build = Doubting
+"""
+
+
+@pytest.mark.extra("torch")
+def test_a_network_of_ones_own_that_branches_on_values_is_told_why_its_graph_differs(matrix) -> None:
+    params = {"module": {"file": "network.py", "source": BRANCHES}, "epochs": 1}
+    with pytest.raises(TrainingError, match="expected a network whose steps do not depend on its values, or a smaller"):
+        train(matrix("values"), Model(name="m", trainer="torch_custom", params=params), "regression")
+
+
 @pytest.mark.extra("torch", "tensorflow")
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
 def test_both_frameworks_learn_the_same(matrix, optimizer: str) -> None:
