@@ -25,7 +25,8 @@ from pipeline.since import look_back
 from pipeline.spec.catalogue import held_bytes, trainer_name
 from pipeline.spec.comparing import Change, compare
 from pipeline.spec.findings import count
-from pipeline.spec.placing import bytes_of, placement
+from pipeline.spec.placing import placement
+from pipeline.spec.quantities import amount_of
 
 Outcome = Literal["candidate", "replaces", "stays", "refused"]
 
@@ -133,7 +134,7 @@ def _missing_memory(session: Session, live: Release | None, steps: Sequence[Plan
     (node,) = session.nodes()["normalize"]
     earlier = live.evidence.artifacts.get("normalize") if live and not node.artifact else None
     counted = node.artifact or (session.find(earlier) if earlier else None)
-    free = available_bytes() if place.where != "pod" else bytes_of(place.memory) if place.memory else None
+    free = available_bytes() if place.where != "pod" else amount_of(place.memory) if place.memory else None
     trains = any(each.step == "train" and each.action != "reuse" for each in steps)
     if counted is None or free is None or trainer is None or not trains:
         return
@@ -149,7 +150,7 @@ def _missing_memory(session: Session, live: Release | None, steps: Sequence[Plan
         )
 
 
-def _size(number: int) -> str:
+def _size(number: float) -> str:
     """Write a number of bytes in GB, or in MB where that is nothing."""
     return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.3g} MB"
 

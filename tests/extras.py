@@ -57,7 +57,7 @@ BOOSTERS: Mapping[str, Mapping[str, Any]] = {name: {"n_estimators": 10} for name
 
 def suited(rows: Matrix, trainer: str) -> Matrix:
     """Give rows as a trainer reads them: for a network that reads texts, a word for each quarter of a column."""
-    if TRAINERS[trainer].words != "required":
+    if TRAINERS[trainer].reads != "words":
         return rows
     first = 2 + 32 * np.arange(rows.train.shape[1], dtype=np.float32)
     words = [np.clip((each * 4).round() + 16, 0, 31) + first for each in (rows.train, rows.validation)]

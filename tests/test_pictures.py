@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from pipeline.examples.digits import write_png
+from pipeline.picture_headers import ImageError
 from pipeline.picture_rules import NAMES, ImageRule, owner_of
-from pipeline.pictures import FEATURES, ImageError, read_image
+from pipeline.pictures import FEATURES, read_image
 
 pytestmark = pytest.mark.extra("images")
 

@@ -98,7 +98,7 @@ def measure(trainer: str, case: Case, cache: Path) -> Found:
     trees = ensemble_trees(trainer, fitted.estimator, classes)
     rows = rows_to_compare(case.matrix, thresholds_by_column(trees, columns) if trees else [])
     rows = spread(rows, _NEIGHBOR_ROWS) if trainer == "k_neighbors" else rows
-    unit = unit_of(data.train.target) if case.task == "regression" else 1.0
+    unit = unit_of(data.train.target)
     alone = predict_alone(trainer, case.task, caught, fitted, rows)
     given = _scores(run(graph, {INPUT: rows}))
     return Found(

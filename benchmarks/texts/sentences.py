@@ -96,7 +96,7 @@ def _peer(name: str, backend: str, texts: Sequence[str], cache: Path) -> Iterato
     """Start a peer with the texts; it waits until it is asked."""
     install(cache / name, FOLDER / name / "requirements.txt")
     command = [cache / name / "bin" / "python", FOLDER / "encode.py", _weights(cache), backend, "1"]
-    one = dict.fromkeys(("OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM"), "1")
+    one = dict.fromkeys(("OMP_NUM_THREADS", "HF_HUB_OFFLINE"), "1")
     log = (cache / f"{name}.log").open("w")
     with (
         log,

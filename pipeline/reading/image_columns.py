@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pipeline.picture_headers import ImageError
 from pipeline.picture_rules import ImageRule, rules_of
-from pipeline.pictures import ImageError, read_image
+from pipeline.pictures import read_image
 from pipeline.reading.conversion import Converted, Misfit
 from pipeline.spec.schema import Data
 

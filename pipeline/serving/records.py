@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.picture_headers import ImageError
 from pipeline.serving.bodies import Fault, RejectedError, describe, parse, shorten
 from pipeline.signature import Input, Signature
 from pipeline.text import moment, uniform
@@ -125,7 +126,7 @@ def _str(column: Input) -> Convert:
 
 def _image(column: Input) -> Convert:
     from pipeline.picture_rules import ImageRule
-    from pipeline.pictures import ImageError, read_image  # nobody else needs OpenCV
+    from pipeline.pictures import read_image  # nobody else needs OpenCV
 
     rule = ImageRule.from_json(column.image or {})
 

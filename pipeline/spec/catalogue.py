@@ -98,8 +98,9 @@ class TrainerInfo:
         Whether its features may be missing (``clean.missing: keep``).
     extra : str or None
         Key of `pipeline.extras.EXTRAS` that it needs.
-    words : str
-        Whether the numbers of words may be its features: it would take them for amounts, it can tell, or it needs them.
+    reads : str
+        What its features may be: numbers (it would take those of words for amounts), the pixels of one image, the
+        words of one text, or anything, since the user knows.
     held : int
         Bytes that it holds at least in memory for each number of its rows; below 4 it reads them a block at a time.
     """
@@ -109,7 +110,7 @@ class TrainerInfo:
     class_weight: bool = False
     handles_missing: bool = False
     extra: str | None = None
-    words: Literal["refused", "accepted", "required"] = "refused"
+    reads: Literal["numbers", "pixels", "words", "anything"] = "numbers"
     held: int = _DOUBLE
 
 
@@ -122,7 +123,7 @@ def _network(extra: str, **more: Any) -> TrainerInfo:
 
 
 def _isolated(**more: Any) -> TrainerInfo:
-    return TrainerInfo(BOTH, class_weight=True, extra="isolation", words="accepted", held=_BLOCKS, **more)
+    return TrainerInfo(BOTH, class_weight=True, extra="isolation", reads="anything", held=_BLOCKS, **more)
 
 
 TRAINERS: Mapping[str, TrainerInfo] = {
@@ -144,13 +145,13 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "xgboost": _boosted(),
     "lightgbm": _boosted(),
     "torch_mlp": _network("torch"),
-    "torch_cnn": _network("torch"),
-    "torch_text": _network("torch", words="required"),
-    "torch_custom": _network("torch", words="accepted"),
+    "torch_cnn": _network("torch", reads="pixels"),
+    "torch_text": _network("torch", reads="words"),
+    "torch_custom": _network("torch", reads="anything"),
     "tensorflow_mlp": _network("tensorflow"),
-    "tensorflow_cnn": _network("tensorflow"),
-    "tensorflow_text": _network("tensorflow", words="required"),
-    "tensorflow_custom": _network("tensorflow", words="accepted"),
+    "tensorflow_cnn": _network("tensorflow", reads="pixels"),
+    "tensorflow_text": _network("tensorflow", reads="words"),
+    "tensorflow_custom": _network("tensorflow", reads="anything"),
     "container": _isolated(handles_missing=True),
     "mxnet": _isolated(),
 }

@@ -16,7 +16,6 @@ STEPS: tuple[StepName, ...] = get_args(StepName)
 """Every step that can be placed, in order."""
 DEPLOYING: tuple[StepName, ...] = ("deploy", "verify")
 """Steps that speak to what the model is deployed on."""
-_UNITS = ("Ki", "Mi", "Gi", "Ti")
 _POD = re.compile(r"^[^#\n]*\bpod\b", re.MULTILINE)
 
 
@@ -25,11 +24,6 @@ def placement(run: Run, step: StepName) -> Placement:
     own: Placement = getattr(run, step)
     said = {name: value for name, value in own if value is not None}
     return run.default.model_copy(update=said)
-
-
-def bytes_of(memory: str) -> int:
-    """Read an amount of memory, such as ``4Gi``."""
-    return int(memory[:-2]) << 10 * (1 + _UNITS.index(memory[-2:]))
 
 
 def worker_placement(run: Run) -> Placement:

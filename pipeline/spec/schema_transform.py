@@ -8,6 +8,11 @@ from pydantic import Field, PositiveInt
 
 from pipeline.spec.schema_section import Section
 
+WORDED = ("bag_of_words", "tfidf", "token_ids", "word2vec", "hashing")
+"""Kinds that read a text's words."""
+ENCODED = "sentence_vectors"
+"""The kind that reads the whole text."""
+
 
 class Transformer(Section):
     """How one column becomes one or more features."""

@@ -46,12 +46,12 @@ def compare(
 
 
 def unit_of(target: Array) -> float:
-    """Give the unit of a target of numbers: its standard deviation, or 1 where all are the same.
+    """Give the unit of a target: the standard deviation of numbers, or 1 where all are the same; 1 for class indices.
 
     Frameworks that add up in single precision round each term, and a small value can be the sum of large ones; how
     precise a value is has nothing to do with whether the target is in grams or in tonnes.
     """
-    return float(np.std(target)) or 1.0
+    return 1.0 if target.dtype == np.int64 else float(np.std(target)) or 1.0
 
 
 def measure_parity(graph: onnx.ModelProto, predict: Predict, rows: Array, unit: float = 1.0) -> Parity:
@@ -63,7 +63,7 @@ def measure_parity(graph: onnx.ModelProto, predict: Predict, rows: Array, unit: 
         ``Fitted.predict``.
     rows : ndarray of float32, shape (rows, columns)
     unit : float
-        Of the target, in a regression (`unit_of`).
+        Of the target (`unit_of`).
     """
     outputs = run(graph, {INPUT: rows})
     expected = predict(rows)

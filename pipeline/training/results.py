@@ -103,6 +103,8 @@ class Fitted:
         Whether there is a safe native format (skops) for it, where no graph has parity.
     metrics : mapping
         What a program of the user's has measured itself.
+    mend : str
+        What is to be expected instead, where a graph differs and there is no native format.
     """
 
     estimator: Any
@@ -111,6 +113,7 @@ class Fitted:
     notes: tuple[str, ...] = ()
     is_native: bool = True
     metrics: Mapping[str, float] = field(default_factory=dict)
+    mend: str = "a smaller or smoother model"
 
 
 def _read_nothing(name: str, _digest: str) -> bytes:

@@ -69,8 +69,7 @@ def train(
     data = _prepare(matrix, settings, task, flag=flag)
     fitted, params, trials = _fit(trainer, task, settings, data, scorer, support or NO_SUPPORT, matrix.columns)
     classes = len(data.classes or ())
-    unit = unit_of(data.train.target) if task == "regression" else 1.0
-    graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes, unit)
+    graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes, unit_of(data.train.target))
     return Trained(
         estimator_graph=graph,
         classes=data.classes,
@@ -214,8 +213,7 @@ def _write_graph(
         f"allowed) and in {parity.labels_differing} labels of {parity.rows:,} rows"
     )
     if not fitted.is_native:
-        branches = "a network whose steps do not depend on its values, or " if trainer.endswith("_custom") else ""
-        raise TrainingError(f"train: {differs}; expected {branches}a smaller or smoother model (model.params)")
+        raise TrainingError(f"train: {differs}; expected {fitted.mend} (model.params)")
     return None, parity, (f"{differs}; released in its native format (skops) instead",)
 
 

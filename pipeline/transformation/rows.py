@@ -13,9 +13,10 @@ from pipeline.features import TARGET, Feature, TextFeature, Transform, category_
 from pipeline.graphs import Graph
 from pipeline.sentences import Sentences
 from pipeline.spec.schema import ColumnType, Spec
+from pipeline.spec.schema_transform import ENCODED, WORDED
 from pipeline.transformation.columns import Columns, Inputs, columns_of, features_of, inputs_of, needed_inputs
 from pipeline.transformation.compiling import Number, Text, as_number, compile_expression, is_missing
-from pipeline.transformation.transformers import ENCODED, ENCODINGS, WORDED, Block, Task, apply, task_of
+from pipeline.transformation.transformers import ENCODINGS, Block, Task, apply, task_of
 from pipeline.words import Words
 
 

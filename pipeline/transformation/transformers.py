@@ -11,7 +11,7 @@ from pipeline.features import Encoding, Feature
 from pipeline.graphs import Graph
 from pipeline.picture_rules import owner_of
 from pipeline.spec.schema import Spec
-from pipeline.spec.schema_transform import Transformer
+from pipeline.spec.schema_transform import ENCODED, WORDED, Transformer
 from pipeline.transformation.columns import Columns
 from pipeline.transformation.compiling import is_missing
 from pipeline.transformation.dates import TURNS, Dates
@@ -27,11 +27,6 @@ ENCODINGS: Mapping[str, Encoding] = {
     "ordinal": "ordinal",
     "frequency": "frequency",
 }
-
-WORDED = ("bag_of_words", "tfidf", "hashing", "token_ids", "word2vec")
-"""Kinds that read a text's words."""
-ENCODED = "sentence_vectors"
-"""The kind that reads the whole text."""
 
 _ALLOWED: Mapping[str, tuple[str, ...]] = {
     "number": ("none", "log", "sqrt", "power", "bins", "cyclic", *ENCODINGS),

@@ -114,20 +114,35 @@ def test_both_frameworks_see_the_same_image() -> None:
 
 
 REFUSED = [
-    ({}, ["a", "b", "c", "d"], "found the feature 'a', which is no pixel; expected only the pixels of one image"),
-    ({}, ["p[0,0,0]", "p[0,0,1]", "p[0,1,0]", "q[0,1,1]"], "found pixels of p, q; expected all the pixels of one"),
-    ({"shape": [1, 3, 3]}, ["a", "b", "c", "d"], "found the shape [1, 3, 3] for 4 features"),
-    ({"shape": [1, 2, 2]}, ["a", "b", "c", "d"], "found 2 pools of 2 for an image of 2 × 2"),
-    ({"shape": [1, 2, 2], "kernel": 2}, ["a", "b", "c", "d"], "found a kernel of 2; expected an odd one"),
+    (
+        "cnn",
+        {},
+        ["a", "b", "c", "d"],
+        "found the feature 'a', which is no pixel; expected only the pixels of one image",
+    ),
+    (
+        "cnn",
+        {},
+        ["p[0,0,0]", "p[0,0,1]", "p[0,1,0]", "q[0,1,1]"],
+        "found pixels of p, q; expected all the pixels of one",
+    ),
+    ("cnn", {"shape": [1, 3, 3]}, ["a", "b", "c", "d"], "found the shape [1, 3, 3] for 4 features"),
+    ("cnn", {"shape": [1, 2, 2]}, ["a", "b", "c", "d"], "found 2 pools of 2 for an image of 2 × 2"),
+    ("cnn", {"shape": [1, 2, 2], "kernel": 2}, ["a", "b", "c", "d"], "found a kernel of 2; expected an odd one"),
+    ("text", {}, ["a", "b", "c", "d"], "found the feature 'a', which is no word of a text; expected only one text"),
+    ("text", {}, ["p@0", "p@1", "q@0", "q@1"], "found words of p, q; expected those of one text (features.select)"),
+    ("text", {"kernel": 2}, ["p@0", "p@1", "p@2", "p@3"], "found a kernel of 2; expected an odd one"),
 ]
 
 
 @pytest.mark.extra("torch")
-@pytest.mark.parametrize(("params", "columns", "message"), REFUSED)
-def test_what_is_no_image_is_refused(matrix, params: dict[str, Any], columns: list[str], message: str) -> None:
+@pytest.mark.parametrize(("kind", "params", "columns", "message"), REFUSED)
+def test_what_is_no_image_or_no_text_is_refused(
+    matrix, kind: str, params: dict[str, Any], columns: list[str], message: str
+) -> None:
     rows = replace(matrix("flag"), columns=tuple(columns))
     with pytest.raises(TrainingError, match=re.escape(message)):
-        train(rows, Model(name="m", trainer="torch_cnn", params=params), "classification")
+        train(rows, Model(name="m", trainer=f"torch_{kind}", params=params), "classification")
 
 
 def sayings(rows: int = 400, length: int = 9) -> Matrix:
@@ -190,21 +205,6 @@ def test_what_stands_after_a_text_counts_nowhere_and_new_words_are_alike(framewo
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
     assert np.ptp(answers[0][:9], axis=0).max() == 0
     assert np.isfinite(answers[0]).all()
-
-
-NO_TEXT = [
-    ({}, ["a", "b", "c", "d"], "found the feature 'a', which is no word of a text; expected only one text"),
-    ({}, ["p@0", "p@1", "q@0", "q@1"], "found words of p, q; expected those of one text (features.select)"),
-    ({"kernel": 2}, ["p@0", "p@1", "p@2", "p@3"], "found a kernel of 2; expected an odd one"),
-]
-
-
-@pytest.mark.extra("torch")
-@pytest.mark.parametrize(("params", "columns", "message"), NO_TEXT)
-def test_what_is_no_text_is_refused(matrix, params: dict[str, Any], columns: list[str], message: str) -> None:
-    rows = replace(matrix("flag"), columns=tuple(columns))
-    with pytest.raises(TrainingError, match=re.escape(message)):
-        train(rows, Model(name="m", trainer="torch_text", params=params), "classification")
 
 
 @pytest.mark.parametrize("framework", BOTH)

@@ -1,7 +1,7 @@
 """The peer: sentence-transformers, in a virtual environment of its own, told by lines what to do.
 
-``encode.py MODEL BACKEND THREADS`` reads texts as JSON from its first line; for every further line it encodes them and
-answers with the CPU time that it took, in seconds; at the end it writes the vectors to the file that ``vectors`` names.
+``encode.py MODEL BACKEND THREADS`` reads texts as JSON from its first line; for every further line it encodes them,
+writes the vectors to the file that the line names, if it names one, and answers with the CPU time that encoding took.
 """
 
 import json

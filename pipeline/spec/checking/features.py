@@ -10,13 +10,12 @@ from pipeline.spec.checking.data import check_names
 from pipeline.spec.checking.view import EVERY, View
 from pipeline.spec.findings import Finding, KeyPath, article, describe, examples, join, quote
 from pipeline.spec.schema import ColumnType
-from pipeline.spec.schema_transform import Transformer
+from pipeline.spec.schema_transform import ENCODED, WORDED, Transformer
 
 _ENCODERS = ("category", "one_hot", "ordinal", "frequency")
 _ONE_HOT = frozenset({"category", "one_hot"})
-_COUNTED = ("bag_of_words", "tfidf")
-_CHOSEN = (*_COUNTED, "token_ids", "word2vec")
-_WORDED = (*_CHOSEN, "hashing")
+_CHOSEN = tuple(kind for kind in WORDED if kind != "hashing")
+_GRAMS = ("bag_of_words", "tfidf", "hashing")
 
 # Kind → types of column that it can't read.
 _UNSUITED: Mapping[str, frozenset[ColumnType]] = {
@@ -25,9 +24,7 @@ _UNSUITED: Mapping[str, frozenset[ColumnType]] = {
     "cyclic": frozenset({"str", "bool", "image"}),
     "date_parts": frozenset({"float", "int", "str", "bool", "image"}),
     **dict.fromkeys(_ENCODERS, frozenset[ColumnType]({"datetime", "image"})),
-    **dict.fromkeys(
-        (*_WORDED, "sentence_vectors"), frozenset[ColumnType]({"float", "int", "bool", "datetime", "image"})
-    ),
+    **dict.fromkeys((*WORDED, ENCODED), frozenset[ColumnType]({"float", "int", "bool", "datetime", "image"})),
 }
 
 # Key of a transformer → the kinds that take it.
@@ -40,10 +37,10 @@ _TAKEN_BY: Mapping[str, tuple[str, ...]] = {
     "max_categories": _ENCODERS,
     "max_features": _CHOSEN,
     "min_rows": _CHOSEN,
-    "ngrams": (*_COUNTED, "hashing"),
+    "ngrams": _GRAMS,
     "buckets": ("hashing",),
-    "lowercase": _WORDED,
-    "max_words": tuple(kind for kind in _WORDED if kind != "token_ids"),
+    "lowercase": WORDED,
+    "max_words": tuple(kind for kind in WORDED if kind != "token_ids"),
     "length": ("token_ids",),
     **dict.fromkeys(("size", "window", "epochs"), ("word2vec",)),
     "encoder": ("sentence_vectors",),
@@ -134,7 +131,7 @@ def _check_needs(view: View, path: KeyPath, name: str, rule: Transformer) -> Ite
         yield from _check_bins(path, rule)
     if rule.kind == "cyclic":
         yield from _check_cyclic(view, path, name, rule)
-    if rule.kind in {*_WORDED, "sentence_vectors"}:
+    if rule.kind in {*WORDED, ENCODED}:
         yield from _check_words(view, path, name, rule)
     if rule.kind in {"log", "sqrt"}:
         column = view.spec.data.columns.get(name)
@@ -149,12 +146,12 @@ def check_token_ids(view: View) -> Iterator[Finding]:
     if info is None:
         return
     numbered = [name for name, rule in view.spec.transform.items() if rule.kind == "token_ids"]
-    if info.words == "refused":
-        able = [name for name, each in TRAINERS.items() if each.words == "required"]
+    if info.reads in {"numbers", "pixels"}:
+        able = [name for name, each in TRAINERS.items() if each.reads == "words"]
         for name in numbered:
             found = f"'token_ids' for {model.trainer}, which takes the numbers of words for amounts"
             yield Finding(("transform", name), found, f"a kind such as tfidf, or a trainer such as {join(able)}")
-    elif info.words == "required" and model.params.get("vocabulary") is None:
+    elif info.reads == "words" and model.params.get("vocabulary") is None:
         features = view.features()
         others = [name for name in features if name not in numbered]
         expected = "one text alone, with the transformer token_ids (features.select, transform)"
@@ -208,7 +205,7 @@ def check_normalize(view: View) -> Iterator[Finding]:
             continue
         yield from view.missing_column(path, name)
         kind = _kind(view, name) or ("one_hot" if view.type_of(name) == "str" else None)
-        if rule != "none" and kind in {*_ONE_HOT, *_WORDED, "sentence_vectors"}:
+        if rule != "none" and kind in {*_ONE_HOT, *WORDED, ENCODED}:
             expected = "'none', since its features are on one scale already"
             yield Finding(path, f"{quote(rule)} for a column that is encoded ({kind})", expected)
         if name == view.spec.model.target:

@@ -59,8 +59,8 @@ def _check_params(view: View, path: KeyPath, params: dict[str, Any]) -> Iterator
 
 def check_pixels(view: View) -> Iterator[Finding]:
     """Check that a convolution reads the pixels of one image and nothing beside, unless their shape is said."""
-    model, path = view.spec.model, ("model", "trainer")
-    if not str(model.trainer).endswith("_cnn") or model.params.get("shape") is not None or not view.declared:
+    model, info, path = view.spec.model, view.trainer, ("model", "trainer")
+    if info is None or info.reads != "pixels" or model.params.get("shape") is not None or not view.declared:
         return
     expected = "the pixels of one image (features.select), or their shape (model.params.shape)"
     images = [name for name in view.features() if view.type_of(name) == "image"]

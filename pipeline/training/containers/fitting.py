@@ -146,8 +146,7 @@ def _compare_with_framework(lesson: Lesson, stranger: Stranger, predictions: Flo
     found = stranger.predict(lesson.validation.features)
     if predictions.shape != found.shape:
         raise TrainingError(f"found predictions.parquet of shape {predictions.shape}; expected {found.shape}")
-    unit = 1.0 if lesson.classes else unit_of(lesson.train.target)
-    gap = compare(np.asarray(predictions), found, unit=unit).max_difference
+    gap = compare(np.asarray(predictions), found, unit=unit_of(lesson.train.target)).max_difference
     if gap > MAX_FRAMEWORK_DIFFERENCE:
         raise TrainingError(
             f"found that model.onnx differs from predictions.parquet by up to {gap:.1e}; expected at most "

@@ -68,12 +68,11 @@ class _Sequence(NamedTuple):
 def _embedding(graph: Graph, value: str, layer: Layer, weights: Weights) -> _Sequence:
     tokens = graph.cast(value, "int64")
     last, none = graph.constant(layer.size[1] - 1, "int64"), graph.constant(0, "int64")
-    known = graph.add("And", graph.add("GreaterOrEqual", tokens, none), graph.add("LessOrEqual", tokens, last))
-    tokens = graph.add("Where", known, tokens, graph.constant(UNKNOWN, "int64"))
+    listed = graph.add("And", graph.add("GreaterOrEqual", tokens, none), graph.add("LessOrEqual", tokens, last))
+    tokens = graph.add("Where", listed, tokens, graph.constant(UNKNOWN, "int64"))
     vectors = graph.add("Gather", graph.constant(weights["vectors"]), tokens, axis=0)
-    there = graph.cast(graph.add("Greater", tokens, none), "double")
-    there = graph.add("Unsqueeze", there, graph.shape(1))
-    return _Sequence(graph.add("Mul", graph.add("Transpose", vectors, perm=[0, 2, 1]), there), there)
+    known = graph.add("Unsqueeze", graph.cast(graph.add("Greater", tokens, none), "double"), graph.shape(1))
+    return _Sequence(graph.add("Mul", graph.add("Transpose", vectors, perm=[0, 2, 1]), known), known)
 
 
 def _sequence_conv(graph: Graph, rows: _Sequence, layer: Layer, weights: Weights) -> _Sequence:

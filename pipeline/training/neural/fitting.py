@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -210,7 +210,8 @@ def _fit_own_torch(lesson: Lesson, inputs: int, outputs: int) -> Fitted:
     from pipeline.training.neural.own_torch import OwnModule, build_own_module
 
     module = build_own_module(lesson.params, inputs, outputs, lesson.seed)
-    return fit_with(lesson, _torch_network(lesson, module, ()), lambda scale: OwnModule(module, scale))
+    fitted = fit_with(lesson, _torch_network(lesson, module, ()), lambda scale: OwnModule(module, scale))
+    return replace(fitted, mend=f"a network whose steps do not depend on its values, or {fitted.mend}")
 
 
 def _fit_own_keras(lesson: Lesson, inputs: int, outputs: int) -> Fitted:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pipeline.errors import TrainingError
+from pipeline.training.neural.columns import match_all
 from pipeline.training.neural.network import Params
 from pipeline.training.results import Array
 
@@ -39,14 +40,10 @@ def shape_of(columns: Sequence[str], given: Sequence[int] | None) -> Shape:
                 "width whose product is their number (model.params.shape)"
             )
         return (given[0], given[1], given[2])
-    found = [_PIXEL.fullmatch(each) for each in columns]
-    if stray := next((name for name, match in zip(columns, found, strict=True) if match is None), None):
-        raise TrainingError(
-            f"train: found the feature {stray!r}, which is no pixel; expected only the pixels of one image "
-            "(features.select, transform), or their shape (model.params.shape)"
-        )
-    names = {match[1] for match in found if match}
-    places = [(int(match[2]), int(match[3]), int(match[4])) for match in found if match]
+    expected = "only the pixels of one image (features.select, transform), or their shape (model.params.shape)"
+    found = match_all(columns, _PIXEL, "pixel", expected)
+    names = {match[1] for match in found}
+    places = [(int(match[2]), int(match[3]), int(match[4])) for match in found]
     shape = (max(c for c, _, _ in places) + 1, max(y for _, y, _ in places) + 1, max(x for _, _, x in places) + 1)
     if len(names) != 1 or places != list(np.ndindex(shape)):
         raise TrainingError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.errors import TrainingError
 from pipeline.training.mapping import blocks
+from pipeline.training.neural.columns import match_all
 from pipeline.training.neural.layers import UNKNOWN
 from pipeline.training.results import Array
 
@@ -32,14 +33,11 @@ def vocabulary_of(columns: Sequence[str], features: Array, given: int | None) ->
     """
     if given is not None:
         return given
-    found = [_TOKEN.fullmatch(each) for each in columns]
-    if stray := next((name for name, match in zip(columns, found, strict=True) if match is None), None):
-        raise TrainingError(
-            f"train: found the feature {stray!r}, which is no word of a text; expected only one text with the "
-            "transformer token_ids (features.select, transform), or how many word numbers there are "
-            "(model.params.vocabulary)"
-        )
-    names = {match[1] for match in found if match}
+    expected = (
+        "only one text with the transformer token_ids (features.select, transform), or how many word numbers there are "
+        "(model.params.vocabulary)"
+    )
+    names = {match[1] for match in match_all(columns, _TOKEN, "word of a text", expected)}
     if len(names) != 1:
         raise TrainingError(
             f"train: found words of {', '.join(sorted(names)[:5])}; expected those of one text (features.select)"

@@ -1,0 +1,1 @@
+"""Networks beside bare scripts of their frameworks."""
