@@ -79,7 +79,7 @@ lock:
 	done
 	uv pip compile $$options --extra s3 --extra kubernetes -c requirements.txt -o requirements-pipeline.txt pyproject.toml
 	# Environments of programs: each is by itself.
-	for each in pipeline/training/containers/*/requirements.in tests/isolated/requirements.in; do
+	for each in pipeline/steps/train/containers/*/requirements.in tests/isolated/requirements.in; do
 	  uv pip compile $$options -o "$${each%.in}.txt" "$$each"
 	done
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import say_machine
+from pipeline.delivery.rollouts.analysis import analyse
 from pipeline.errors import AbortedError
-from pipeline.rollouts.analysis import analyse
 from tests.cluster.conftest import kubectl
 from tests.cluster.lines import begin
-from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
-from tests.rollouts.simulation import Server
+from tests.delivery.rollouts.candidates import SLOPE, erring_graph, slow_graph
+from tests.delivery.rollouts.simulation import Server
 from tests.serving.bundles import line_graph
 
 CANDIDATES: Mapping[str, Callable[[], Any]] = {

@@ -30,7 +30,7 @@ import psutil
 
 from benchmarks.measuring import say_machine
 from benchmarks.project import call, commit
-from pipeline.standalone import Airflow, Services, down, up
+from pipeline.orchestration.services import Airflow, Services, down, up
 
 SPEC = """\
 model: {name: line, trainer: ridge, task: regression, target: y}
@@ -205,7 +205,7 @@ def has_run(scene: Scene, commit: str) -> bool:
 
 
 def measure_latency(scene: Scene, pushes: int) -> list[float]:
-    """Give the seconds from a push to its queued run, one push at a time."""
+    """Return the seconds from a push to its queued run, one push at a time."""
     found = []
     for _ in range(pushes):
         made = scene.push()

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measuring import interleave, say, say_machine
-from pipeline.job import RunRequest
-from pipeline.packaging import package
-from pipeline.promotion import promote, rollback
-from pipeline.running import run
+from pipeline.delivery.images.packaging import package
+from pipeline.delivery.promotion import promote, rollback
+from pipeline.runs.request import RunRequest
+from pipeline.runs.running import run
 
 SIZE = 10_000_000
 

@@ -43,7 +43,7 @@ class Run:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Give this process's environment, with compiled bytecode and without telemetry for everybody."""
+    """Return this process's environment, with compiled bytecode and without telemetry for everybody."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return kept | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", **more}
 

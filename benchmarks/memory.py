@@ -26,11 +26,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measuring import say_machine
-from pipeline.features import TARGET
-from pipeline.frames import Side
-from pipeline.store import open_store
-from pipeline.work.features import SIDE
-from pipeline.work.files import MatrixFile, write_frame
+from pipeline.model.columns import Side
+from pipeline.runs.work.features import SIDE
+from pipeline.runs.work.files import MatrixFile, write_frame
+from pipeline.steps.features import TARGET
+from pipeline.storage.artifacts import open_store
 
 KEY = "1" * 64
 _PIECE = 65_536
@@ -40,8 +40,8 @@ _NETWORK = {"layers": [32], "batch_size": 512}
 PARAMS: Mapping[str, Mapping[str, Any]] = {"torch_mlp": _NETWORK, "tensorflow_mlp": _NETWORK}
 ROUNDS: Mapping[str, str] = {"torch_mlp": "epochs", "tensorflow_mlp": "epochs"}
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "torch_mlp": ("pipeline.training.neural.torch_network", "torch._dynamo"),
-    "tensorflow_mlp": ("pipeline.training.neural.keras_network",),
+    "torch_mlp": ("pipeline.steps.train.neural.torch_network", "torch._dynamo"),
+    "tensorflow_mlp": ("pipeline.steps.train.neural.keras_network",),
     "xgboost": ("xgboost",),
     "lightgbm": ("lightgbm",),
 }
@@ -66,9 +66,9 @@ def write_matrix(place: Path, rows: int, columns: int) -> None:
 
 def learn(place: Path, trainer: str, rounds: int, *, from_files: bool) -> dict[str, Any]:
     """Read and learn, and say what it took."""
-    from pipeline.spec.schema import Model
-    from pipeline.training.training import train
-    from pipeline.work.matrix import read_rows
+    from pipeline.runs.work.matrix import read_rows
+    from pipeline.spec.schema.spec import Model
+    from pipeline.steps.train.training import train
 
     for name in MODULES.get(trainer, ()):
         import_module(name)

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measuring import say, say_machine
-from pipeline.pages.archive import Archive
-from pipeline.pages.fleet import fleet_page
-from pipeline.pages.model import model_page
-from pipeline.pages.rendering import render
-from pipeline.release import Evidence, Release, Version, message
-from pipeline.stages import Stage
-from pipeline.stages import message as stage_message
+from pipeline.delivery.releases import Evidence, Release, Version, message
+from pipeline.delivery.stages import Stage
+from pipeline.delivery.stages import message as stage_message
+from pipeline.ui.pages.archive import Archive
+from pipeline.ui.pages.fleet import fleet_page
+from pipeline.ui.pages.model import model_page
+from pipeline.ui.pages.rendering import render
 
 SPEC = "model: {name: many, trainer: ridge, task: regression, target: y}\ndata: {files: 'data/{year}.csv'}\n"
 INPUTS = [

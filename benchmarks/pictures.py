@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from benchmarks.measuring import say_machine
-from pipeline.picture_rules import ImageRule
-from pipeline.pictures import encode_base64, read_image
+from pipeline.model.images.decoding import encode_base64, read_image
+from pipeline.model.images.rules import ImageRule
 
 SIZE = (128, 128)
 

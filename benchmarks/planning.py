@@ -19,11 +19,12 @@ from pathlib import Path
 
 from benchmarks.measuring import interleave, run, say, say_machine
 from benchmarks.project import MODELRAIL, commit
-from pipeline.history import Ran, remember
 from pipeline.home import home
-from pipeline.job import RunRequest, open_job
-from pipeline.planning import Node
-from pipeline.session import Session
+from pipeline.runs.job import open_job
+from pipeline.runs.plan.last_runs import Ran, remember
+from pipeline.runs.plan.planning import Node
+from pipeline.runs.request import RunRequest
+from pipeline.runs.session import Session
 
 SPEC = Path("models/many.yaml")
 TEXT = """

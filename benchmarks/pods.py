@@ -1,7 +1,8 @@
-"""What a pod adds to a step: ``python -m benchmarks.pods`` (with KUBECONFIG and what tests/pods/cluster.py asks for).
+"""What a pod adds to a step: ``python -m benchmarks.pods`` (with KUBECONFIG).
 
-A small model is run in a real Airflow on a real cluster: with all steps in processes, in a pod each, and with five
-steps that share a pod. Seconds from the start of the first step's task to the end of the last one's, and of each task.
+It needs what tests/runs/pods/cluster.py asks for besides. A small model is run in a real Airflow on a real cluster:
+with all steps in processes, in a pod each, and with five steps that share a pod. Seconds from the start of the first
+step's task to the end of the last one's, and of each task.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import say_machine
-from tests.pods.cluster import HOW, is_here
-from tests.pods.test_in_airflow import files
-from tests.pods.world import World, started
+from tests.runs.pods.cluster import HOW, is_here
+from tests.runs.pods.test_in_airflow import files
+from tests.runs.pods.world import World, started
 
 STEPS = ("clean", "transform", "normalize", "train", "evaluate")
 KINDS = {"a process each": None, "a pod each": "pods", "one pod for all": "fused"}
@@ -32,7 +33,7 @@ def main(runs: int) -> None:
 
 
 def alone(namespace: str) -> dict[str, str]:
-    """Give the files of the project; none of its environments has workers in a namespace of their own."""
+    """Return the files of the project; none of its environments has workers in a namespace of their own."""
     return files(namespace, {})
 
 

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELRAIL = Path(sys.executable).with_name("modelrail")
 SPEC = Path("models/flight-delay.yaml")
 _STOP = (
-    "import sys; from pathlib import Path; from pipeline.deployment.local import stop_all; stop_all(Path(sys.argv[1]))"
+    "import sys; from pathlib import Path; "
+    "from pipeline.delivery.platforms.local.deployments import stop_all; stop_all(Path(sys.argv[1]))"
 )
 
 

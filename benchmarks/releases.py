@@ -29,7 +29,7 @@ COMMANDS = {
 
 
 def loosen(project: Path) -> None:
-    """Give every tag and its object a file of its own."""
+    """Write every tag and its object to a file of its own."""
     git = ("git", "-C", str(project))
     for pack in (project / ".git/objects/pack").glob("*.pack"):
         aside = pack.rename(project / pack.name)

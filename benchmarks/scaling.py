@@ -69,7 +69,7 @@ def make_repository(folder: Path, months: Sequence[Path], times: int, years_a_pa
 
 
 def make_partitions(months: Sequence[Path], times: int, years_a_partition: int) -> Iterator[tuple[str, bytes]]:
-    """Give name and content of each partition; the years go back from 2013."""
+    """Yield name and content of each partition; the years go back from 2013."""
     for start in range(0, times, years_a_partition):
         years = [YEAR - each for each in range(start, min(start + years_a_partition, times))]
         for month in months:
@@ -78,7 +78,7 @@ def make_partitions(months: Sequence[Path], times: int, years_a_partition: int) 
 
 
 def move(body: bytes, year: int) -> bytes:
-    """Give a month's lines, each begun by a line feed, in another year."""
+    """Return a month's lines, each begun by a line feed, in another year."""
     new, old = str(year).encode(), str(YEAR).encode()
     lines = b"\n" + body.rstrip(b"\n")
     return lines.replace(b"\n" + old + b",", b"\n" + new + b",").replace(b"," + old + b"-", b"," + new + b"-")

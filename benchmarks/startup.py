@@ -19,7 +19,7 @@ def main() -> None:
     say_machine()
     commands = {
         "python -c pass": (sys.executable, "-c", "pass"),
-        "import pipeline.spec": (sys.executable, "-c", "import pipeline.spec.loading"),
+        "import pipeline.spec": (sys.executable, "-c", "import pipeline.spec.loading.loading"),
         "modelrail --help": (MODELRAIL, "--help"),
         "modelrail check": (MODELRAIL, "check"),
         "modelrail plan": (MODELRAIL, "plan", SPEC),

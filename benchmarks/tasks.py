@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks.measuring import say, say_machine
 from benchmarks.project import commit
-from pipeline.deployment.local import stop_all
-from pipeline.standalone import Airflow, down, up
+from pipeline.delivery.platforms.local.deployments import stop_all
+from pipeline.orchestration.services import Airflow, down, up
 
 SPEC = """\
 model: {name: small, trainer: ridge, task: regression, target: y}
@@ -64,7 +64,7 @@ def share(found: dict[str, Any], tasks: list[dict[str, Any]]) -> tuple[float, di
 
 
 def moment(text: str) -> float:
-    """Give an instant in seconds."""
+    """Return an instant in seconds."""
     return datetime.fromisoformat(text).timestamp()
 
 

@@ -2,7 +2,8 @@
 
 An event of a data repository wakes it, and so does a tick every few minutes, for events can get lost. Either way it
 finds out itself what is new, and starts a run of each model that reads what changed. The deciding is in
-``pipeline.data_commits``; here is only what needs Airflow. There is no such DAG while no spec watches its data.
+``pipeline.orchestration.data_commits``; here is only what needs Airflow. There is no such DAG while no spec watches
+its data.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException, ErrorType
 from modelrail_trigger import DataCommitTrigger, git_access
 
-from pipeline.data_commits.sources import Source, Watched, find_watched
 from pipeline.errors import TransientError
+from pipeline.orchestration.data_commits.sources import Source, Watched, find_watched
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pipeline.data_commits.dispatching import Mark, Requested, Started
-    from pipeline.data_commits.replaying import Replay
+    from pipeline.orchestration.data_commits.dispatching import Mark, Requested, Started
+    from pipeline.orchestration.data_commits.replaying import Replay
 
 MODELS = Path(os.environ.get("MODELRAIL_MODELS") or Path(__file__).resolve().parents[1] / "models")
 TICK = "*/5 * * * *"
@@ -55,7 +56,7 @@ class Dispatch(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Look at what is new; return what was started."""
-        from pipeline.data_commits.dispatching import dispatch
+        from pipeline.orchestration.data_commits.dispatching import dispatch
 
         source = Source(**self.source)
         watched = [each for each in find_watched(MODELS) if each.source == source]
@@ -76,10 +77,10 @@ class AirflowRuns:
     """Airflow, as dispatching needs it: through the API that tasks have, and for backfills its REST API."""
 
     def recall(self, model: str) -> Mark | None:
-        """Give the mark that a variable keeps."""
+        """Return the mark that a variable keeps."""
         from airflow.sdk import Variable
 
-        from pipeline.data_commits.dispatching import Mark
+        from pipeline.orchestration.data_commits.dispatching import Mark
 
         text = Variable.get(_variable(model), default=None)
         return Mark.from_json(json.loads(text)) if text else None
@@ -121,13 +122,13 @@ class AirflowRuns:
 
     def replay(self, model: str, replay: Replay) -> Requested:
         """Create a backfill, unless there is one for this commit."""
-        from pipeline.backfilling import request_replay
+        from pipeline.operations.backfill import request_replay
 
         return request_replay(model, replay, _rest_login())
 
 
 def _rest_login() -> tuple[str, str, str] | None:
-    """Give address, user and password of Airflow's REST API, if an Airflow connection says."""
+    """Return address, user and password of Airflow's REST API, if an Airflow connection says."""
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -150,7 +151,7 @@ def name_task(source: Source) -> str:
 
 
 def make_asset(source: Source) -> Asset:
-    """Give the asset that stands for a branch, with its watcher."""
+    """Return the asset that stands for a branch, with its watcher."""
     task = name_task(source)
     watcher = AssetWatcher(name=task, trigger=DataCommitTrigger(**vars(source)))
     return Asset(

@@ -16,12 +16,12 @@ from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from pipeline.pods import CONTAINER, explain_end, explain_refusal
+from pipeline.runs.pods.step_pod import CONTAINER, explain_end, explain_refusal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pipeline.spec.schema_run import Run
+    from pipeline.spec.schema.run import Run
 
 _LOGGED_EACH_S = 15
 

@@ -1,4 +1,4 @@
-"""The tasks of a model's DAG: thin operators around ``pipeline.running``, which they import when they run.
+"""The tasks of a model's DAG: thin operators around ``pipeline.runs.running``, which they import when they run.
 
 They are beside ``models.py`` rather than in ``plugins/``, so that a Git bundle of DAGs brings its own tasks along.
 """
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pipeline.descriptions import describe_plan, describe_step
 from pipeline.errors import InputError, explain_os_error
+from pipeline.runs.wording import describe_plan, describe_step
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,7 +37,7 @@ class MLflowLink(BaseOperatorLink):
     name = "MLflow run"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
-        """Give the address; Airflow asks in the worker, when the task has ended, and keeps it as an XCom."""
+        """Return the address; Airflow asks in the worker, when the task has ended, and keeps it as an XCom."""
         return getattr(operator, "mlflow_address", "")
 
 
@@ -49,7 +49,7 @@ class Task(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Do the task's work."""
-        from pipeline.job import lending
+        from pipeline.runs.job import lending
 
         try:
             with lending(_lend):
@@ -80,7 +80,7 @@ class Plan(Task):
 
     def work(self, context: Context) -> list[list[str]]:
         """Check the params, plan, open the MLflow run."""
-        from pipeline import running
+        from pipeline.runs import running
 
         opened = running.open_run(running.RunRequest(spec=self.spec, **read_request(context)))
         context["ti"].xcom_push(key="opened", value=opened)
@@ -103,7 +103,7 @@ class Step(Task):
 
     def work(self, context: Context) -> dict[str, Any]:
         """Run it; return its keys and numbers."""
-        from pipeline import running
+        from pipeline.runs import running
 
         opened = self._opened(context)
         if self.partitions is not None and not self.partitions:
@@ -144,24 +144,24 @@ class Step(Task):
 
     def _is_done(self, context: Context, opened: dict[str, Any]) -> bool:
         """Tell whether no pod is needed: the step before had this one done in its own, or the store has it all."""
-        from pipeline import errands
+        from pipeline.runs import step_elsewhere
 
         led = self.task_id in opened["led"] and context["ti"].try_number == 1
         if led and self._read_result(opened) is not None:
             return True
-        return errands.is_there(opened, self.task_id, self._batch)
+        return step_elsewhere.is_there(opened, self.task_id, self._batch)
 
     def _read_result(self, opened: dict[str, Any]) -> dict[str, Any] | None:
-        from pipeline import errands
+        from pipeline.runs import step_elsewhere
 
-        return errands.result_of(opened, self.task_id, self._batch) if self.task_id in opened["pods"] else None
+        return step_elsewhere.result_of(opened, self.task_id, self._batch) if self.task_id in opened["pods"] else None
 
     def _make_pod(self, opened: dict[str, Any]) -> StepPod:
         from modelrail_pods import StepPod
 
-        from pipeline import errands
+        from pipeline.runs import step_elsewhere
 
-        spec, manifest = errands.pod_of(opened, self.task_id, self._batch)
+        spec, manifest = step_elsewhere.pod_of(opened, self.task_id, self._batch)
         return StepPod(task_id=self.task_id, manifest=manifest, run=spec.run, timeout_s=spec.tasks.timeout_s)
 
 
@@ -185,7 +185,7 @@ class Close(Task):
 
     def work(self, context: Context) -> None:
         """Tell how the run ended from the states of its tasks."""
-        from pipeline import running
+        from pipeline.runs import running
 
         ti = context["ti"]
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
@@ -193,9 +193,9 @@ class Close(Task):
         outcome = judge_outcome(states, ti.xcom_pull(task_ids="release"), computed=opened["mlflow_run"] is not None)
         running.close_run(opened, outcome)
         if opened["pods"]:
-            from pipeline import errands
+            from pipeline.runs import step_elsewhere
 
-            errands.forget(opened)
+            step_elsewhere.forget(opened)
         self.log.info("the run has ended: %s", outcome)
 
 
@@ -218,7 +218,7 @@ def judge_outcome(
 
 
 def make_params(environments: Sequence[str]) -> dict[str, Param]:
-    """Give the params of every model's DAG: what the trigger form asks for.
+    """Return the params of every model's DAG: what the trigger form asks for.
 
     Parameters
     ----------

@@ -16,14 +16,15 @@ from airflow.sdk import DAG, CronTriggerTimetable, get_parsing_context
 from airflow.sdk.definitions.param import ParamsDict
 from modelrail_tasks import RETRY_POLICY, Close, FixTheSpec, NotReleased, Plan, Step, make_params
 
-from pipeline.descriptions import FLOW, describe_model, guess_name, link_owner, link_spec, name_after_file
 from pipeline.errors import ModelrailError
-from pipeline.spec.catalogue import task_of, trainer_name
+from pipeline.orchestration.dag_texts import FLOW, describe_model, guess_name, link_owner, link_spec, name_after_file
+from pipeline.spec.catalogue.tasks import task_of
+from pipeline.spec.catalogue.trainers import trainer_name
 from pipeline.spec.files import list_yaml
-from pipeline.spec.loading import load_spec
+from pipeline.spec.loading.loading import load_spec
 
 if TYPE_CHECKING:
-    from pipeline.spec.schema import Spec
+    from pipeline.spec.schema.spec import Spec
 
 MODELS = Path(os.environ.get("MODELRAIL_MODELS") or Path(__file__).resolve().parents[1] / "models")
 PARAMS = make_params([path.stem for path in list_yaml(MODELS.parent / "environments")])

@@ -1,4 +1,4 @@
-"""Copy the prediction server, and of the rest of the package only the modules that it imports, also inside functions.
+"""Copy the modules that the prediction server imports, also inside functions, and nothing else of the package.
 
 The store is left out: it needs libraries that the image has not. Only the standard library is used, since this runs
 while the image is being built.
@@ -9,48 +9,51 @@ from __future__ import annotations
 import ast
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-LEFT_OUT = {"store"}
+ROOTS = ("pipeline.serving.process.server", "pipeline.serving.process.unit")
+LEFT_OUT = "pipeline.storage"
 
 
 def main() -> None:
     """Copy from one folder of the package to another."""
     source, target = map(Path, sys.argv[1:])
-    target.mkdir(parents=True)
-    for name in sorted({"__init__", *needed(source)}):
-        for file in files_of(source, name):
-            copy = target / file.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
+    for file in sorted(needed(source)):
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
 
 
-def needed(package: Path) -> set[str]:
-    """Name the server and all that it imports of the package: modules, and folders of them."""
-    found, todo = {"serving"}, ["serving"]
-    while todo:
-        new = set().union(*map(imports_of, files_of(package, todo.pop()))) - found - LEFT_OUT
-        found |= new
-        todo += new
-    return found
+def needed(package: Path) -> set[Path]:
+    """List the files of the server's modules, of all that they import, and the pages beside them."""
+    found: set[Path] = set()
+    waiting = list(ROOTS)
+    while waiting:
+        file = file_of(package, waiting.pop())
+        if file is None or file in found:
+            continue
+        found |= {file, *file.parent.glob("*.html")}
+        waiting += imports_of(file)
+    parents = {folder / "__init__.py" for file in found for folder in file.parents if folder.is_relative_to(package)}
+    return found | parents
 
 
-def files_of(package: Path, name: str) -> list[Path]:
-    """List the files of a module, or of a folder of them."""
-    module = package / f"{name}.py"
-    inside = (package / name).rglob("*")
-    return [module] if module.exists() else [each for each in inside if each.suffix in {".py", ".html"}]
+def file_of(package: Path, module: str) -> Path | None:
+    """Find the file of a module or of a package; None for a name that is in a module."""
+    place = package.parent.joinpath(*module.replace("pipeline", package.name, 1).split("."))
+    return next((each for each in (place.with_suffix(".py"), place / "__init__.py") if each.exists()), None)
 
 
-def imports_of(file: Path) -> set[str]:
-    """Name what of the package a file imports, but for types alone."""
-    if file.suffix != ".py":
-        return set()
+def imports_of(file: Path) -> Iterator[str]:
+    """Name what of the package a file imports, but for types alone, and what might be a module there."""
     tree = ast.parse(file.read_text("utf-8"))
     guards = [each for each in ast.walk(tree) if isinstance(each, ast.If) and ast.unparse(each.test) == "TYPE_CHECKING"]
     for_types = {id(inner) for guard in guards for inner in ast.walk(guard)}
-    imports = [each for each in ast.walk(tree) if isinstance(each, ast.ImportFrom) and id(each) not in for_types]
-    return {each.module.split(".")[1] for each in imports if each.module and each.module.startswith("pipeline.")}
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ImportFrom) and id(each) not in for_types and each.module:
+            inside = each.module.split(".")[0] == "pipeline" and not each.module.startswith(LEFT_OUT)
+            yield from (each.module, *(f"{each.module}.{alias.name}" for alias in each.names)) if inside else ()
 
 
 if __name__ == "__main__":

@@ -26,4 +26,4 @@ COPY --from=build /app /app
 ENV PYTHONPATH=/app/site:/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 8080
-ENTRYPOINT ["python", "-P", "-m", "pipeline.serving.server", "--bundle", "/model", "--host", "0.0.0.0"]
+ENTRYPOINT ["python", "-P", "-m", "pipeline.serving.process.server", "--bundle", "/model", "--host", "0.0.0.0"]

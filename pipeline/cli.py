@@ -11,8 +11,8 @@ import sys
 
 import typer
 
-from pipeline.commands import clusters, data, machine, models, provenance, releases, serving, upkeep
 from pipeline.errors import ModelrailError, explain_os_error
+from pipeline.ui.commands import clusters, data, machine, models, provenance, releases, serving, upkeep
 
 _EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong input, 75 try again."
 

@@ -48,7 +48,7 @@ def is_installed(extra: str) -> bool:
 
 
 def install_command(extra: str) -> str:
-    """Give the command that installs an extra: of the locked versions in a clone, else of those that fit.
+    """Return the command that installs an extra: of the locked versions in a clone, else of those that fit.
 
     In a clone it can be typed where one is, such as in the folder of another repository with specs.
     """
@@ -60,7 +60,7 @@ def install_command(extra: str) -> str:
 
 
 def lacking(extra: str, wanted_by: str) -> tuple[str, str]:
-    """Give the found and the expected of an error about an extra that is not installed."""
+    """Return the found and the expected of an error about an extra that is not installed."""
     return f"{wanted_by}, whose extra '{extra}' is not installed", f"it installed: {install_command(extra)}"
 
 

@@ -1,4 +1,4 @@
-"""Where Modelrail keeps its state on this machine."""
+"""Where Modelrail itself is on this machine, and where it keeps its state."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from pathlib import Path
 
 from pipeline.errors import TransientError
 
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parent
+"""The clone of Modelrail's repository that this code runs from; where it is installed, the folder of packages."""
 WORK_LOCK = "work.lock"
 
 
 def home(beside: Path | None = None) -> Path:
-    """Give the folder of all local state: ``MODELRAIL_HOME``, else ``.modelrail`` at the Git root.
+    """Return the folder of all local state: ``MODELRAIL_HOME``, else ``.modelrail`` at the Git root.
 
     Parameters
     ----------
@@ -64,10 +67,10 @@ def lock_work(descriptor: int, state: Path, kind: int, other: str) -> None:
 
 
 def store_address(state: Path) -> str:
-    """Give the artifact store's address: ``MODELRAIL_STORE``, else a folder in ``state``."""
+    """Return the artifact store's address: ``MODELRAIL_STORE``, else a folder in ``state``."""
     return os.environ.get("MODELRAIL_STORE") or str(state / "store")
 
 
 def tracking_address(state: Path) -> str:
-    """Give MLflow's tracking address: ``MLFLOW_TRACKING_URI``, else a SQLite file in ``state``."""
+    """Return MLflow's tracking address: ``MLFLOW_TRACKING_URI``, else a SQLite file in ``state``."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state / 'mlflow.db'}"

@@ -1,7 +1,7 @@
 """Pages in Airflow's UI: all models, one model (a tab of its DAG), one run (a tab of its run). The wiring.
 
-What they show is made in ``pipeline.pages``. Here are the addresses, who may see and do what (as Airflow's auth manager
-says), and what Airflow knows of the runs. Every Airflow process loads this file, so the application behind the
+What they show is made in ``pipeline.ui.pages``. Here are the addresses, who may see and do what (as Airflow's auth
+manager says), and what Airflow knows of the runs. Every Airflow process loads this file, so the application behind the
 addresses is made at its first request, in the API server alone.
 """
 
@@ -39,7 +39,7 @@ class Pages:
         """Answer a request, with the headers that every answer has."""
         from starlette.concurrency import run_in_threadpool
 
-        from pipeline.pages.guarding import HEADERS
+        from pipeline.ui.pages.security import HEADERS
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,15 +69,15 @@ def make_app() -> Any:  # noqa: C901 - a list of addresses
     from starlette.concurrency import run_in_threadpool
 
     from pipeline.errors import InputError, ModelrailError
-    from pipeline.pages.archive import Archive
-    from pipeline.pages.changing import change, change_page
-    from pipeline.pages.evaluations import plot_file
-    from pipeline.pages.fleet import fleet_page
-    from pipeline.pages.guarding import check_token, is_same_origin, make_token
-    from pipeline.pages.model import model_page
-    from pipeline.pages.rendering import STATIC, render, static_file
-    from pipeline.pages.run import run_page
-    from pipeline.pages.sources import Source
+    from pipeline.ui.pages.archive import Archive
+    from pipeline.ui.pages.evaluations import plot_file
+    from pipeline.ui.pages.fleet import fleet_page
+    from pipeline.ui.pages.model import model_page
+    from pipeline.ui.pages.promoting import change, change_page
+    from pipeline.ui.pages.rendering import STATIC, render, static_file
+    from pipeline.ui.pages.run import run_page
+    from pipeline.ui.pages.security import check_token, is_same_origin, make_token
+    from pipeline.ui.pages.specs import Source
 
     archive = Archive(MODELS)
     secret = conf.get_mandatory_value("api", "secret_key")
@@ -210,7 +210,7 @@ def read_number(text: str | None) -> int:
 
 
 def last_runs(dag_ids: Sequence[str]) -> dict[str, Any]:
-    """Give each DAG's last run."""
+    """Return each DAG's last run."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import func, select
@@ -227,7 +227,7 @@ def last_runs(dag_ids: Sequence[str]) -> dict[str, Any]:
 
 
 def read_runs(dag_id: str) -> list[Any]:
-    """Give a DAG's latest runs and its backfilled ones, newest first."""
+    """Return a DAG's latest runs and its backfilled ones, newest first."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -242,13 +242,13 @@ def read_runs(dag_id: str) -> list[Any]:
 
 
 def read_run(dag_id: str, run_id: str) -> Any:
-    """Give one run with its tasks; None if there is none."""
+    """Return one run with its tasks; None if there is none."""
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    from pipeline.pages.runs import TaskFacts
+    from pipeline.ui.pages.runs import TaskFacts
 
     with create_session(scoped=False) as session:
         run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
@@ -266,7 +266,7 @@ def read_run(dag_id: str, run_id: str) -> Any:
 def read_values(
     session: Any, runs: Sequence[int], tasks: Sequence[str] | None = None
 ) -> dict[int, dict[str, list[Any]]]:
-    """Give run → task (or ``opened``, what the plan told the others) → what its instances returned."""
+    """Return run → task (or ``opened``, what the plan told the others) → what its instances returned."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 
@@ -284,7 +284,7 @@ def read_values(
 
 def facts_of(run: Any, values: Mapping[str, Sequence[Any]], tasks: Sequence[Any] = ()) -> Any:
     """Turn Airflow's row into what the pages know."""
-    from pipeline.pages.runs import RunFacts
+    from pipeline.ui.pages.runs import RunFacts
 
     results = {task: [each for each in found if isinstance(each, dict)] for task, found in values.items()}
     opened = (results.pop("opened", None) or [{}])[0]

@@ -11,9 +11,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from pipeline.data_commits.sources import Source, read_tip, sign_of, wait_s
 from pipeline.errors import redact
-from pipeline.repository import access
+from pipeline.orchestration.data_commits.sources import Source, read_tip, sign_of, wait_s
+from pipeline.storage.git.command import access
 
 _REMOTE_S = 2.0
 _LOOK_ANYWAY_S = 30.0

@@ -40,7 +40,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give an empty Git repository."""
+    """Return an empty Git repository."""
     folder = tmp_path / "project"
     folder.mkdir()
     subprocess.run(["git", "init", "-q", "-b", "main", str(folder)], check=True)
@@ -49,7 +49,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def commit(project: Path) -> Commit:
-    """Give a function that writes files (path → content) into the project, commits them, and gives the id."""
+    """Return a function that writes files (path → content) into the project, commits them, and gives the id."""
 
     def make(files: dict[str, str | bytes] | None = None, subject: str = "change") -> str:
         for path, content in (files or {}).items():

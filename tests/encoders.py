@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from pipeline.sentences import ENCODER, PIECES, WIDTHS
-from pipeline.sentences.bert import compile_encoder
-from pipeline.sentences.weights import open_encoder
+from pipeline.model.sentences import ENCODER, PIECES, WIDTHS
+from pipeline.steps.encoder.bert import compile_encoder
+from pipeline.steps.encoder.weights import open_encoder
 
 WIDTH, INNER, LONGEST = WIDTHS["all-minilm-l6-v2"], 24, 512
 VOCABULARY = (
@@ -20,7 +20,7 @@ VOCABULARY = (
 
 @cache
 def small_model() -> ModelProto:
-    """Give the graph of one layer."""
+    """Return the graph of one layer."""
     random = np.random.default_rng(3)
 
     def draw(*shape: int) -> np.ndarray:

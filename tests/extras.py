@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.spec.catalogue import TRAINERS
-from pipeline.training.results import Matrix
+from pipeline.spec.catalogue.trainers import TRAINERS
+from pipeline.steps.train.results import Matrix
 
 OWN = {
     "torch": """
@@ -56,7 +56,7 @@ BOOSTERS: Mapping[str, Mapping[str, Any]] = {name: {"n_estimators": 10} for name
 
 
 def suited(rows: Matrix, trainer: str) -> Matrix:
-    """Give rows as a trainer reads them: for a network that reads texts, a word for each quarter of a column."""
+    """Return rows as a trainer reads them: for a network that reads texts, a word for each quarter of a column."""
     if TRAINERS[trainer].reads != "words":
         return rows
     first = 2 + 32 * np.arange(rows.train.shape[1], dtype=np.float32)

@@ -12,33 +12,33 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spec.loading import load_spec
+from pipeline.home import CHECKOUT
+from pipeline.spec.loading.loading import load_spec
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-TUTORIAL = ROOT / "docs" / "your-own-data.md"
-COMMANDS = ROOT / "docs" / "commands.md"
-DATA_COMMITS = ROOT / "docs" / "data-commits.md"
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
-EXAMPLES = sorted((ROOT / "docs").glob("example-*.md"))
+DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+TUTORIAL = CHECKOUT / "docs" / "your-own-data.md"
+COMMANDS = CHECKOUT / "docs" / "commands.md"
+DATA_COMMITS = CHECKOUT / "docs" / "data-commits.md"
+ARCHITECTURE = CHECKOUT / "docs" / "architecture.md"
+EXAMPLES = sorted((CHECKOUT / "docs").glob("example-*.md"))
 """Run by ``test_example_pages.py``."""
-CONTAINERS = ROOT / "docs" / "containers.md"
-KUBERNETES = ROOT / "docs" / "kubernetes.md"
+CONTAINERS = CHECKOUT / "docs" / "containers.md"
+KUBERNETES = CHECKOUT / "docs" / "kubernetes.md"
 """Run by ``cluster/test_page.py``."""
 
 # Commands of the documents that this module does not run, and what does.
 RUN_ELSEWHERE = {
-    "make run": "tests/standalone (up --run), tests/test_examples.py",
+    "make run": "tests/orchestration/services (up --run), tests/ui/test_examples.py",
     "make setup": "sets up what these tests run in",
     'export PATH="$PWD/.venv/bin:$PATH"': "the environment of the tests",
-    "modelrail up models/diabetes.yaml --run": "tests/standalone",
-    "modelrail up --detach": "tests/standalone",
+    "modelrail up models/diabetes.yaml --run": "tests/orchestration/services",
+    "modelrail up --detach": "tests/orchestration/services",
     "modelrail serve diabetes@v1.0.0 --port 8090": "tests/serving",
-    "modelrail example flights ../flights": "tests/test_examples.py",
-    "modelrail doctor": "tests/test_doctor.py",
-    "modelrail plan --commit HEAD --environment prod --markdown": "tests/test_reviewing.py",
-    "modelrail diff --environment dev prod": "tests/provenance",
-    "modelrail rebuild diabetes v1.0.1": "tests/provenance, where the code is committed",
+    "modelrail example flights ../flights": "tests/ui/test_examples.py",
+    "modelrail doctor": "tests/operations/test_doctor.py",
+    "modelrail plan --commit HEAD --environment prod --markdown": "tests/operations/test_review.py",
+    "modelrail diff --environment dev prod": "tests/operations/provenance",
+    "modelrail rebuild diabetes v1.0.1": "tests/operations/provenance, where the code is committed",
     "modelrail images build serving --tag registry.example/serving:1 --push": "tests/cluster",
     "modelrail manifests flight-delay --environment kubernetes": "tests/cluster",
     "modelrail manifests flight-delay --environment kubernetes --access": "tests/cluster",
@@ -62,7 +62,7 @@ def read_blocks(document: Path) -> Iterator[Block]:
 
 
 def own_environment(folder: Path) -> dict[str, str]:
-    """Give an environment with nothing of the user's settings: ``modelrail`` on the path, an identity for Git."""
+    """Return an environment with nothing of the user's settings: ``modelrail`` on the path, an identity for Git."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MODELRAIL_", "MLFLOW_", "GIT_"))}
     person = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER")
               for key, value in (("NAME", "Test"), ("EMAIL", "test@example.org"))}  # fmt: skip
@@ -103,7 +103,7 @@ def simplify(text: str) -> str:
 
 
 def find_missing(promised: str, said: str) -> str | None:
-    """Give the first promised line that is not in the output, in its order; … stands for anything."""
+    """Return the first promised line that is not in the output, in its order; … stands for anything."""
     lines = iter([simplify(line) for line in said.splitlines()])
     for promise in map(simplify, promised.splitlines()):
         pattern = ".*".join(re.escape(part.strip()) for part in promise.split("…"))
@@ -175,7 +175,7 @@ def lay_out_containers(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (script,) = [block.text for block in read_blocks(CONTAINERS) if block.kind == "python"]
     (folder / "train.py").write_text(script, "utf-8")
-    lock = ROOT / "tests" / "isolated" / "requirements.txt"
+    lock = CHECKOUT / "tests" / "isolated" / "requirements.txt"
     (folder / "requirements.txt").write_bytes(lock.read_bytes())
     for name in ("net-symbol.json", "net-0000.params"):
         (folder / name).touch()
@@ -187,7 +187,7 @@ def find_anchors(document: Path) -> set[str]:
 
 
 def test_pictures_are_small() -> None:
-    for picture in (ROOT / "docs" / "images").iterdir():
+    for picture in (CHECKOUT / "docs" / "images").iterdir():
         assert picture.stat().st_size <= 150_000, f"{picture.name} is larger than 150 kB"
 
 
@@ -224,13 +224,16 @@ def test_the_reference_has_every_command_and_option_and_no_other() -> None:
 
 def test_the_architecture_lists_every_module_and_no_other() -> None:
     listed = set(re.findall(r"^\| `([\w/]+(?:\.py|/))`", ARCHITECTURE.read_text("utf-8"), re.MULTILINE))
-    there = {path.name for path in (ROOT / "pipeline").glob("*.py") if not path.name.startswith("__")}
-    there |= {f"{path.parent.name}/" for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    package = CHECKOUT / "pipeline"
+    there = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    modules = (path.relative_to(package) for path in package.glob("*/*.py") if path.name != "__init__.py")
+    there |= {path.as_posix() for path in modules}
+    there |= {f"{path.parent.relative_to(package).as_posix()}/" for path in package.glob("*/*/__init__.py")}
     assert listed == there
 
 
 def test_the_architecture_names_every_import_contract() -> None:
-    names = re.findall(r'^name = "([^"]+)"\ntype', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    names = re.findall(r'^name = "([^"]+)"\ntype', (CHECKOUT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     text = " ".join(ARCHITECTURE.read_text("utf-8").split())
     assert names
     for name in names:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_documents import EXAMPLES, ROOT, find_missing, own_environment, read_blocks, run_shell
+from pipeline.home import CHECKOUT
+from tests.test_documents import EXAMPLES, find_missing, own_environment, read_blocks, run_shell
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Give a repository with this one's specs, as a clone has them, and nothing else."""
+    """Return a repository with this one's specs, as a clone has them, and nothing else."""
     folder = tmp_path / "clone"
-    shutil.copytree(ROOT / "models", folder / "models")
+    shutil.copytree(CHECKOUT / "models", folder / "models")
     environment = own_environment(tmp_path)
     for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "The specs"]):
         subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
@@ -38,5 +39,5 @@ def test_an_example_gives_what_its_page_promises(clone: Path, page: Path) -> Non
 
 
 def test_every_example_with_a_spec_of_its_own_has_a_page() -> None:
-    specs = {path.stem for path in (ROOT / "models").glob("*.yaml")} - {"flight-delay"}
+    specs = {path.stem for path in (CHECKOUT / "models").glob("*.yaml")} - {"flight-delay"}
     assert {path.stem.removeprefix("example-") for path in EXAMPLES} == specs

@@ -10,17 +10,18 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.extras import EXTRAS, Extra, install_command, is_installed
-from pipeline.job import RunRequest
-from pipeline.running import run
-from pipeline.spec.loading import check_specs
-
-ROOT = Path(__file__).parents[1]
+from pipeline.home import CHECKOUT
+from pipeline.runs.request import RunRequest
+from pipeline.runs.running import run
+from pipeline.spec.loading.loading import check_specs
 
 
 def locked(lock: str) -> dict[str, set[str]]:
-    """Give the versions of each distribution in a lock file."""
+    """Return the versions of each distribution in a lock file."""
     found: dict[str, set[str]] = {}
-    for name, version in re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==([^ \\]+)", (ROOT / lock).read_text(), re.MULTILINE):
+    for name, version in re.findall(
+        r"^([\w.-]+)(?:\[[^]]*\])?==([^ \\]+)", (CHECKOUT / lock).read_text(), re.MULTILINE
+    ):
         found.setdefault(name, set()).add(version)
     return found
 
@@ -38,15 +39,15 @@ def test_the_lock_of_an_extra_goes_on_top_of_the_main_one_and_of_every_other(ext
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_a_lock_names_no_host_and_holds_a_digest_of_everything(extra: str) -> None:
-    text = (ROOT / f"requirements-{extra}.txt").read_text()
+    text = (CHECKOUT / f"requirements-{extra}.txt").read_text()
     assert "://" not in text
     assert all(f"{name}==" in text and "--hash=sha256:" in text.split(f"{name}==")[1][:300] for name in locked(
         f"requirements-{extra}.txt"))  # fmt: skip
 
 
 def test_every_extra_is_declared_and_can_be_made() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    made = re.search(r"^EXTRAS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    made = re.search(r"^EXTRAS := (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
     assert made is not None
     assert made[1].split() == list(EXTRAS)
     assert set(EXTRAS) <= set(declared)
@@ -54,7 +55,7 @@ def test_every_extra_is_declared_and_can_be_made() -> None:
 
 @pytest.fixture
 def spec(commit, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a spec whose trainer needs an extra that is nowhere installed."""
+    """Return a spec whose trainer needs an extra that is nowhere installed."""
     monkeypatch.setitem(EXTRAS, "torch", Extra(("no_module_of_this_name",), ()))  # type: ignore[arg-type]
     commit({"models/m.yaml": "model:\n  name: m\n  trainer: torch_mlp\n"})
     return project / "models" / "m.yaml"
@@ -85,7 +86,7 @@ def test_a_module_that_is_being_imported_is_installed(monkeypatch: pytest.Monkey
 
 def test_elsewhere_the_command_names_the_clone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert install_command("images") == f"make -C {Path(__file__).parents[1]} extra-images"
+    assert install_command("images") == f"make -C {CHECKOUT} extra-images"
 
 
 def test_outside_of_a_clone_the_command_is_that_of_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from pipeline.home import CHECKOUT
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_set_up_takes_the_oldest_python_that_is_there_and_will_do(there: list[st
     make = shutil.which("make")
     assert make is not None
     for name in ("Makefile", "pyproject.toml", "requirements.txt"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy(CHECKOUT / name, tmp_path)
     path = {"PATH": str(programs)}
     commands = subprocess.check_output([make, "--dry-run", "setup"], cwd=tmp_path, env=path, text=True)
     assert f"{programs / taken} -m venv .venv" in commands

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.deployment.local import live, stop_all
-from pipeline.examples.digits import make_digits
-from pipeline.examples.texts import make_texts
-from pipeline.job import RunRequest
-from pipeline.running import run
-from tests.test_documents import ROOT, read_blocks
-from tests.test_image_models import ask
+from pipeline.delivery.platforms.local.deployments import live, stop_all
+from pipeline.home import CHECKOUT
+from pipeline.runs.request import RunRequest
+from pipeline.runs.running import run
+from pipeline.ui.examples.digits import make_digits
+from pipeline.ui.examples.texts import make_texts
+from tests.steps.test_image_models import ask
+from tests.test_documents import read_blocks
 
 from .conftest import Commit
 
@@ -32,7 +33,7 @@ def folder(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
 
 def answers(folder: Path, commit: Commit, page: str, framework: str, inputs: list[dict[str, Any]]) -> list[Any]:
     """Release what a page's spec says, trained by a framework, and ask it."""
-    (spec,) = [each.text for each in read_blocks(ROOT / "docs" / page) if "trainer: torch_" in each.text]
+    (spec,) = [each.text for each in read_blocks(CHECKOUT / "docs" / page) if "trainer: torch_" in each.text]
     (folder / ".modelrail").mkdir(exist_ok=True)
     commit(
         {

@@ -1,7 +1,7 @@
 """Faults under KubernetesExecutor: ``python -m benchmarks.executor.faults --image IMAGE --serving IMAGE``.
 
-With what tests/pods/cluster.py asks for, REGISTRY and Buildah; IMAGE is the pipeline's with the extra ``pods``. The
-image of the workers and their template are those of docs/pods.md. The first run is computed while the scheduler is
+With what tests/runs/pods/cluster.py asks for, REGISTRY and Buildah; IMAGE is the pipeline's with the extra ``pods``.
+The image of the workers and their template are those of docs/pods.md. The first run is computed while the scheduler is
 killed twice and a worker is deleted; in the second, a canary, the worker that deploys is deleted, while a client never
 stops.
 """

@@ -21,14 +21,14 @@ STORE, MLFLOW = "s3://models/store", "https://mlflow.example"
 
 
 def block(kind: str, word: str) -> str:
-    """Give the page's block of that kind which has the word."""
+    """Return the page's block of that kind which has the word."""
     blocks = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     (found,) = (each for each in blocks if word in each)
     return str(found)
 
 
 def settings() -> dict[str, str]:
-    """Give the page's settings of Airflow, as environment variables, but for those that a place has its own of."""
+    """Return the page's settings of Airflow, as environment variables, but for those that a place has its own of."""
     parser = configparser.ConfigParser()
     parser.read_string(block("ini", "KubernetesExecutor"))
     found = {

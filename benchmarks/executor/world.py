@@ -19,13 +19,13 @@ from rich.console import Console
 
 from benchmarks.executor import page
 from pipeline.errors import ModelrailError
-from pipeline.standalone import Airflow, follow, processes, settings
-from pipeline.standalone.following import Outcome
-from pipeline.standalone.ports import choose_port
+from pipeline.orchestration.services import Airflow, follow, processes, settings
+from pipeline.orchestration.services.following import Outcome
+from pipeline.orchestration.services.ports import choose_port
 from tests.cluster.conftest import PLATFORM, REGISTRY, Project, modelrail, wait_until
 from tests.cluster.guarding import LOGIN, guarded
-from tests.pods.cluster import Namespace, namespace, served
-from tests.pods.world import git, make_project, write
+from tests.runs.pods.cluster import Namespace, namespace, served
+from tests.runs.pods.world import git, make_project, write
 
 NODE = os.environ.get("NODE_ADDRESS", "")
 BUILD = shlex.split(os.environ.get("MODELRAIL_TEST_BUILD", ""))
@@ -70,12 +70,12 @@ class World:
         return follow(self.airflow, self.model, run, Console(width=200))
 
     def tasks(self, run: str) -> dict[str, Any]:
-        """Give a run's tasks as Airflow has them."""
+        """Return a run's tasks as Airflow has them."""
         address = f"/api/v2/dags/{self.model}/dagRuns/{run}/taskInstances"
         return {each["task_id"]: each for each in self.airflow.request("GET", address)["task_instances"]}
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """Give the workers by their task."""
+        """Return the workers by their task."""
         found = (each for each in self.namespace.pods() if "airflow-worker" in each["metadata"].get("labels", {}))
         return {each["metadata"]["annotations"]["task_id"]: each for each in found}
 
@@ -136,7 +136,7 @@ def _grant(own: Namespace, project: Project) -> None:
 
 
 def _environment(project: Path, url: str, namespace: str, template: Path) -> dict[str, str]:
-    """Give the settings of Airflow's parts: those of ``modelrail up``, and the page's over them."""
+    """Return the settings of Airflow's parts: those of ``modelrail up``, and the page's over them."""
     port = int(url.rpartition(":")[2])
     places = settings.Places(project / ".modelrail", page.ROOT, project / "models", port, 0)
     settings.prepare_airflow_home(places.airflow_home)

@@ -83,7 +83,7 @@ class Cyclic(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, x: Any) -> Any:
-        """Give two columns for one."""
+        """Return two columns for one."""
         angle = np.asarray(x, dtype=float) * (2 * np.pi / self.period)
         return np.hstack([np.sin(angle), np.cos(angle)])
 
@@ -181,7 +181,7 @@ def train(features: Features) -> tuple[Pipeline, dict[str, list[float]]]:
 
 
 def staged_losses(model: HistGradientBoostingClassifier, features: Features, side: str) -> list[float]:
-    """Give the loss after each round, on a thousand rows as is enough for a curve."""
+    """Return the loss after each round, on a thousand rows as is enough for a curve."""
     rows = np.linspace(0, len(features.target[side]) - 1, 1000).astype(int)
     truth = features.target[side][rows]
     staged = model.staged_predict_proba(features.encoded[side][rows])
@@ -223,7 +223,7 @@ def measure(truth: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> dict[s
 
 
 def bootstrap(truth: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Give 95 % percentile intervals; a draw is the number of times each row was drawn, so nothing is sorted again."""
+    """Return 95 % percentile intervals; a draw counts how often each row was drawn, so nothing is sorted again."""
     random = np.random.default_rng(SEED)
     total = len(truth)
     cells = 2 * truth + labels
@@ -251,7 +251,7 @@ def bootstrap(truth: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> dict
 
 
 def permute(pipeline: Pipeline, raw: pd.DataFrame, truth: np.ndarray) -> dict[str, float]:
-    """Give the loss of accuracy when a raw column is shuffled; all shuffled copies are predicted in one call."""
+    """Return the loss of accuracy when a raw column is shuffled; all shuffled copies are predicted in one call."""
     random = np.random.default_rng(SEED)
     rows = random.choice(len(raw), IMPORTANCE_ROWS, replace=False)
     sample, answers = raw.iloc[rows].reset_index(drop=True), truth[rows]

@@ -139,7 +139,7 @@ def run_dvc(place: Place) -> Command:
 
 
 def activate(peer: str) -> Callable[[Place], Mapping[str, str]]:
-    """Give a contender its own environment, as its activation would."""
+    """Return a contender its own environment, as its activation would."""
 
     def settings(place: Place) -> Mapping[str, str]:
         path = f"{place.cache / peer / 'bin'}:{environment()['PATH']}"

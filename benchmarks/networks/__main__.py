@@ -33,8 +33,8 @@ BATCH, RATE = 128, 1e-3
 
 
 MODULES = {
-    "torch": ("pipeline.training.neural.torch_network", "torch._dynamo"),
-    "tensorflow": ("pipeline.training.neural.keras_network",),
+    "torch": ("pipeline.steps.train.neural.torch_network", "torch._dynamo"),
+    "tensorflow": ("pipeline.steps.train.neural.keras_network",),
 }
 
 
@@ -45,7 +45,7 @@ class Watch:
         self.wall, self.cpu = perf_counter(), process_time()
 
     def read(self) -> list[float]:
-        """Give both, in seconds."""
+        """Return both, in seconds."""
         return [perf_counter() - self.wall, process_time() - self.cpu]
 
 
@@ -74,7 +74,7 @@ def train_torch(kind: Kind) -> list[float]:
 
 def train_keras(kind: Kind) -> list[float]:
     """Train by ``fit``."""
-    from pipeline.training.neural.quiet_keras import keras
+    from pipeline.steps.train.neural.quiet_keras import keras
 
     features, target = kind.rows()
     watch = Watch()
@@ -86,9 +86,9 @@ def train_keras(kind: Kind) -> list[float]:
 
 
 def train_modelrail(framework: str, kind: str = "mlp", **more: Any) -> list[float]:
-    from pipeline.spec.schema import Model
-    from pipeline.training.results import Matrix
-    from pipeline.training.training import train
+    from pipeline.spec.schema.spec import Model
+    from pipeline.steps.train.results import Matrix
+    from pipeline.steps.train.training import train
 
     for module in MODULES[framework]:
         import_module(module)
@@ -108,7 +108,7 @@ def train_modelrail(framework: str, kind: str = "mlp", **more: Any) -> list[floa
 
 
 def contenders_of(kind: str) -> dict[str, Callable[[], list[float]]]:
-    """Give who trains a kind of network."""
+    """Return who trains a kind of network."""
     return {
         f"bare torch, {kind}": partial(train_torch, KINDS[kind]),
         f"modelrail torch, {kind}": partial(train_modelrail, "torch", kind),
@@ -138,13 +138,13 @@ BESIDE_WORKERS = (
 
 
 def workers_of(framework: str) -> tuple[Mapping[str, Callable[[], list[float]]], Sequence[tuple[str, str]]]:
-    """Give the contenders of a framework, and which are held beside which."""
+    """Return the contenders of a framework, and which are held beside which."""
     own = {name: each for name, each in WORKERS.items() if name.startswith(framework)}
     return own, [(f"{framework}, {ours}", f"{framework}, {theirs}") for ours, theirs in BESIDE_WORKERS]
 
 
 def kind_of(kind: str) -> tuple[Mapping[str, Callable[[], list[float]]], Sequence[tuple[str, str]]]:
-    """Give the contenders of a kind of network, and which are held beside which."""
+    """Return the contenders of a kind of network, and which are held beside which."""
     contenders = contenders_of(kind)
     names = list(contenders)
     return contenders, [(names[1], names[0]), (names[3], names[2])]

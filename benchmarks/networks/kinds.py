@@ -67,7 +67,7 @@ def torch_perceptron() -> Any:
 
 
 def keras_perceptron() -> Any:
-    from pipeline.training.neural.quiet_keras import keras
+    from pipeline.steps.train.neural.quiet_keras import keras
 
     hidden = [keras.layers.Dense(size, activation="relu") for size in LAYERS]
     return keras.Sequential([keras.Input((COLUMNS,)), *hidden, keras.layers.Dense(1)])
@@ -86,7 +86,7 @@ def torch_convolutions() -> Any:
 
 
 def keras_convolutions() -> Any:
-    from pipeline.training.neural.quiet_keras import keras
+    from pipeline.steps.train.neural.quiet_keras import keras
 
     layers = keras.layers
     folds = [
@@ -126,7 +126,7 @@ def torch_reader(*, folds: bool) -> Callable[[], Any]:
 
 def keras_reader(*, folds: bool) -> Callable[[], Any]:
     def build() -> Any:
-        from pipeline.training.neural.quiet_keras import keras
+        from pipeline.steps.train.neural.quiet_keras import keras
 
         layers = keras.layers
         pooled = (

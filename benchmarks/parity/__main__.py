@@ -31,16 +31,16 @@ from benchmarks.parity.data import Case, cases_of
 from benchmarks.parity.transformers import compare_transformers
 from benchmarks.parity.witnesses import catching, predict_alone
 from benchmarks.project import ROOT
-from pipeline.graphs import compose, run
-from pipeline.spec.catalogue import TRAINERS
-from pipeline.training.conversion import convert, ensemble_trees
-from pipeline.training.fitting import fit
-from pipeline.training.graph import INPUT, label_of
-from pipeline.training.lessons import Lesson, effective_params
-from pipeline.training.parity import compare, measure_parity, rows_to_compare, spread, unit_of
-from pipeline.training.results import Array, Fitted, Parity, Support
-from pipeline.training.targets import prepare
-from pipeline.training.trees import thresholds_by_column
+from pipeline.model.graphs import compose, run
+from pipeline.spec.catalogue.trainers import TRAINERS
+from pipeline.steps.train.conversion import convert, ensemble_trees
+from pipeline.steps.train.fitting import fit
+from pipeline.steps.train.graph import INPUT, label_of
+from pipeline.steps.train.parity import compare, measure_parity, rows_to_compare, spread, unit_of
+from pipeline.steps.train.results import Array, Fitted, Parity, Support
+from pipeline.steps.train.targets import prepare
+from pipeline.steps.train.task import Lesson, effective_params
+from pipeline.steps.train.trees import thresholds_by_column
 
 CACHE = Path.home() / ".cache" / "modelrail-benchmarks"
 FOLDER = Path(__file__).parent
@@ -129,7 +129,7 @@ def _reported(fitted: Fitted) -> float | None:
 
 
 def params_of(trainer: str) -> tuple[Mapping[str, Any], Mapping[str, bytes]]:
-    """Give parameters with which a trainer ends soon, and the content of the files that they name."""
+    """Return parameters with which a trainer ends soon, and the content of the files that they name."""
     framework, _, kind = trainer.partition("_")
     if trainer == "container":
         files = {name: (ISOLATED / name).read_bytes() for name in ("train.py", "requirements.txt")}

@@ -14,13 +14,14 @@ from onnx import ModelProto
 from sklearn.datasets import load_digits
 
 from benchmarks.project import make_flights
-from pipeline.examples import EXAMPLES
-from pipeline.features import TARGET, Transform
-from pipeline.frames import Side
-from pipeline.normalization import Preprocessing, compile_preprocess, fit, normalize
-from pipeline.spec.schema import Spec, Task
-from pipeline.training.results import Matrix
-from pipeline.transformation import compile_target, compile_transform, number_matrix, text_matrix, transform
+from pipeline.model.columns import Side
+from pipeline.model.signature import Task
+from pipeline.spec.schema.spec import Spec
+from pipeline.steps.features import TARGET, Transform
+from pipeline.steps.normalize import Preprocessing, compile_preprocess, fit, normalize
+from pipeline.steps.train.results import Matrix
+from pipeline.steps.transform import compile_target, compile_transform, number_matrix, text_matrix, transform
+from pipeline.ui.examples import EXAMPLES
 
 ROWS = 5000
 """Rows of a data set, of which a fifth is held back to compare with."""
@@ -68,7 +69,7 @@ def make_case(
 
 
 def raw_inputs(model: ModelProto, compiled: Transform, rows: pd.DataFrame) -> dict[str, Any]:
-    """Give the inputs of a graph from raw values, as the server makes them of a request."""
+    """Return the inputs of a graph from raw values, as the server makes them of a request."""
     words = [[each.words.of(text) for text in rows[each.name].fillna("")] for each in compiled.words]
     given = {
         "numbers": number_matrix(rows, compiled.numbers),
@@ -94,7 +95,7 @@ FLIGHTS_BECOME: Mapping[str, Any] = {
 
 @cache
 def flights(cache: Path) -> pd.DataFrame:
-    """Give flights of the whole year, evenly spaced."""
+    """Return flights of the whole year, evenly spaced."""
     parts = sorted((make_flights(cache) / "flights").glob("*.csv"))
     wanted = [*FLIGHTS, "time_hour"]
     rows = pd.concat([pd.read_csv(part, usecols=wanted) for part in parts], ignore_index=True).dropna()
@@ -102,7 +103,7 @@ def flights(cache: Path) -> pd.DataFrame:
 
 
 def typed(rows: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Give columns as a canonical frame has them."""
+    """Return columns as a canonical frame has them."""
     return rows[[*columns]].astype({name: "str" if kind == "str" else "float64" for name, kind in columns.items()})
 
 
@@ -165,14 +166,14 @@ def make_text_cases(cache: Path) -> list[Case]:
 
 @cache
 def texts(cache: Path) -> pd.DataFrame:
-    """Give rated texts of all sources, evenly spaced."""
+    """Return rated texts of all sources, evenly spaced."""
     folder = EXAMPLES["texts"](cache / "texts") / "texts"
     rows = pd.concat([pd.read_csv(part) for part in sorted(folder.glob("*.csv"))], ignore_index=True)
     return rows.iloc[:: len(rows) // ROWS][:ROWS].reset_index(drop=True)
 
 
 def cases_of(trainer: str, cache: Path, *, handles_missing: bool) -> Sequence[Case]:
-    """Give the cases that suit a trainer: its data follow from the kind of its network."""
+    """Return the cases that suit a trainer: its data follow from the kind of its network."""
     kind = trainer.partition("_")[2]
     if trainer.startswith(("torch", "tensorflow")) and kind in _MADE:
         return _made(kind, cache)

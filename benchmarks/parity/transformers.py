@@ -19,11 +19,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 from benchmarks.parity.data import FLIGHTS, HELD, Case, flights, make_case, texts, typed
-from pipeline.graphs import run
-from pipeline.normalization.wording import decode_vectors
-from pipeline.spec.schema_transform import Transformer
-from pipeline.training.parity import compare
-from pipeline.training.results import Array
+from pipeline.model.graphs import run
+from pipeline.spec.schema.transform import Transformer
+from pipeline.steps.normalize.words import decode_vectors
+from pipeline.steps.train.parity import compare
+from pipeline.steps.train.results import Array
 
 Reference = Callable[[pd.Series, pd.Series, Case], Any]
 """Gives the columns of the held rows from the training rows' values, theirs, and what was fitted."""
@@ -113,7 +113,7 @@ def _hashed(_: pd.Series, held: pd.Series, case: Case) -> Array:
 
 
 def _numbered(_: pd.Series, held: pd.Series, case: Case) -> Array:
-    """Give each of the first words its place in the vocabulary plus two, 1 if it is not there, 0 behind the text."""
+    """Return each of the first words its place in the vocabulary plus two, 1 if it is not there, 0 behind the text."""
     (rule,) = case.preprocessing.words
     places, split = {word: place + 2 for place, word in enumerate(rule.grams)}, CountVectorizer().build_analyzer()
     found = np.zeros((len(held), rule.width))

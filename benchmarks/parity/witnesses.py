@@ -9,8 +9,8 @@ from unittest import mock
 
 import numpy as np
 
-from pipeline.spec.schema import Task
-from pipeline.training.results import Array, Fitted
+from pipeline.model.signature import Task
+from pipeline.steps.train.results import Array, Fitted
 
 Caught = list[Any]
 """What training made, last come last: a booster, or a network."""
@@ -49,13 +49,13 @@ def _lightgbm() -> tuple[Any, str]:
 
 
 def _torch() -> tuple[Any, str]:
-    from pipeline.training.neural.torch_network import TorchNetwork
+    from pipeline.steps.train.neural.torch_network import TorchNetwork
 
     return TorchNetwork, "predictor"
 
 
 def _tensorflow() -> tuple[Any, str]:
-    from pipeline.training.neural.keras_network import KerasNetwork
+    from pipeline.steps.train.neural.keras_network import KerasNetwork
 
     return KerasNetwork, "predictor"
 
@@ -69,7 +69,7 @@ _MAKERS: Mapping[str, Callable[[], tuple[Any, str]]] = {
 
 
 def predict_alone(trainer: str, task: Task, caught: Caught, fitted: Fitted, rows: Array) -> Array | None:
-    """Give values or probabilities as the framework gives them; None where `Fitted.predict` is that call already."""
+    """Return values or probabilities as the framework gives them; None where `Fitted.predict` is that call already."""
     if not caught:
         return None
     ask = next(each for start, each in _ASKS.items() if trainer.startswith(start))

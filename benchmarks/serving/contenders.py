@@ -56,12 +56,12 @@ class Contender:
     settings: Callable[[Place], Mapping[str, str]] = lambda _: {}
 
     def environment(self, place: Place) -> dict[str, str]:
-        """Give the variables that it starts with; one thread each, as it has one core."""
+        """Return the variables that it starts with; one thread each, as it has one core."""
         own = {"PYTHONPATH": str(PEERS / self.peer if self.peer else ROOT), "OMP_NUM_THREADS": "1"}
         return environment(**own, **self.settings(place))
 
     def content(self, row: Row) -> str:
-        """Give the body of a request."""
+        """Return the body of a request."""
         return json.dumps(self.body(row), separators=(",", ":"))
 
 
@@ -71,7 +71,7 @@ def start_echo(place: Place) -> Command:
 
 def start_modelrail(place: Place) -> Command:
     return (
-        *(sys.executable, "-m", "pipeline.serving.server"),
+        *(sys.executable, "-m", "pipeline.serving.process.server"),
         *("--bundle", place.model, "--port", str(place.ports[0])),
     )
 

@@ -30,15 +30,15 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipeline.serving.bodies import RejectedError
-from pipeline.serving.columns import check_count
-from pipeline.serving.invocations import read_invocation
-from pipeline.serving.model import ServedModel, load_model
-from pipeline.serving.open_inference import read_inference
-from pipeline.serving.predicting import read_prediction
-from pipeline.serving.questions import Dialect, score
-from pipeline.serving.tables import ARROW, PARQUET
-from pipeline.signature import Input, Signature
+from pipeline.model.signature import Input, Signature
+from pipeline.serving.protocols.invocations import read_invocation
+from pipeline.serving.protocols.open_inference import read_inference
+from pipeline.serving.protocols.predicting import read_prediction
+from pipeline.serving.protocols.tables import ARROW, PARQUET
+from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.columns import check_count
+from pipeline.serving.scoring.model import ServedModel, load_model
+from pipeline.serving.scoring.questions import Dialect, score
 from tests.serving.bundles import is_equal_graph, sum_graph, write_bundle
 
 SLOW_S, HUNG_S = 1.0, 20
@@ -110,7 +110,7 @@ HEADS: Sequence[bytes] = (b"0", b"1", b"-1", b"9" * 30, b"0x1", b"", b"\xb2", b"
 
 
 def good_requests() -> list[tuple[str, bytes, bytes | None]]:
-    """Give dialect, body, and the length of the JSON where the body goes on in binary."""
+    """Return dialect, body, and the length of the JSON where the body goes on in binary."""
 
     def form(dialect: str, body: Any) -> tuple[str, bytes, bytes | None]:
         return dialect, json.dumps(body).encode(), None
@@ -140,7 +140,7 @@ def good_requests() -> list[tuple[str, bytes, bytes | None]]:
 
 
 def good_tables() -> list[pa.Table]:
-    """Give tables that fit, and tables of types that no column has."""
+    """Return tables that fit, and tables of types that no column has."""
     moment, day = datetime(2013, 1, 31, 8, 15, tzinfo=UTC), date(2013, 1, 31)
     fits = {name: [value, value] for name, value in RECORD.items()}
     return [
@@ -154,7 +154,7 @@ def good_tables() -> list[pa.Table]:
 
 
 def write_table(table: pa.Table) -> dict[str, bytes]:
-    """Give a table in each format."""
+    """Return a table in each format."""
     stream, file = pa.BufferOutputStream(), pa.BufferOutputStream()
     with pa.ipc.new_stream(stream, table.schema) as writer:
         writer.write_table(table)
@@ -285,7 +285,7 @@ def run_random(target: Target, inputs: int, seed: int) -> float:
 
 
 def resident_mib() -> float:
-    """Give the memory that this process has at hand."""
+    """Return the memory that this process has at hand."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 

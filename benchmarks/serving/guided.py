@@ -17,7 +17,7 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-not-found]
 
-with atheris.instrument_imports(include=["pipeline.serving", "pipeline.signature", "pipeline.text"]):
+with atheris.instrument_imports(include=["pipeline.serving", "pipeline.model.signature", "pipeline.model.texts"]):
     from benchmarks.serving.fuzz import DIALECTS, HUNG_S, Target, damage, good_requests, resident_mib
 
 MAX_BYTES = 4000

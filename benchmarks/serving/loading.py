@@ -102,15 +102,15 @@ class Serving:
         return Load(**found, cpu_us=cpu_us, mib=self.mib())
 
     def family(self) -> list[psutil.Process]:
-        """Give its processes."""
+        """Return its processes."""
         return [self.process, *self.process.children(recursive=True)]
 
     def cpu_s(self) -> float:
-        """Give the CPU time that they have used."""
+        """Return the CPU time that they have used."""
         return sum(sum(each.cpu_times()[:2]) for each in self.family())
 
     def mib(self) -> float:
-        """Give the memory that they use."""
+        """Return the memory that they use."""
         return sum(each.memory_info().rss for each in self.family()) / 2**20
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from benchmarks.measuring import say_machine
 from benchmarks.texts.sentences import PEERS, compare_partitions, compare_sentences
 from benchmarks.texts.words import compare_vectors, compare_words
-from pipeline.examples import EXAMPLES
+from pipeline.ui.examples import EXAMPLES
 
 
 def spread(texts: Sequence[str], count: int) -> Sequence[str]:
-    """Give about that many texts, evenly spaced; none for 0."""
+    """Return about that many texts, evenly spaced; none for 0."""
     return texts[:: max(len(texts) // count, 1)] if count else []
 
 

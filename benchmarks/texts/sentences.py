@@ -20,11 +20,11 @@ from benchmarks.environments import install
 from benchmarks.project import call
 from benchmarks.texts.timing import OURS, compare, cpu_s
 from benchmarks.texts.words import COLUMNS, rows_of, spec_of
-from pipeline.sentences import ENCODER, PIECES
-from pipeline.sentences.encoding import MOST_PIECES, SentenceEncoder
-from pipeline.sentences.pieces import Pieces
-from pipeline.sentences.weights import WEIGHTS, encoder_files, open_encoder
-from pipeline.transformation import compile_target, compile_transform, transform
+from pipeline.model.sentences import ENCODER, PIECES
+from pipeline.model.sentences.encoding import MOST_PIECES, SentenceEncoder
+from pipeline.model.sentences.pieces import Pieces
+from pipeline.steps.encoder.weights import WEIGHTS, encoder_files, open_encoder
+from pipeline.steps.transform import compile_target, compile_transform, transform
 
 NAME = "all-minilm-l6-v2"
 FOLDER = Path(__file__).parent / "peers"

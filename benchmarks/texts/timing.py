@@ -13,7 +13,7 @@ OURS = "Modelrail"
 
 
 def cpu_s(work: Callable[[], Any]) -> float:
-    """Give the CPU time of this process."""
+    """Return the CPU time of this process."""
     began = time.process_time()
     work()
     return time.process_time() - began

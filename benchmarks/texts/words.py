@@ -10,12 +10,12 @@ import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 
 from benchmarks.texts.timing import OURS, compare, cpu_s
-from pipeline.features import Transform
-from pipeline.normalization import Preprocessing, fit, normalize
-from pipeline.normalization.wording import fit_vectors
-from pipeline.spec.schema import Spec
-from pipeline.transformation import compile_target, compile_transform, transform
-from pipeline.words import Words
+from pipeline.model.words import Words
+from pipeline.spec.schema.spec import Spec
+from pipeline.steps.features import Transform
+from pipeline.steps.normalize import Preprocessing, fit, normalize
+from pipeline.steps.normalize.words import fit_vectors
+from pipeline.steps.transform import compile_target, compile_transform, transform
 
 COLUMNS: Mapping[str, Any] = {"t": "str", "y": "float"}
 FEATURES = 1000
@@ -27,7 +27,7 @@ VECTORIZERS: Mapping[str, Any] = {
 
 
 def spec_of(kind: str) -> Spec:
-    """Give a spec that makes features of texts in one way."""
+    """Return a spec that makes features of texts in one way."""
     document = {"model": {"name": "m", "target": "y"}, "data": {"columns": COLUMNS}, "transform": {"t": {"kind": kind}}}
     return Spec.model_validate(document)
 

@@ -33,7 +33,7 @@ class Place:
     share: float = 1.0
 
     def argument(self) -> str:
-        """Give the form in which a place is passed on: ``TRACK:SHARE:FOLDER``."""
+        """Return the form in which a place is passed on: ``TRACK:SHARE:FOLDER``."""
         return f"{self.track}:{self.share!r}:{self.bundle}"
 
 
@@ -51,6 +51,6 @@ def parse_place(text: str) -> Place:
 
 
 def lineup_of(places: Path | Place | str | Iterable[Path | Place | str]) -> Lineup:
-    """Give a lineup from a folder, or from several."""
+    """Return a lineup from a folder, or from several."""
     several: Sequence[Path | Place | str] = [places] if isinstance(places, Path | Place | str) else list(places)
     return tuple(each if isinstance(each, Place) else parse_place(str(each)) for each in several)

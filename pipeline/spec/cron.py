@@ -81,7 +81,7 @@ def _never(fields: list[str], values: Mapping[str, set[int]]) -> tuple[str, str]
 
 
 def ticks(text: str, first: date, last: datetime) -> Iterator[datetime]:
-    """Give the moments (UTC) at which a right cron expression is due, from the start of a day up to a moment.
+    """Yield the moments (UTC) at which a right cron expression is due, from the start of a day up to a moment.
 
     As in cron, where day of the month and day of the week are both given, either is enough.
     """

@@ -1,6 +1,6 @@
 """Expressions over columns: what ``data.derive`` may say, in a subset of Python's syntax.
 
-Nothing is executed here: the text becomes a small tree, which `pipeline.transformation` compiles to ONNX.
+Nothing is executed here: the text becomes a small tree, which `pipeline.steps.transform` compiles to ONNX.
 
 =============  ======================================================================================
 literals       ``15``, ``0.5``, ``'UA'``, ``True``, ``False``
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
-from pipeline.frames import Kind
+from pipeline.model.columns import Kind
 
 ResultKind = Literal["number", "flag", "text"]
 AnyKind = Literal["number", "flag", "text", "time", "any"]

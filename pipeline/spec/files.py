@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import InputError, Problem
-from pipeline.spec.findings import closest, examples, quote
+from pipeline.messages import closest, examples, quote
 
 MOST_BYTES: Final = 1 << 20
 MOST_COLUMNS: Final = 100_000

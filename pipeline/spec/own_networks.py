@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.spec.findings import join, quote
+from pipeline.messages import join, quote
 
 BUILD = "build"
 _GIVEN = ("inputs", "outputs")
@@ -65,7 +65,7 @@ def _misfits(name: str, builder: ast.FunctionDef, arguments: Mapping[str, Any]) 
 
 
 def _parameters(builder: ast.FunctionDef) -> tuple[list[str], list[str]]:
-    """Give what a function takes by name besides what it is always given, and what of that it cannot do without."""
+    """Return what a function takes by name besides what it is always given, and what of that it cannot do without."""
     given = builder.args
     plain, only = [each.arg for each in given.args], [each.arg for each in given.kwonlyargs]
     rest = plain[max(len(_GIVEN) - len(given.posonlyargs), 0) :]

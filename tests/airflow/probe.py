@@ -15,7 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from pipeline.errors import InputError, ModelrailError
 
-HEAVY = {"pandas", "mlflow", "sklearn", "onnx", "kubernetes", "modelrail_pods", "pipeline.running"}
+HEAVY = {"pandas", "mlflow", "sklearn", "onnx", "kubernetes", "modelrail_pods", "pipeline.runs.running"}
 
 
 def describe(dag: DAG) -> dict[str, Any]:

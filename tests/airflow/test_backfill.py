@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-import pipeline
-from pipeline.deployment.local import stop_all
-from pipeline.release import releases
-from pipeline.repository import open_repository
-from pipeline.standalone import Airflow, down, up
-from pipeline.standalone.settings import Places, make_environment
+from pipeline.delivery.platforms.local.deployments import stop_all
+from pipeline.delivery.releases import releases
+from pipeline.home import CHECKOUT
+from pipeline.orchestration.services import Airflow, down, up
+from pipeline.orchestration.services.settings import Places, make_environment
+from pipeline.storage.git.repository import open_repository
 from tests.conftest import git
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str,
         try:
             services = up(state, project / "models", airflow_port=18381, mlflow_port=15300)
             ports = [urlsplit(each).port or 0 for each in (services.airflow_url, services.mlflow_url)]
-            places = Places(state.resolve(), Path(pipeline.__file__).parents[1], project / "models", *ports)
+            places = Places(state.resolve(), CHECKOUT, project / "models", *ports)
             with Airflow(services.airflow_url, services.login.user, services.login.password) as airflow:
                 yield project, commit, airflow, make_environment(places)
         finally:
@@ -91,7 +91,7 @@ def wait_for_backfills(airflow: Airflow, count: int) -> None:
 
 
 def ended(airflow: Airflow) -> dict[str, dict[str, Any]]:
-    """Give what each date came to: the run's state and commit, what was trained, how good it is, why it is no release.
+    """List what each date came to: the run's state and commit, what was trained, how good it is, why it is no release.
 
     Not the evaluation's key: the run that the schedule starts meanwhile may release what is evaluated against.
     """

@@ -15,12 +15,12 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.backfilling import backfill, find_login, request_replay
 from pipeline.cli import app
-from pipeline.data_commits.replaying import Replay
 from pipeline.errors import InputError
-from pipeline.provenance.airflow_log import BY_ITSELF
-from pipeline.standalone import Airflow, down, up
+from pipeline.operations.backfill import backfill, find_login, request_replay
+from pipeline.operations.provenance.airflow_log import BY_ITSELF
+from pipeline.orchestration.data_commits.replaying import Replay
+from pipeline.orchestration.services import Airflow, down, up
 from tests.conftest import git
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess .* is still running")]

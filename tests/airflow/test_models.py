@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[2]
+from pipeline.home import CHECKOUT
+
 GOOD = """\
 version: 1
 model:
@@ -30,14 +31,14 @@ BROKEN = "version: 1\nmodel:\n  name: broken-one\n  trainerr: linear_regression\
 def probe(folder: Path, *arguments: str, script: str = "tests/airflow/probe.py") -> dict[str, Any]:
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": str(CHECKOUT),
         "HOME": str(folder),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "MODELRAIL_MODELS": str(folder / "models"),
     }
     done = subprocess.run(
-        [sys.executable, script, *arguments], env=environment, cwd=PROJECT, capture_output=True, text=True, check=False
+        [sys.executable, script, *arguments], env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))

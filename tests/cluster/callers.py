@@ -28,7 +28,7 @@ def ask(connection: http.client.HTTPConnection, headers: Mapping[str, str]) -> s
 
 
 def dropped(answers: Mapping[str, int]) -> dict[str, int]:
-    """Give what no version answered."""
+    """Return what no version answered."""
     return {name: count for name, count in answers.items() if name.startswith(("dropped", "status"))}
 
 
@@ -42,7 +42,7 @@ class Callers:
     answers: list[tuple[float, str]] = field(default_factory=list)
 
     def counted(self, since: float = 0.0, until: float = float("inf")) -> Counter[str]:
-        """Give how often each version answered between two moments."""
+        """Return how often each version answered between two moments."""
         return Counter(name for moment, name in list(self.answers) if since <= moment < until)
 
     def go_on(self, over: threading.Event, *, keep: bool) -> None:

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.building import build
-from pipeline.job import RunRequest
-from pipeline.running import run
-from pipeline.session import StepResult
+from pipeline.delivery.images.building import build
+from pipeline.runs.request import RunRequest
+from pipeline.runs.results import StepResult
+from pipeline.runs.running import run
 from tests.conftest import Commit
 
 BUILD = shlex.split(os.environ.get("MODELRAIL_TEST_BUILD", ""))  # further arguments of the builds, such as --isolation
@@ -162,7 +162,7 @@ def rows(count: int, flips: int = 0, shift: int = 0) -> str:
 def flights(
     project: Path, commit: Commit, namespace: str, serving_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Project:
-    """Give a small model like the main job's, ready to be run."""
+    """Return a small model like the main job's, ready to be run."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(project)
     made = Project(project, namespace, commit)
@@ -198,7 +198,7 @@ class Client:
         wait_until(self.answered, "the client to be answered")
 
     def answered(self) -> Mapping[str, int]:
-        """Give how often each version, or something else, answered so far."""
+        """Return how often each version, or something else, answered so far."""
         phase = self._project.get("pod", self._name)["status"]["phase"]
         lines = self._project.kubectl("logs", self._name, "--tail=1") if phase == "Running" else ""
         found: dict[str, int] = json.loads(lines or "{}")
@@ -208,13 +208,13 @@ class Client:
         self._project.kubectl("delete", "pod", self._name, "--now")
 
     def dropped(self) -> Mapping[str, int]:
-        """Give what was answered by no version at all."""
+        """Return what was answered by no version at all."""
         return {name: count for name, count in self.answered().items() if not name[:1].isdigit()}
 
 
 @pytest.fixture
 def client(flights: Project) -> Callable[..., Client]:
-    """Give a function that starts a client, by a name and with a pause between its requests."""
+    """Return a function that starts a client, by a name and with a pause between its requests."""
     return lambda *arguments: Client(flights, *arguments)
 
 

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 @contextmanager
 def cut_off(folder: Path) -> Iterator[tuple[Path, threading.Event]]:
-    """Give a kubeconfig whose way leads through this process, and the event that cuts it for as long as it is set."""
+    """Yield a kubeconfig whose way leads through this process, and the event that cuts it for as long as it is set."""
     config = YAML(typ="safe").load(Path(os.environ["KUBECONFIG"]))
     (known,) = config["clusters"]
     url = urlsplit(known["cluster"]["server"])

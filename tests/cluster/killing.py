@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.pods.cluster import namespace
+from tests.runs.pods.cluster import namespace
 
 from .conftest import BASE_IMAGE
 
@@ -32,7 +32,7 @@ for line in sys.stdin:
 
 @contextmanager
 def killing() -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Give a function that kills the pipeline's process in a pod, as a node does that is out of memory."""
+    """Yield a function that kills the pipeline's process in a pod, as a node does that is out of memory."""
     with namespace("privileged") as own:
         container = {
             "name": "killer",

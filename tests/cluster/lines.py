@@ -10,11 +10,12 @@ from typing import Any, Self
 
 import onnx
 
-from pipeline.deployment.access import deployer
-from pipeline.deployment.platforms import Live, Target, platform_of
-from pipeline.release import Evidence, Release, Version
-from pipeline.spec.schema import Spec
-from tests.rollouts.candidates import SLOPE
+from pipeline.delivery.platforms.kubernetes.access import deployer
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.platforms.target import Live, Target
+from pipeline.delivery.releases import Evidence, Release, Version
+from pipeline.spec.schema.spec import Spec
+from tests.delivery.rollouts.candidates import SLOPE
 from tests.serving.bundles import line_graph, write_bundle
 
 from .conftest import BASE_IMAGE, REGISTRY, kubectl, wait_until
@@ -114,7 +115,7 @@ class Line:
 
 
 def rollout_in(leases: Mapping[str, Any], model: str) -> tuple[Mapping[str, Any], str]:
-    """Give what is written down of a model's rollout, and who is at work on it."""
+    """Return what is written down of a model's rollout, and who is at work on it."""
     nothing: Mapping[str, Any] = {"metadata": {}, "spec": {}}
     lease = {each["metadata"]["name"]: each for each in leases["items"]}.get(model, nothing)
     notes = lease["metadata"].get("annotations", {})
@@ -122,7 +123,7 @@ def rollout_in(leases: Mapping[str, Any], model: str) -> tuple[Mapping[str, Any]
 
 
 def line_in(namespace: str, serving_image: str, folder: Path) -> Line:
-    """Give the model, without any release yet."""
+    """Return the model, without any release yet."""
     deploy = {
         "image": {"base": serving_image, "repository": f"{REGISTRY}/{namespace}"},
         "namespace": namespace,

@@ -35,7 +35,7 @@ def command(words: list[str]) -> None:
 
 @pytest.fixture
 def lines(serving_image: str, tmp_path: Path) -> Iterator[tuple[Line, Line]]:
-    """Give a model twice, each in a namespace of its own, with a client that never stops: a canary, and pod by pod."""
+    """Yield a model twice, each in a namespace of its own, with a client that never stops: a canary, and pod by pod."""
     with ExitStack() as stack:
         found = []
         for name in ("canary", "rolling"):

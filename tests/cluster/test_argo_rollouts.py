@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.deployment.cluster import Cluster, open_cluster
-from pipeline.deployment.platforms import platform_of
+from pipeline.delivery.platforms.kubernetes.cluster import Cluster, open_cluster
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.releases import Release, Version
+from pipeline.delivery.stages import stages
 from pipeline.errors import AbortedError, DeploymentError, TransientError
-from pipeline.release import Release, Version
-from pipeline.repository import open_repository
-from pipeline.stages import stages
-from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
+from pipeline.storage.git.repository import open_repository
+from tests.delivery.rollouts.candidates import SLOPE, erring_graph, slow_graph
 from tests.serving.bundles import line_graph
 
 from .conftest import Project, modelrail, rows, wait_until
@@ -77,7 +77,7 @@ def target_of(pod: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def prometheus(namespace: str, tmp_path: Path) -> Iterator[str]:
-    """Give the address of a Prometheus that scrapes the namespace's model pods."""
+    """Yield the address of a Prometheus that scrapes the namespace's model pods."""
     targets = tmp_path / "targets.json"
     job = {"job_name": "models", "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}]}
     settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
@@ -129,7 +129,7 @@ def settings(prometheus: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def line(namespace: str, serving_image: str, tmp_path: Path, prometheus: str) -> ArgoLine:
-    """Give the model with its first release live by a Deployment, and a client that never stops."""
+    """Return the model with its first release live by a Deployment, and a client that never stops."""
     return ArgoLine(begin(namespace, serving_image, tmp_path).target, tmp_path).by(
         "argo-rollouts", **settings(prometheus)
     )

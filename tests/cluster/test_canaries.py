@@ -13,11 +13,12 @@ from pathlib import Path
 import onnx
 import pytest
 
+from pipeline.delivery.stages import stages
 from pipeline.errors import AbortedError, DeploymentError, TransientError
-from pipeline.repository import open_repository
-from pipeline.serving.workers import child_environment
-from pipeline.stages import stages
-from tests.rollouts.candidates import SLOPE, erring_graph, slow_graph
+from pipeline.home import CHECKOUT
+from pipeline.serving.process.workers import child_environment
+from pipeline.storage.git.repository import open_repository
+from tests.delivery.rollouts.candidates import SLOPE, erring_graph, slow_graph
 from tests.serving.bundles import line_graph
 
 from .conftest import Project, modelrail, rows, wait_until
@@ -27,7 +28,7 @@ from .lines import NAME, Line, as_deployer, begin
 
 @pytest.fixture
 def line(namespace: str, serving_image: str, tmp_path: Path) -> Line:
-    """Give the model with its first release live, and a client that never stops."""
+    """Return the model with its first release live, and a client that never stops."""
     return begin(namespace, serving_image, tmp_path)
 
 
@@ -151,8 +152,8 @@ def start(
     code = """
 import sys
 from pathlib import Path
-from pipeline.deployment.platforms import Target
-from pipeline.spec.schema import Spec
+from pipeline.delivery.platforms.platforms import Target
+from pipeline.spec.schema.spec import Spec
 from tests.cluster.lines import Line
 from pipeline.errors import ModelrailError
 spec, folder, version = Spec.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -165,7 +166,7 @@ except ModelrailError as error:
     spec = line.target.spec.model_dump_json(exclude_unset=True)
     command = [sys.executable, "-c", code, spec, str(line.folder), version]
     environment = child_environment() | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})
-    return subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=CHECKOUT, env=environment, stderr=subprocess.PIPE)
 
 
 def test_a_killed_deploy_is_taken_over_where_it_was_and_two_never_interleave(line: Line) -> None:

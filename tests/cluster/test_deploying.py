@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.bundles import bundle_of
-from pipeline.deployment.manifests import selector_of
-from pipeline.deployment.platforms import platform_of
+from pipeline.delivery.bundles import bundle_of
+from pipeline.delivery.platforms.kubernetes.manifests import selector_of
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.promotion import find_place, promote, rollback
+from pipeline.delivery.releases import find_release
+from pipeline.delivery.stages import current, stages
 from pipeline.errors import AbortedError, DeploymentError, ModelrailError
-from pipeline.promotion import find_place, promote, rollback
-from pipeline.release import find_release
-from pipeline.repository import open_repository
-from pipeline.stages import current, stages
-from pipeline.store import open_store
+from pipeline.storage.artifacts import open_store
+from pipeline.storage.git.repository import open_repository
 
 from .conftest import REGISTRY, Client, Project, modelrail, rows, wait_until
 

@@ -14,7 +14,7 @@ from .lines import Line, begin
 
 @pytest.fixture
 def line(namespace: str, serving_image: str, tmp_path: Path) -> Line:
-    """Give the model with two replicas, and a client that never stops."""
+    """Return the model with two replicas, and a client that never stops."""
     made = begin(namespace, serving_image, tmp_path)
     two = made.with_deploy(strategy="rolling", canary=None, replicas=2)
     two.deploy("1.0.0")
@@ -22,7 +22,7 @@ def line(namespace: str, serving_image: str, tmp_path: Path) -> Line:
 
 
 def serving(line: Line) -> list[str]:
-    """Give the names of the pods that are ready and stay."""
+    """Return the names of the pods that are ready and stay."""
     found = line.get("pods", "--selector", "modelrail.dev/track=stable")["items"]
     return [
         each["metadata"]["name"]

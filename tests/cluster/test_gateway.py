@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.deployment.platforms import platform_of
+from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.errors import AbortedError, DeploymentError
-from tests.rollouts.candidates import SLOPE
+from tests.delivery.rollouts.candidates import SLOPE
 from tests.serving.bundles import line_graph
 
 from .conftest import bring_type, wait_until

@@ -35,14 +35,14 @@ needs_argocd = pytest.mark.skipif(not has_argocd(), reason=REASON)
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """Give an empty repository."""
+    """Return an empty repository."""
     git(tmp_path, "init", "-q", "--bare", "-b", "main", "deployments.git")
     return tmp_path / "deployments.git"
 
 
 @pytest.fixture
 def deployments(flights: Project, bare: Path) -> Iterator[Path]:
-    """Give a deployment repository that an application of Argo CD follows."""
+    """Yield a deployment repository that an application of Argo CD follows."""
     gitops = {"repository": bare.as_uri(), "synced_within_s": 120}
     flights.configure(mode="gitops", gitops=gitops, replicas=2)
     with pytest.raises(

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.deployment.cluster import open_cluster
-from pipeline.deployment.leases import COORDINATION
-from pipeline.repository import open_repository
-from pipeline.stages import stages
-from tests.pods.cluster import HOW, is_here
-from tests.pods.world import World, pods_of, started, states
+from pipeline.delivery.platforms.kubernetes.cluster import open_cluster
+from pipeline.delivery.platforms.kubernetes.leases import COORDINATION
+from pipeline.delivery.stages import stages
+from pipeline.storage.git.repository import open_repository
+from tests.runs.pods.cluster import HOW, is_here
+from tests.runs.pods.world import World, pods_of, started, states
 
 from .conftest import PLATFORM, REGISTRY, SPEC, Client, Project, modelrail, rows, wait_until
 from .guarding import LOGIN, guarded
@@ -47,7 +47,7 @@ CANARY = {
 
 
 def overlay(namespace: str, serving_image: str, registry_url: str, canary: object = None, **run: Any) -> str:
-    """Give the environment: its pods reach the registry at another address than its name, and with a login."""
+    """Return the environment: its pods reach the registry at another address than its name, and with a login."""
     images = {"base": serving_image, "repository": f"{REGISTRY}/{namespace}", "push_secret": "registry"}
     pods = {
         "image": IMAGE,
@@ -219,7 +219,7 @@ def written(project: Project) -> Mapping[str, Any]:
 
 
 def tracks(project: Project) -> set[str]:
-    """Give the model's Deployments that have pods."""
+    """Return the model's Deployments that have pods."""
     return {each["metadata"]["name"] for each in project.get("deployments")["items"] if each["spec"]["replicas"]}
 
 
@@ -234,6 +234,6 @@ def tries(world: World, run: str) -> int:
 
 
 def version_of(shared: Deploying) -> str:
-    """Give the version that the cluster is to have."""
+    """Return the version that the cluster is to have."""
     notes = shared.project.get("deployment", NAME)["spec"]["template"]["metadata"]["annotations"]
     return str(notes["modelrail.dev/version"])

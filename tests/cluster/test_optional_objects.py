@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.deployment.cluster import open_cluster
-from pipeline.deployment.manifests import MONITORING, Manifest, manifests
-from pipeline.deployment.platforms import platform_of
-from pipeline.release import Release, Version
+from pipeline.delivery.platforms.kubernetes.cluster import open_cluster
+from pipeline.delivery.platforms.kubernetes.manifests import MONITORING, Manifest, manifests
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.releases import Release, Version
 
 from .conftest import bring_type
 from .lines import EVIDENCE, NAME, Line, line_in

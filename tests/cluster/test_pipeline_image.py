@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pipeline.building import BUILDERS, ROOT, build_command
+from pipeline.delivery.images.building import BUILDERS, build_command
+from pipeline.home import CHECKOUT
 
 from .conftest import BASE_IMAGE, BUILD, REGISTRY
 
@@ -24,16 +25,16 @@ RUN PYTHONPATH=/app/site python -c "from importlib.util import find_spec; \\
 
 
 def locked(lock: str, *names: str) -> str:
-    """Give what a lock file says of some packages."""
-    said = re.split(r"\n(?=\S)", (ROOT / lock).read_text("utf-8"))
+    """Return what a lock file says of some packages."""
+    said = re.split(r"\n(?=\S)", (CHECKOUT / lock).read_text("utf-8"))
     return "\n".join(each for each in said if each.partition("==")[0] in names) + "\n"
 
 
 def test_an_extra_leaves_what_shares_its_folders_and_may_have_files_for_a_newer_python(tmp_path: Path) -> None:
     for folder in ("docker", "pipeline"):
         (tmp_path / folder).mkdir()
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    dockerfile = (ROOT / "docker/pipeline.Dockerfile").read_text("utf-8")
+    shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
+    dockerfile = (CHECKOUT / "docker/pipeline.Dockerfile").read_text("utf-8")
     (tmp_path / "docker/pipeline.Dockerfile").write_text(dockerfile.replace("# A package index", NEWER, 1) + LOOK)
     (tmp_path / "requirements-pipeline.txt").write_text(
         locked("requirements-pipeline.txt", "google-auth", "typing-extensions")

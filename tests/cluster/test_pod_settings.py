@@ -14,11 +14,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pipeline.client import API_KEY, predict
-from pipeline.deployment.platforms import platform_of
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.signing import KEY, sign_bundle
 from pipeline.errors import AbortedError, DataError, DeploymentError, TransientError
-from pipeline.signing import KEY, sign_bundle
-from tests.rollouts.candidates import SLOPE
+from pipeline.serving.client import API_KEY, predict
+from tests.delivery.rollouts.candidates import SLOPE
 from tests.serving.bundles import line_graph
 from tests.serving.test_signatures import write_keys
 
@@ -34,7 +34,7 @@ SETTINGS = {
 
 @pytest.fixture
 def line(namespace: str, serving_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
-    """Give the model, whose pods find a certificate and the key ``secret`` in a Secret."""
+    """Return the model, whose pods find a certificate and the key ``secret`` in a Secret."""
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=line"]
     subprocess.run(
         [*command, "-keyout", str(tmp_path / "tls.key"), "-out", str(tmp_path / "tls.crt")],

@@ -28,7 +28,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import AbortedError, DeploymentError
-from tests.rollouts.candidates import SLOPE
+from tests.delivery.rollouts.candidates import SLOPE
 from tests.serving.bundles import line_graph
 
 from .callers import Callers, calling, dropped
@@ -66,7 +66,7 @@ class Routed:
 
 @pytest.fixture
 def routed(namespace: str, serving_image: str, tmp_path: Path) -> Routed:
-    """Give a model whose first release is live behind the gateway."""
+    """Return a model whose first release is live behind the gateway."""
     where, name = GATEWAY.split("/")
     gateway = json.loads(kubectl(where, "get", "gateway", name, "--output", "json"))
     address, port = gateway["status"]["addresses"][0]["value"], gateway["spec"]["listeners"][0]["port"]
@@ -82,7 +82,7 @@ class Watched:
     found: list[tuple[float, dict[str, int]]] = field(default_factory=list)
 
     def phases(self) -> Iterator[tuple[int, float, float]]:
-        """Give the canary's weight, and when it began to be in force and ended, for each weight but the last."""
+        """Yield the canary's weight, and when it began to be in force and ended, for each weight but the last."""
         for (began, weights), (ended, _) in zip(self.found, self.found[1:], strict=False):
             yield weights.get(f"{NAME}-canary", 0), began + FOLLOWS_WITHIN_S, ended
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.signature import Input, Signature
+from pipeline.model.signature import Input, Signature
 
 LINE = Signature("regression", (Input("x", "float", nullable=False),), None, {"x": 0.5})
 
@@ -60,7 +60,7 @@ def prediction_output(kind: int = TensorProto.FLOAT) -> Any:
 
 
 def line_graph(slope: float) -> onnx.ModelProto:
-    """Give slope · x + 1 in float64, given as float32."""
+    """Return slope · x + 1 in float64, given as float32."""
     tensors = [
         numpy_helper.from_array(np.array([slope]), "slope"),
         numpy_helper.from_array(np.array([1.0]), "one"),

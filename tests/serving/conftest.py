@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.serving.workers import child_environment, listen
+from pipeline.serving.process.workers import child_environment, listen
 from tests.serving.bundles import write_bundle
 
 
@@ -30,12 +30,12 @@ Start = Callable[..., Live]
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Give a function that serves a bundle; the socket listens before the process starts, so nobody must wait."""
+    """Yield a function that serves a bundle; the socket listens before the process starts, so nobody must wait."""
     processes = []
 
     def make(bundle: Path, *arguments: str) -> Live:
         log = tmp_path_factory.mktemp("server") / "log"
-        command = [sys.executable, "-m", "pipeline.serving.server", "--bundle", str(bundle)]
+        command = [sys.executable, "-m", "pipeline.serving.process.server", "--bundle", str(bundle)]
         with listen("127.0.0.1", 0) as listener, log.open("wb") as output:
             descriptor = listener.fileno()
             process = subprocess.Popen(

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.serving.application import Application
-from pipeline.serving.fleet import Fleet, serve
-from pipeline.serving.metrics import IN_FLIGHT, Meters
-from pipeline.serving.model import load_model
+from pipeline.model.signature import Input, Signature
+from pipeline.serving.http.application import Application
+from pipeline.serving.inference.fleet import Fleet, serve
+from pipeline.serving.observing.metrics import IN_FLIGHT, Meters
+from pipeline.serving.scoring.model import load_model
 from pipeline.serving.settings import Settings
-from pipeline.signature import Input, Signature
 from tests.serving.bundles import make_model, numbers_input, prediction_output, write_bundle
 
 BODY = b'{"inputs": [[1]]}'
@@ -24,7 +24,7 @@ BODY = b'{"inputs": [[1]]}'
 
 @pytest.fixture
 def log() -> Iterator[int]:
-    """Give a place for log lines."""
+    """Yield a place for log lines."""
     descriptor = os.memfd_create("log")
     yield descriptor
     os.close(descriptor)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.client import abbreviate, curl_line, predict
 from pipeline.errors import DataError, DeploymentError, TransientError
-from pipeline.serving.workers import listen
+from pipeline.serving.client import abbreviate, curl_line, predict
+from pipeline.serving.process.workers import listen
 from tests.serving.bundles import GREETING, is_equal_graph, write_bundle
 from tests.serving.conftest import Live, Start
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.serving.exposition import exposition
-from pipeline.serving.metrics import Meters
+from pipeline.serving.observing.exposition import exposition
+from pipeline.serving.observing.metrics import Meters
 
 
 def test_workers_that_share_a_folder_answer_for_all(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import DeploymentError
-from pipeline.serving.model import load_model
-from pipeline.serving.protobuf import has_external_data
-from pipeline.serving.workers import child_environment
-from pipeline.signature import Input, Signature
+from pipeline.model.onnx_wire import has_external_data
+from pipeline.model.signature import Input, Signature
+from pipeline.serving.process.workers import child_environment
+from pipeline.serving.scoring.model import load_model
 from tests.serving.bundles import (
     GREETING,
     is_equal_graph,
@@ -96,7 +96,7 @@ def test_an_example_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 
 def external_graph(where: Path) -> onnx.ModelProto:
-    """Give a graph whose constant lies in another file, inside a branch of an If."""
+    """Return a graph whose constant lies in another file, inside a branch of an If."""
     tensor = numpy_helper.from_array(np.array([1.0]), "c")
     onnx.external_data_helper.set_external_data(tensor, location=where.name)
     tensor.ClearField("raw_data")
@@ -123,13 +123,13 @@ def test_a_graph_that_only_has_the_word_location_is_not_taken_for_one(tmp_path: 
 
 
 def unlike_graph() -> onnx.ModelProto:
-    """Give a graph of random numbers."""
+    """Return a graph of random numbers."""
     node = helper.make_node("RandomUniformLike", ["numbers"], ["prediction"], dtype=TensorProto.DOUBLE)
     return make_model([node], [numbers_input(1)], [prediction_output(TensorProto.DOUBLE)])
 
 
 def in_branch(node: onnx.NodeProto) -> onnx.ModelProto:
-    """Give a graph whose node is hidden in a branch of an If."""
+    """Return a graph whose node is hidden in a branch of an If."""
     out = helper.make_tensor_value_info(node.output[0], TensorProto.DOUBLE, None)
     branch = helper.make_graph([node], "branch", [], [out])
     yes = numpy_helper.from_array(np.array(True), "yes")
@@ -138,7 +138,7 @@ def in_branch(node: onnx.NodeProto) -> onnx.ModelProto:
 
 
 def behind_a_tree(node: onnx.NodeProto) -> onnx.ModelProto:
-    """Give a graph whose node is hidden in an attribute behind what a tree has there: numbers, and kinds of nodes."""
+    """Return a graph whose node is hidden in an attribute behind what a tree has there: numbers, and kinds of nodes."""
     graph = in_branch(node)
     hiding = graph.graph.node[0].attribute.add(name="nodes", ints=[0, 50, 90, 2**62, -1])
     hiding.strings.extend([b"LEAF", b"BRANCH_LEQ", b"BRANCH_LT"])
@@ -148,7 +148,7 @@ def behind_a_tree(node: onnx.NodeProto) -> onnx.ModelProto:
 
 
 def in_function(node: onnx.NodeProto) -> onnx.ModelProto:
-    """Give a graph whose node is hidden in a function that the file defines, under the name of an allowed operator."""
+    """Build a graph whose node is hidden in a function that the file defines, under an allowed operator's name."""
     graph = make_model([helper.make_node("Mine", ["numbers"], ["prediction"], domain="own")], [numbers_input(1)],
                        [prediction_output(TensorProto.DOUBLE)])  # fmt: skip
     opsets = [helper.make_opsetid("", 17)]
@@ -231,7 +231,7 @@ def test_an_estimator_of_foreign_types_is_refused(tmp_path: Path) -> None:
 
 def test_the_server_imports_neither_pandas_nor_scikit_learn() -> None:
     heavy = "pandas", "sklearn", "onnx", "skops"
-    code = f"import sys, pipeline.serving.server; print([each for each in {heavy} if each in sys.modules])"
+    code = f"import sys, pipeline.serving.process.server; print([each for each in {heavy} if each in sys.modules])"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=child_environment(), check=True
     )

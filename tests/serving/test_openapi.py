@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pipeline.signature import Input, Signature
+from pipeline.model.signature import Input, Signature
 from tests.serving.bundles import GREETING, is_equal_graph, sum_graph, write_bundle
 from tests.serving.conftest import Live, Start
 from tests.serving.test_server import call

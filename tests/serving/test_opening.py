@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet as pq
 
-from pipeline.serving.bodies import RejectedError
-from pipeline.serving.opening import open_table
-from pipeline.serving.page_headers import page_sizes
+from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.opening import open_table
+from pipeline.serving.rows.parquet_pages import page_sizes
 
 LONG = "x" * 2**20
 
@@ -37,7 +37,7 @@ def repeated(rows: int) -> pa.Table:
 
 
 def beginnings(rows: int) -> pa.Table:
-    """Give long texts that begin alike, so that each costs a byte where only its end is written."""
+    """Return long texts that begin alike, so that each costs a byte where only its end is written."""
     return pa.table({"t": [f"{LONG}{number:09}" for number in range(rows)]})
 
 

@@ -27,11 +27,11 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pipeline.errors import DeploymentError, InputError
-from pipeline.serving.access import Access
-from pipeline.serving.bodies import RejectedError
-from pipeline.serving.fleet import load_fleet
+from pipeline.serving.inference.access import Access
+from pipeline.serving.inference.fleet import load_fleet
 from pipeline.serving.lineup import Place
-from pipeline.serving.metrics import Meters
+from pipeline.serving.observing.metrics import Meters
+from pipeline.serving.rows.bodies import RejectedError
 from pipeline.serving.settings import Settings, settings_from
 from tests.serving.bundles import LINE, write_bundle
 from tests.serving.conftest import Start

@@ -18,25 +18,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.cleaning import clean
-from pipeline.features import TARGET
-from pipeline.graphs import compose
-from pipeline.normalization import compile_preprocess, fit, normalize
-from pipeline.reading import read
-from pipeline.sentences.encoding import SentenceEncoder
-from pipeline.serving.model import ServedModel, load_model
-from pipeline.signature import Input, Signature
-from pipeline.spec.catalogue import TRAINERS
-from pipeline.spec.schema import Spec, Task
-from pipeline.spec.schema_transform import Transformer
-from pipeline.training.fitting import fit as fit_estimator
-from pipeline.training.graph import label_of
-from pipeline.training.lessons import Lesson, effective_params
-from pipeline.training.parity import compare
-from pipeline.training.results import MAX_DIFFERENCE, Matrix
-from pipeline.training.targets import prepare
-from pipeline.training.training import train
-from pipeline.transformation import compile_target, compile_transform, transform
+from pipeline.model.graphs import compose
+from pipeline.model.sentences.encoding import SentenceEncoder
+from pipeline.model.signature import Input, Signature, Task
+from pipeline.serving.scoring.model import ServedModel, load_model
+from pipeline.spec.catalogue.trainers import TRAINERS
+from pipeline.spec.schema.spec import Spec
+from pipeline.spec.schema.transform import Transformer
+from pipeline.steps.clean.reading import read
+from pipeline.steps.clean.repair import clean
+from pipeline.steps.features import TARGET
+from pipeline.steps.normalize import compile_preprocess, fit, normalize
+from pipeline.steps.train.fitting import fit as fit_estimator
+from pipeline.steps.train.graph import label_of
+from pipeline.steps.train.parity import compare
+from pipeline.steps.train.results import MAX_DIFFERENCE, Matrix
+from pipeline.steps.train.targets import prepare
+from pipeline.steps.train.task import Lesson, effective_params
+from pipeline.steps.train.training import train
+from pipeline.steps.transform import compile_target, compile_transform, transform
 from tests.encoders import open_encoder, write_encoder
 from tests.extras import BOOSTERS, IN_PROCESS, NETWORKS, with_extras
 from tests.serving.bundles import seal, write_bundle
@@ -129,14 +129,14 @@ TYPES = {name: kind for name, (kind, _) in (RULES | LEARNT).items()} | {
 
 @cache
 def small_encoder() -> SentenceEncoder:
-    """Give the training side's encoder; the served side has its own, from its bundle."""
+    """Return the training side's encoder; the served side has its own, from its bundle."""
     with tempfile.TemporaryDirectory() as folder:
         return open_encoder(write_encoder(Path(folder)))
 
 
 @cache
 def records() -> tuple[dict[str, Any], ...]:
-    """Give the records to learn from; one value in twelve is missing, and many are alike."""
+    """Return the records to learn from; one value in twelve is missing, and many are alike."""
     random = np.random.default_rng(5)
     draw: dict[str, Callable[[], Any]] = {
         "float": lambda: round(float(random.normal(2, 6)), 1),
@@ -163,7 +163,7 @@ def _record(random: np.random.Generator, draw: dict[str, Callable[[], Any]]) -> 
 
 @cache
 def boundary_records() -> tuple[dict[str, Any], ...]:
-    """Give records with one odd value each, then some in which every value is odd."""
+    """Return records with one odd value each, then some in which every value is odd."""
     whole = next(row for row in records() if None not in row.values())
     odd = [whole | {name: value} for name in RULES | LEARNT for value in [None, *BOUNDARIES[TYPES[name]]]]
     seen = [whole | {name: math.nextafter(row[name], way)} for name, (kind, _) in RULES.items() if kind == "float"

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet as pq
 
-from pipeline.signature import Input, Signature
+from pipeline.model.signature import Input, Signature
 from tests.serving.bundles import GREETING, is_equal_graph, sum_graph, write_bundle
 from tests.serving.conftest import Live, Start
 from tests.serving.test_server import call
@@ -231,7 +231,7 @@ def test_a_table_that_does_not_fit_is_refused(pair: Live, body: bytes, expected:
 
 
 def damaged(body: bytes) -> Iterator[bytes]:
-    """Give a body cut off at each place, and with each byte changed in turn."""
+    """Yield a body cut off at each place, and with each byte changed in turn."""
     for place in range(len(body)):
         yield body[:place]
         yield body[:place] + bytes([body[place] ^ 0xFF]) + body[place + 1 :]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.serving.bodies import RejectedError
-from pipeline.serving.records import Reader
-from pipeline.signature import Input, Signature
+from pipeline.model.signature import Input, Signature
+from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.records import Reader
 
 ALL = Signature(
     "regression",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.serving.workers import child_environment
+from pipeline.serving.process.workers import child_environment
 from tests.serving.bundles import GREETING, is_equal_graph, write_bundle
 from tests.serving.conftest import Live, Start
 
@@ -321,7 +321,7 @@ def test_several_workers_share_port_and_counts(start: Start, tmp_path: Path) -> 
 
 
 def test_a_bundle_that_cannot_be_served_ends_the_server_with_a_message(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipeline.serving.server", "--bundle", str(tmp_path), "--port", "0"]
+    command = [sys.executable, "-m", "pipeline.serving.process.server", "--bundle", str(tmp_path), "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, env=child_environment(), check=False)
     assert ended.returncode == 1
     assert ended.stderr == f"{tmp_path}/release.json: found no such file; expected a release bundle\n"

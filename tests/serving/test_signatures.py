@@ -13,10 +13,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from pipeline.delivery.signing import KEY, SIGNATURE, sign_bundle
 from pipeline.errors import DeploymentError, InputError
-from pipeline.serving.model import load_model
-from pipeline.serving.workers import child_environment
-from pipeline.signing import KEY, SIGNATURE, sign_bundle
+from pipeline.home import CHECKOUT
+from pipeline.serving.process.workers import child_environment
+from pipeline.serving.scoring.model import load_model
 from tests.serving.bundles import seal, write_bundle
 from tests.serving.conftest import Start
 from tests.serving.test_server import BODY, predict
@@ -135,14 +136,14 @@ def test_the_server_serves_what_is_signed_only(start: Start, tmp_path: Path, mon
     monkeypatch.setenv("MODELRAIL_SERVE_SIGNATURE_KEY_FILE", str(public))
     assert predict(start(bundle), BODY)[0] == 200
     plain = write_bundle(tmp_path / "plain")
-    command = [sys.executable, "-m", "pipeline.serving.server", "--bundle", str(plain), "--port", "0"]
+    command = [sys.executable, "-m", "pipeline.serving.process.server", "--bundle", str(plain), "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, env=child_environment(), check=False)
     assert ended.returncode == 1
     assert "model.sig: found none; expected a signed bundle" in ended.stderr
 
 
 def test_keys_made_as_the_page_says_sign_and_verify(tmp_path: Path) -> None:
-    page = Path(__file__).parents[2] / "docs" / "serving.md"
+    page = CHECKOUT / "docs" / "serving.md"
     commands = [line for line in page.read_text().splitlines() if line.startswith("openssl ")]
     for command in commands:
         subprocess.run(command, shell=True, check=True, capture_output=True, cwd=tmp_path)  # noqa: S602  # as it is shown

@@ -5,21 +5,14 @@ import sys
 
 import pytest
 
-from pipeline.spec.catalogue import (
-    DEFAULT_METRICS,
-    METRICS,
-    TRAINERS,
-    ParameterProblem,
-    parameter_problems,
-    parameters_of,
-    suggest_trainer,
-    task_of,
-    trainer_name,
-)
-from pipeline.spec.schema import Column, Data, Model, Spec
-from pipeline.training.estimators import ESTIMATORS
-from pipeline.training.neural.parameters import NETWORK_EXTRAS
-from pipeline.training.parameters import TARGET, render_parameters
+from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
+from pipeline.spec.catalogue.parameters import ParameterProblem, parameter_problems, parameters_of
+from pipeline.spec.catalogue.tasks import task_of
+from pipeline.spec.catalogue.trainers import TRAINERS, suggest_trainer, trainer_name
+from pipeline.spec.schema.spec import Column, Data, Model, Spec
+from pipeline.steps.train.estimators import ESTIMATORS
+from pipeline.steps.train.neural.parameters import NETWORK_EXTRAS
+from pipeline.steps.train.parameters import TARGET, render_parameters
 
 NAMES = [
     ("LinearRegression", None, "linear_regression"),
@@ -141,7 +134,7 @@ def test_every_default_is_accepted() -> None:
 
 
 def test_the_parameters_are_those_of_the_installed_scikit_learn() -> None:
-    assert TARGET.read_text(encoding="utf-8") == render_parameters(), "run python -m pipeline.training.parameters"
+    assert TARGET.read_text(encoding="utf-8") == render_parameters(), "run python -m pipeline.steps.train.parameters"
 
 
 def test_every_trainer_has_an_estimator_for_each_of_its_tasks() -> None:
@@ -158,7 +151,8 @@ def test_default_metrics_suit_their_task() -> None:
 
 def test_the_catalogue_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from pipeline.spec import catalogue as c; c.parameter_problems('ridge', None, {'alpha': 1});"
+        "import sys; from pipeline.spec.catalogue import parameters as c; "
+        "c.parameter_problems('ridge', None, {'alpha': 1});"
         "print([m for m in ('sklearn', 'numpy', 'pandas', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pipeline.spec.checking import check
-from pipeline.spec.documents import dotted, read_document
-from pipeline.spec.loading import merge, with_defaults
-from pipeline.spec.validating import validate
+from pipeline.spec.loading.documents import dotted, read_document
+from pipeline.spec.loading.loading import merge, with_defaults
+from pipeline.spec.loading.validating import validate
 
 BASE = """
 model: {name: m, trainer: hist_gradient_boosting, target: late}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.spec.documents import Mark, read_document
 from pipeline.spec.files import FileError
+from pipeline.spec.loading.documents import Mark, read_document
 
 BAD: dict[str, tuple[bytes, list[str]]] = {
     "an empty file": (b"", ["1:1: found an empty file; expected a mapping, such as `model: {name: my-model}`"]),

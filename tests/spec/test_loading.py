@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError, SpecError
+from pipeline.home import CHECKOUT
 from pipeline.spec.files import find_environments, find_specs
-from pipeline.spec.loading import check_specs, load_spec
+from pipeline.spec.loading.loading import check_specs, load_spec
 
-ROOT = Path(__file__).parents[2]
 LINE = "model: {name: LinearRegression}\nenvironment: {platform: Local}\n"
 
 
@@ -229,8 +229,8 @@ def test_what_looks_like_a_spec_and_cannot_be_opened_is_told(tmp_path: Path, mon
 
 
 def test_the_specs_of_this_repository_are_right() -> None:
-    assert check_specs(find_specs(ROOT / "models")) == []
-    assert set(find_environments(ROOT / "models" / "flight-delay.yaml")) >= {"dev", "prod"}
+    assert check_specs(find_specs(CHECKOUT / "models")) == []
+    assert set(find_environments(CHECKOUT / "models" / "flight-delay.yaml")) >= {"dev", "prod"}
 
 
 _KEYS = st.sampled_from(
@@ -315,10 +315,11 @@ def test_any_combination_is_read_or_refused(tmp_path: Path, data: dict[str, obje
 
 def test_loading_a_spec_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from pipeline.spec.loading import load_spec; from pipeline.spec import publishing;"
+        "import sys; from pipeline.spec.loading.loading import load_spec; "
+        "from pipeline.spec.reference import publishing;"
         "load_spec('models/flight-delay.yaml', 'prod');"
         "heavy = ('pandas', 'numpy', 'sklearn', 'mlflow', 'onnx', 'onnxruntime', 'matplotlib', 'airflow');"
         "print([name for name in heavy if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.spec.placing import companions, groups, is_led, most_batches, placement, pod_steps
-from pipeline.spec.schema_run import Run
+from pipeline.spec.placement import companions, groups, is_led, most_batches, placement, pod_steps
+from pipeline.spec.schema.run import Run
 
 
 def run(**keys: Any) -> Run:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.spec.catalogue import TRAINERS
+from pipeline.home import CHECKOUT
+from pipeline.spec.catalogue.trainers import TRAINERS
 from pipeline.spec.checking import check
-from pipeline.spec.loading import load_spec, with_defaults
-from pipeline.spec.publishing import json_schema, publish, schema_text, spec_markdown
-from pipeline.spec.schema import Spec
-from pipeline.spec.validating import validate
+from pipeline.spec.loading.loading import load_spec, with_defaults
+from pipeline.spec.loading.validating import validate
+from pipeline.spec.reference.publishing import json_schema, publish, schema_text, spec_markdown
+from pipeline.spec.schema.spec import Spec
 
 jsonschema = pytest.importorskip("jsonschema")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def validator() -> Any:
     ids=["schema", "reference"],
 )
 def test_what_is_published_is_current(file: str, text: str) -> None:
-    assert (ROOT / file).read_text(encoding="utf-8") == text, "run python -m pipeline.spec.publishing"
+    assert (CHECKOUT / file).read_text(encoding="utf-8") == text, "run python -m pipeline.spec.reference.publishing"
 
 
 def test_publish_writes_both_files(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_publish_writes_both_files(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_reference_is_a_valid_spec() -> None:
-    path = ROOT / "pipeline" / "spec" / "example.yaml"
+    path = CHECKOUT / "pipeline" / "spec" / "reference" / "example.yaml"
     spec = load_spec(path).spec
     assert spec.model_fields_set >= set(Spec.model_fields) - {"version"}
     assert path.read_text(encoding="utf-8") in spec_markdown()

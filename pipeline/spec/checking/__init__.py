@@ -20,7 +20,7 @@ from pipeline.spec.checking.scheduling import check_schedule
 from pipeline.spec.checking.splitting import check_split, check_validation_rows
 from pipeline.spec.checking.view import View, view_of
 from pipeline.spec.findings import Finding
-from pipeline.spec.schema import Spec
+from pipeline.spec.schema.spec import Spec
 
 CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     check_files,
@@ -62,7 +62,7 @@ def check(spec: Spec) -> list[Finding]:
     Parameters
     ----------
     spec : Spec
-        With its defaults filled in (`pipeline.spec.loading.with_defaults`).
+        With its defaults filled in (`pipeline.spec.loading.loading.with_defaults`).
     """
     view = view_of(spec)
     return [finding for each in CHECKS for finding in each(view)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
+from pipeline.messages import article, closest, describe, examples, quote
 from pipeline.spec.checking.data import VALUES, fits
 from pipeline.spec.checking.view import EVERY, NUMERIC, View
-from pipeline.spec.findings import Finding, KeyPath, article, closest, describe, examples, quote
-from pipeline.spec.schema import Missing, Outliers
+from pipeline.spec.findings import Finding, KeyPath
+from pipeline.spec.schema.spec import Missing, Outliers
 
 _FILLS = ("mean", "median", "mode", "interpolate", "forward_fill", "drop", "keep")
 _FITTED_FILLS = frozenset({"mean", "median", "mode", "constant"})

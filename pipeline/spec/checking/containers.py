@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.spec.beside import EXCHANGED, naming_parameters, own_image
+from pipeline.messages import join, quote
 from pipeline.spec.checking.view import View
-from pipeline.spec.findings import Finding, join, quote
-from pipeline.spec.placing import groups, placement
+from pipeline.spec.companion_files import EXCHANGED, naming_parameters, own_image
+from pipeline.spec.findings import Finding
+from pipeline.spec.placement import groups, placement
 
 
 def check_files_beside(view: View) -> Iterator[Finding]:

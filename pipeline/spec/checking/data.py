@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from pipeline.spec.catalogue import IMAGE_ENDINGS
+from pipeline.messages import describe, quote
+from pipeline.model.columns import ColumnType
+from pipeline.spec.catalogue.trainers import IMAGE_ENDINGS
 from pipeline.spec.checking.view import EVERY, NUMERIC, View, kinds
 from pipeline.spec.expressions import ExpressionError, Name, kind_of, parse, walk
-from pipeline.spec.findings import Finding, KeyPath, describe, quote
-from pipeline.spec.schema import Column, ColumnType, Scalar
+from pipeline.spec.findings import Finding, KeyPath
+from pipeline.spec.schema.spec import Column, Scalar
 
 _ENDINGS = (".csv", ".parquet", ".jsonl", *IMAGE_ENDINGS)
 _PACKED = (".gz", ".zip")

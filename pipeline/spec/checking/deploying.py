@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterator
 
 from pipeline.errors import InputError
+from pipeline.messages import quote
 from pipeline.spec.checking.pod_settings import check_pod_settings
 from pipeline.spec.checking.view import View
-from pipeline.spec.findings import Finding, quote
-from pipeline.spec.images import Reference
+from pipeline.spec.findings import Finding
+from pipeline.spec.image_names import Reference
 from pipeline.spec.quantities import amount_of
-from pipeline.spec.schema_deploy import Autoscale, Deploy
+from pipeline.spec.schema.deploy import Autoscale, Deploy
 
 _LONGEST_NAME = 40
 _HIDDEN = ("/home/", "/root/", "/tmp/", "/var/tmp/", "/run/user/")  # noqa: S108  # named, not used
-"""What the units of `pipeline.deployment.units` hide from the server: ``ProtectHome`` and ``PrivateTmp``."""
+"""What the units of the platform ``server`` hide from it: ``ProtectHome`` and ``PrivateTmp``."""
 
 
 def check_deploy(view: View) -> Iterator[Finding]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from pipeline.spec.catalogue import TRAINERS
+from pipeline.messages import article, describe, examples, join, quote
+from pipeline.model.columns import ColumnType
+from pipeline.spec.catalogue.trainers import TRAINERS
 from pipeline.spec.checking.data import check_names
 from pipeline.spec.checking.view import EVERY, View
-from pipeline.spec.findings import Finding, KeyPath, article, describe, examples, join, quote
-from pipeline.spec.schema import ColumnType
-from pipeline.spec.schema_transform import ENCODED, WORDED, Transformer
+from pipeline.spec.findings import Finding, KeyPath
+from pipeline.spec.schema.transform import ENCODED, WORDED, Transformer
 
 _ENCODERS = ("category", "one_hot", "ordinal", "frequency")
 _ONE_HOT = frozenset({"category", "one_hot"})

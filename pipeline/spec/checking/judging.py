@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.spec.catalogue import DEFAULT_METRICS, METRICS
+from pipeline.messages import quote, suggest
+from pipeline.model.signature import Task
+from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
 from pipeline.spec.checking.data import check_names
 from pipeline.spec.checking.view import View
-from pipeline.spec.findings import Finding, KeyPath, Place, quote, suggest
-from pipeline.spec.schema import Bound, Task
+from pipeline.spec.findings import Finding, KeyPath, Place
+from pipeline.spec.schema.spec import Bound
 
 
 def computed_metrics(view: View) -> Sequence[str]:
-    """Give the metrics that evaluation will compute; none if the task is unknown."""
+    """Return the metrics that evaluation will compute; none if the task is unknown."""
     task = view.spec.model.task
     return view.spec.evaluate.metrics or (DEFAULT_METRICS[task] if task else ())
 

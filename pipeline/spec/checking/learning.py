@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.spec.catalogue import TRAINERS, parameter_problems, suggest_trainer, task_of
+from pipeline.messages import join, quote
+from pipeline.spec.catalogue.parameters import parameter_problems
+from pipeline.spec.catalogue.tasks import task_of
+from pipeline.spec.catalogue.trainers import TRAINERS, suggest_trainer
 from pipeline.spec.checking.judging import metric_finding
 from pipeline.spec.checking.view import View
-from pipeline.spec.findings import Finding, KeyPath, join, quote
-from pipeline.spec.schema import Interval, Search
+from pipeline.spec.findings import Finding, KeyPath
+from pipeline.spec.schema.spec import Interval, Search
 
 
 def check_target(view: View) -> Iterator[Finding]:

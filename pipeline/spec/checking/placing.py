@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipeline.messages import join, quote
 from pipeline.spec.checking.view import View
-from pipeline.spec.findings import Finding, join, quote
-from pipeline.spec.placing import DEPLOYING, groups, has_worker_pods, placement, pod_steps
-from pipeline.spec.schema import Spec
-from pipeline.spec.schema_run import StepName
+from pipeline.spec.findings import Finding
+from pipeline.spec.placement import DEPLOYING, groups, has_worker_pods, placement, pod_steps
+from pipeline.spec.schema.run import StepName
+from pipeline.spec.schema.spec import Spec
 
 _URL = re.compile(r"[a-z+]+://|[^/]+@[^/]+:")
 _WITH_PASSWORD = re.compile(r"[a-z+]+://[^/@]*:[^/@]*@|https?://[^/@]+@")

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from pipeline.errors import InputError
-from pipeline.spec.findings import Finding, quote, suggest
-from pipeline.spec.schema_deploy import Deploy
+from pipeline.messages import quote, suggest
+from pipeline.spec.findings import Finding
+from pipeline.spec.schema.deploy import Deploy
 
 FOLDER = "/settings"
 """Where the server sees the files of the Secret."""

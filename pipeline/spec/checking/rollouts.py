@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from pipeline.rollouts.weights import expect_weight, replicas_for
+from pipeline.messages import examples, quote, suggest
+from pipeline.spec.canary_weights import expect_weight, replicas_for
 from pipeline.spec.checking.view import View
-from pipeline.spec.findings import Finding, examples, quote, suggest
-from pipeline.spec.schema_canary import CANARY_METRICS, Canary
-from pipeline.spec.schema_deploy import Deploy
+from pipeline.spec.findings import Finding
+from pipeline.spec.schema.canary import CANARY_METRICS, Canary
+from pipeline.spec.schema.deploy import Deploy
 
 ARGO = "argo-rollouts"
 TRACKS = {"canary": 2, "shadow": 1, ARGO: 1}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.messages import article, quote
 from pipeline.spec.checking.view import View
-from pipeline.spec.findings import Finding, article, quote
-from pipeline.spec.schema import Split
+from pipeline.spec.findings import Finding
+from pipeline.spec.schema.spec import Split
 
 
 def check_split(view: View) -> Iterator[Finding]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pipeline.frames import KINDS, Kind
-from pipeline.spec.catalogue import TRAINERS, TrainerInfo
+from pipeline.messages import describe, examples, quote, suggest
+from pipeline.model.columns import KINDS, ColumnType, Kind
+from pipeline.spec.catalogue.trainers import TRAINERS, TrainerInfo
 from pipeline.spec.expressions import Expression, ExpressionError, ResultKind, kind_of, parse
-from pipeline.spec.findings import Finding, KeyPath, Place, describe, examples, quote, suggest
-from pipeline.spec.schema import ColumnType, Spec
+from pipeline.spec.findings import Finding, KeyPath, Place
+from pipeline.spec.schema.spec import Spec
 
 NUMERIC: frozenset[ColumnType] = frozenset({"float", "int"})
 EVERY = "*"
@@ -52,18 +53,18 @@ class View:
         return TRAINERS.get(self.spec.model.trainer or "")
 
     def features(self) -> tuple[str, ...]:
-        """Give the columns that the model sees, as far as the spec tells."""
+        """Return the columns that the model sees, as far as the spec tells."""
         if self.spec.features.select is not None:
             return tuple(self.spec.features.select)
         left_out = {*self.spec.features.drop, *self.target_sources}
         return tuple(name for name in self.names if name not in left_out)
 
     def sources(self, name: str) -> frozenset[str]:
-        """Give a column and every column that it is derived from."""
+        """Return a column and every column that it is derived from."""
         return _sources(name, self.expressions)
 
     def type_of(self, name: str) -> ColumnType | None:
-        """Give a column's type, None if it is not known."""
+        """Return a column's type, None if it is not known."""
         return self.types.get(name)
 
     def knows(self, name: str) -> bool:
@@ -121,7 +122,7 @@ def _types(spec: Spec, expressions: Mapping[str, Expression]) -> dict[str, Colum
 
 
 def kinds(types: Mapping[str, ColumnType]) -> dict[str, Kind | ResultKind]:
-    """Give the kind that each column has in an expression."""
+    """Return the kind that each column has in an expression."""
     return {name: "flag" if type_ == "bool" else KINDS[type_] for name, type_ in types.items()}
 
 

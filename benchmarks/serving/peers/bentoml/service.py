@@ -14,5 +14,5 @@ class Model:
 
     @bentoml.api(batchable=True)
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Give a class for each row."""
+        """Return a class for each row."""
         return self.model.predict(rows)

@@ -1,0 +1,104 @@
+"""Drift: where an environment is not what Git says, and how that is mended.
+
+Git says which release, with which image, should be live (`stages`); the spec says how. What somebody changed by hand is
+found by asking the platform what deploying would change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.delivery.bundles import bundle_of
+from pipeline.delivery.platforms.differences import Difference
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.platforms.target import Live
+from pipeline.delivery.promotion import Change, Place, find_place, go_live
+from pipeline.delivery.releases import Release, find_release
+from pipeline.delivery.stages import places_assigned
+from pipeline.errors import InputError, ModelrailError
+from pipeline.home import store_address
+from pipeline.storage.artifacts import open_store
+from pipeline.storage.git.repository import Repository
+
+_HERE = "local"
+"""The environment that this machine answers for."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a platform says of what Git says should be live on it.
+
+    Attributes
+    ----------
+    release : str
+        What should be live, such as ``flight-delay@v1.2.3``.
+    differences : sequence of Difference
+        What the next deploy would change.
+    trouble : str
+        Why the platform could not be asked; empty if it could.
+    """
+
+    model: str
+    environment: str
+    release: str
+    live: Live | None = None
+    differences: Sequence[Difference] = ()
+    trouble: str = ""
+
+
+def observe(repository: Repository) -> list[Observation]:
+    """Look at every environment that Git knows, but this machine's own."""
+    return [
+        _observe(repository, model, environment)
+        for model, environment in places_assigned(repository)
+        if environment != _HERE
+    ]
+
+
+def _observe(repository: Repository, model: str, environment: str) -> Observation:
+    release = ""
+    try:
+        place = find_place(repository, model, environment)
+        release = find_due(place)[0].tag
+        live, differences = platform_of(place.spec).live(place.target), compare(place)
+    except ModelrailError as error:  # one cluster that is away does not hide the others
+        return Observation(model, environment, release, trouble=str(error))
+    return Observation(model, environment, release, live, differences)
+
+
+def find_due(place: Place, version: str | None = None) -> tuple[Release, str | None]:
+    """Return the release that should be live, or a version of choice, and the image that it has or would have.
+
+    Raises
+    ------
+    InputError
+        If nothing was ever live there, and no version is given.
+    """
+    history = place.history()
+    wanted = version or (f"v{history[-1].version}" if history else None)
+    if wanted is None:
+        raise InputError(
+            f"found no release of {place.model} in {place.environment}; expected one: 'modelrail promote"
+            f" {place.model} VERSION --environment {place.environment} --why …', or a version"
+        )
+    release = find_release(place.repository, f"{place.model}@{wanted}")
+    return release, place.image(release.version) or _image_to_be(place, release)
+
+
+def compare(place: Place) -> Sequence[Difference]:
+    """Say what deploying what Git says should be live would change there."""
+    release, image = find_due(place)
+    return platform_of(place.spec).differences(place.target, release, image)
+
+
+def uphold(place: Place) -> Change:
+    """Make live again what Git says should be; what others have changed is undone."""
+    release, _ = find_due(place)
+    return go_live(place, release, "deploy", why="as Git says")
+
+
+def _image_to_be(place: Place, release: Release) -> str | None:
+    state = place.target.state
+    bundle = bundle_of(release, open_store(store_address(state), state), state)
+    return platform_of(place.spec).package(place.target, release, bundle, push=False)

@@ -1,0 +1,1 @@
+"""Container images: built, appended to and pushed."""

@@ -1,0 +1,1 @@
+"""The platform ``server``: a host under systemd, reached by SSH."""

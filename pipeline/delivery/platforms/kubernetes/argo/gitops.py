@@ -1,0 +1,278 @@
+"""Make a release live by a commit: Argo CD applies it, and this waits until it is applied and healthy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.delivery.platforms.differences import Difference, compare, flatten, strangers
+from pipeline.delivery.platforms.kubernetes.argo import cd
+from pipeline.delivery.platforms.kubernetes.cluster import MANAGER, Cluster, open_cluster
+from pipeline.delivery.platforms.kubernetes.manifests import (
+    APPS,
+    STABLE,
+    Manifest,
+    manifests,
+    name_of,
+    selector_of,
+    to_yaml,
+)
+from pipeline.delivery.platforms.kubernetes.platform import Kubernetes, address_of, find, open_target, own
+from pipeline.delivery.platforms.kubernetes.rolling import await_rollout
+from pipeline.delivery.platforms.target import Live, Target
+from pipeline.delivery.releases import Release
+from pipeline.errors import DeploymentError, InputError, TransientError
+from pipeline.spec.schema.gitops import GitOps
+from pipeline.storage.git.mirrors import mirror
+from pipeline.storage.git.publishing import Published, publish, read_folder, read_tree, write_folder
+from pipeline.storage.git.repository import Repository
+
+_POLL_S = 1.0
+_REFRESH_S = 10.0
+_MANAGERS: Mapping[str, str] = {"argocd": "argocd-controller", "flux": "kustomize-controller"}
+"""Their names as the owners of fields."""
+_EMPTY = "Nothing is deployed here.\n"
+
+
+class GitOpsKubernetes(Kubernetes):
+    """A cluster that Argo CD, or Flux, brings to what a deployment repository says."""
+
+    def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
+        """Commit the release's objects and wait until they are live; else commit what was there before."""
+        image = image or self.package(target, release, bundle)
+        with open_target(target) as cluster:
+            own(cluster, target)
+            before = self.live(target)
+            place = _Place(target, mirror(_settings(target).repository, target.state))
+            if place.settings.applied_by == "argocd":
+                place.application()  # without one, a commit would change nothing
+            objects = _objects(target, release, image, cluster)
+            made = place.publish(write_folder(place.repository, _files(objects)), _message(release, target, image))
+            try:
+                place.wait(made, cluster, objects)
+            except DeploymentError as error:
+                raise DeploymentError(f"deploy {release.tag}: {error}{place.restore(made, release)}") from error
+        replaced = before.version if before and before.version != str(release.version) else None
+        note = None if made.changed else "the deployment repository had it already"
+        return Live(release.model, str(release.version), address_of(target), replaced, note, image)
+
+    def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
+        """Hold what the deployment repository has against what it should have, and the cluster against that."""
+        if image is None:
+            raise InputError(f"{release.tag}: found no image of it; expected one: 'modelrail promote' makes it")
+        place = _Place(target, mirror(_settings(target).repository, target.state))
+        follower = place.settings.applied_by
+        with open_target(target) as cluster:
+            wanted = _objects(target, release, image, cluster)
+            added = [each for one in wanted for each in _added(find(cluster, one), _MANAGERS[follower])]
+        seen = cd.differences(place.application()) if follower == "argocd" else ()
+        return [*_compare(place.read(), _files(wanted)), *seen, *added]
+
+    def stop(self, target: Target) -> Live | None:
+        """Commit that nothing is there; Argo CD removes the objects."""
+        before = self.live(target)
+        place = _Place(target, mirror(_settings(target).repository, target.state))
+        tree = write_folder(place.repository, {"README.md": _EMPTY})
+        made = place.publish(tree, f"Remove {target.model} from {target.environment or 'default'}\n")
+        with open_target(target) as cluster:
+            place.wait(made, cluster, ())
+        return before
+
+
+def application_of(target: Target) -> Manifest:
+    """Return the application that Argo CD needs for a model, once."""
+    return cd.application(target.spec, _settings(target), target.environment)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A model's folder in the deployment repository, and its application."""
+
+    target: Target
+    repository: Repository
+
+    @property
+    def settings(self) -> GitOps:
+        return _settings(self.target)
+
+    @property
+    def folder(self) -> str:
+        return cd.folder_of(self.target.model, self.target.environment)
+
+    def publish(self, tree: str | None, message: str, *, review: bool = True) -> Published:
+        branch = self.settings.review_branch if review else None
+        return publish(self.repository, self.settings.branch, self.folder, tree, message, branch)
+
+    def read(self) -> dict[str, str]:
+        """Read what the branch has now."""
+        self.repository.update()
+        tree = read_tree(self.repository, f"refs/heads/{self.settings.branch}", self.folder)
+        return read_folder(self.repository, tree) if tree else {}
+
+    def restore(self, made: Published, release: Release) -> str:
+        """Commit what was there before, unless others have changed it since; says what came of it."""
+        if self.settings.review_branch:
+            return ""
+        if not made.changed:
+            return "; the deployment repository had it before, and keeps it"
+        if made.before is None:
+            return "; the deployment repository had nothing before, and keeps the commit for you to look at"
+        self.repository.update()
+        if read_tree(self.repository, f"refs/heads/{self.settings.branch}", self.folder) != made.tree:
+            return "; the deployment repository has been changed meanwhile, and that stands"
+        again = self.publish(made.before, f"Take {release.tag} back: it did not come up\n", review=False)
+        self._refresh()
+        return f"; what was there before is committed again ({again.commit[:10]})"
+
+    def application(self) -> Mapping[str, Any]:
+        """Return the application, and let Argo CD look at the repository.
+
+        Raises
+        ------
+        DeploymentError
+            If there is none.
+        """
+        name = cd.application_name(self.target.model, self.target.environment)
+        with self._argocd() as cluster:
+            found = cluster.get(cd.API, cd.KIND, name)
+        if found is None:
+            option = f" --environment {self.target.environment}" if self.target.environment else ""
+            raise DeploymentError(
+                f"Argo CD: found no application {self.settings.argocd_namespace}/{name}; expected it:"
+                f" 'modelrail manifests {self.target.model}{option} --application | kubectl apply --filename -'"
+            )
+        return found
+
+    def wait(self, made: Published, cluster: Cluster, objects: Sequence[Manifest]) -> None:
+        """Wait until the folder that was published is applied and healthy; of no objects, only the first.
+
+        Raises
+        ------
+        DeploymentError
+            If it cannot be, or takes longer than `synced_within_s`.
+        """
+        deadline, refreshed, waited = time.monotonic() + self.settings.synced_within_s, 0.0, False
+        state = cd.Sync("Argo CD did not answer")
+        while time.monotonic() < deadline:
+            if time.monotonic() - refreshed > _REFRESH_S:
+                self._refresh()
+                refreshed = time.monotonic()
+            state = self._look(made, cluster, objects)
+            if state.final:
+                raise DeploymentError(state.say)
+            if state.applied and objects and not waited:
+                _await_pods(cluster, self.target)  # says which pod has which trouble, and sooner than Argo CD does
+                waited = True
+            elif not state.say:
+                return
+            else:
+                time.sleep(_POLL_S)
+        raise DeploymentError(self._explain(state))
+
+    def _explain(self, state: cd.Sync) -> str:
+        within = f"not live within {self.settings.synced_within_s} s: {state.say}"
+        if branch := self.settings.review_branch:
+            return f"{within}; expected '{branch}' to be merged into '{self.settings.branch}': then run again"
+        return f"{within}; expected it to be applied and healthy (deploy.gitops.synced_within_s)"
+
+    def _look(self, made: Published, cluster: Cluster, objects: Sequence[Manifest]) -> cd.Sync:
+        try:
+            if self.settings.applied_by == "flux":
+                return _look_at(cluster, self.target, objects)
+            found = self.application()
+        except TransientError as error:
+            return cd.Sync(str(error))
+        is_ours, was_ours = (
+            self._tree_at(read(found)) == made.tree for read in (cd.revision_of, cd.operation_revision)
+        )
+        return cd.judge(found, is_ours=is_ours, was_ours=was_ours)
+
+    def _tree_at(self, revision: str) -> str | None:
+        if revision and not self.repository.holds(revision):
+            self.repository.update()
+        return read_tree(self.repository, revision, self.folder)
+
+    def _refresh(self) -> None:
+        """Let Argo CD look at once, where that is allowed; it looks by itself every few minutes."""
+        if self.settings.applied_by != "argocd":
+            return
+        name = cd.application_name(self.target.model, self.target.environment)
+        metadata = {"name": name, "annotations": cd.REFRESH}
+        with suppress(DeploymentError, TransientError), self._argocd() as cluster:
+            if cluster.get(cd.API, cd.KIND, name) is not None:
+                cluster.apply({"apiVersion": cd.API, "kind": cd.KIND, "metadata": metadata})
+
+    @contextmanager
+    def _argocd(self) -> Iterator[Cluster]:
+        context = self.settings.argocd_context or self.target.spec.deploy.context
+        with open_cluster(context, self.settings.argocd_namespace) as cluster:
+            yield cluster
+
+
+def _settings(target: Target) -> GitOps:
+    found = target.spec.deploy.gitops
+    if found is None:
+        raise InputError("deploy.gitops: found nothing; expected {repository: URL} with deploy.mode gitops")
+    return found
+
+
+def _objects(target: Target, release: Release, image: str, cluster: Cluster) -> list[Manifest]:
+    return manifests(target.spec, release, target.environment, image, apis=cluster.apis())
+
+
+def _files(objects: Sequence[Manifest]) -> dict[str, str]:
+    """Return each object a file of its own, so that a change of one is seen as that."""
+    return {f"{each['kind'].lower()}.yaml": to_yaml([each]) for each in objects}
+
+
+def _message(release: Release, target: Target, image: str) -> str:
+    evidence = release.evidence
+    return (
+        f"{release.tag} in {target.environment or 'default'}\n\n"
+        f"Image: {image}\nData-commit: {evidence.data_commit}\nSpec-commit: {evidence.spec_commit}\n"
+    )
+
+
+def _compare(found: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[Difference]:
+    """Hold files against files, value by value."""
+    for name in sorted({*found, *wanted} - {"README.md"}):
+        now, then = (flatten(_parse(each[name])) if name in each else {} for each in (found, wanted))
+        for path in dict.fromkeys([*now, *then]):
+            if now.get(path) != then.get(path):
+                yield Difference(f"Git: {name}", path, now.get(path), then.get(path))
+
+
+def _added(found: Mapping[str, Any] | None, manager: str) -> Iterator[Difference]:
+    """Yield what others have added to an object, which what follows Git does not see."""
+    if found is None:
+        return
+    for path, who in strangers(found, manager):
+        yield Difference(f"{found['kind']}/{found['metadata']['name']}", path, "a value", None, who)
+
+
+def _parse(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _look_at(cluster: Cluster, target: Target, objects: Sequence[Manifest]) -> cd.Sync:
+    """Ask the cluster itself whether it is as the objects say; of none, whether the Deployment is gone."""
+    if not objects and cluster.get(APPS, "Deployment", name_of(target.model)) is not None:
+        return cd.Sync("Flux has not removed it")
+    for each in objects:
+        applied = cluster.apply(each, dry_run=True)
+        if changes := [
+            difference for difference in compare(find(cluster, each), applied, MANAGER) if not difference.who
+        ]:
+            return cd.Sync(f"Flux has not applied it: {changes[0]}")
+    return cd.Sync(applied=True)
+
+
+def _await_pods(cluster: Cluster, target: Target) -> None:
+    name = name_of(target.model)
+    await_rollout(cluster, name, selector_of(name, STABLE), target.spec.deploy.ready_within_s)

@@ -1,0 +1,63 @@
+"""What ``deploy.settings`` and ``deploy.secret`` make of a pod and of whoever asks it; pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.serving.settings import PREFIX, Settings
+from pipeline.spec.checking.pod_settings import FOLDER
+from pipeline.spec.schema.deploy import Deploy
+
+_VOLUME = "settings"
+_SCRAPE_KEY = "scrape-key"
+"""File of the Secret with which Prometheus asks a server that wants a key."""
+_SPARE_S = 5
+"""Time that a server has beyond what it gives itself for the requests in flight."""
+
+
+def variables(deploy: Deploy) -> list[dict[str, str]]:
+    """Return the settings as a container's variables.
+
+    They are the pods' own, not the ConfigMap's: so they come and go with the pods that they were written for.
+    """
+    return [{"name": PREFIX + name.upper(), "value": str(value)} for name, value in sorted(deploy.settings.items())]
+
+
+def volumes(deploy: Deploy) -> list[dict[str, Any]]:
+    """Return the Secret as a volume that the server's group may read."""
+    if deploy.secret is None:
+        return []
+    return [{"name": _VOLUME, "secret": {"secretName": deploy.secret, "defaultMode": 0o440}}]
+
+
+def mounts(deploy: Deploy) -> list[dict[str, Any]]:
+    """Return the place where the server sees the Secret."""
+    return [{"name": _VOLUME, "mountPath": FOLDER, "readOnly": True}] if deploy.secret else []
+
+
+def speaks_tls(deploy: Deploy) -> bool:
+    """Tell whether the server speaks HTTPS."""
+    return "tls_certificate_file" in deploy.settings
+
+
+def scheme(deploy: Deploy) -> str:
+    """Return the scheme by which the server is asked."""
+    return "https" if speaks_tls(deploy) else "http"
+
+
+def service_port(deploy: Deploy) -> int:
+    """Return the usual port of that scheme."""
+    return 443 if speaks_tls(deploy) else 80
+
+
+def drain_requests_s(deploy: Deploy) -> int:
+    """Return the time that requests in flight have once the server is told to end."""
+    return int(deploy.settings.get("drain_s", Settings.drain_s)) + _SPARE_S
+
+
+def scraping(deploy: Deploy) -> dict[str, Any]:
+    """Return what Prometheus needs to ask the server: the certificate is of the pods' own, and it may want a key."""
+    tls = {"scheme": "https", "tlsConfig": {"insecureSkipVerify": True}} if speaks_tls(deploy) else {}
+    if not {"api_keys_file", "jwt_key_file"} & {*deploy.settings}:
+        return tls
+    return {**tls, "authorization": {"credentials": {"name": deploy.secret, "key": _SCRAPE_KEY}}}

@@ -1,0 +1,1 @@
+"""The platform ``local``: supervised processes of this machine."""

@@ -1,5 +1,0 @@
-"""Read: the bytes of a data file become a canonical frame and a quarantine."""
-
-from pipeline.reading.partition import Reading, read
-
-__all__ = ["Reading", "read"]

@@ -1,0 +1,210 @@
+"""Computing one step: what its key does not find in the store is made, measured, published and told to MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError, StoreError
+from pipeline.messages import count, examples, quote, suggest
+from pipeline.runs.costs import Spent
+from pipeline.runs.costs import record as record_cost
+from pipeline.runs.dask import scheduler, spread
+from pipeline.runs.job import Job
+from pipeline.runs.plan.last_runs import Ran, remember
+from pipeline.runs.plan.planning import PARTITIONED, Node
+from pipeline.runs.results import Made, StepResult
+from pipeline.runs.session import Session
+from pipeline.runs.tracking import StepDone
+from pipeline.runs.usage import Cost, measure
+from pipeline.storage.artifacts import Artifact
+
+Work = Callable[[Session, Node, Path], Made]
+
+
+def refuse_unknown(step: str, partitions: Sequence[str] | None, known: Collection[str]) -> None:
+    """Refuse partitions that there are not, and any for a step that does not work by partition."""
+    if partitions and step not in PARTITIONED:
+        raise InputError(
+            f"{step}: found --partition {quote(partitions[0])}; expected none: only {', '.join(PARTITIONED)} work by "
+            "partition"
+        )
+    if unknown := next((each for each in partitions or () if each not in known), None):
+        expected = suggest(unknown, known, f"one of {examples(known)}")
+        raise InputError(f"{step}: found no partition {quote(unknown)}; expected {expected} (--partition)")
+
+
+def compute(step: str, session: Session, partitions: Sequence[str] | None, threads: int) -> StepResult:
+    """Compute a step where the store does not have it.
+
+    Parameters
+    ----------
+    partitions : sequence of str or None
+        For a partitioned step, only these.
+    threads : int
+        Partitions worked on at once.
+    """
+    nodes = [node for node in session.nodes()[step] if partitions is None or node.partition in partitions]
+    if waiting := next((node for node in nodes if node.recipe is None), None):
+        raise InputError(
+            f"{step}: the input of {waiting.partition or 'this step'} is not there; run the steps in order"
+        )
+    todo = [node for node in nodes if node.artifact is None or session.job.request.force]
+    if not todo:
+        return _reused(session, step, nodes)
+    from pipeline.runs.work import (  # imports pandas and the like: only where something is computed
+        WORK,
+        returned_memory,
+    )
+
+    address = scheduler() if step in PARTITIONED and len(todo) > 1 else None
+    with returned_memory(), measure() if address else accounted(session, step, len(todo)) as cost:
+        made = _spread(address, step, session, todo) if address else _make(WORK[step], session, todo, threads)
+    session.advance()
+    _remember(session, todo, made)
+    rows = _total_rows(session, nodes)
+    run = _record(session, step, made, cost, rows)
+    say = made[0][1].say if len(made) == 1 else _say_all(rows or 0, [each.manifest for _, each in made])
+    key = made[0][0].key if step not in PARTITIONED else None
+    return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run)
+
+
+def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
+    """Sum up what was made of several partitions: rows that were set aside are not passed over."""
+    aside = sum(each.get("rows_quarantined", 0) for each in reports)
+    said = f"{count(len(reports), 'partition')}, {count(rows, 'row')}"
+    return f"{said}, {aside:,} quarantined" if aside else said
+
+
+@contextmanager
+def accounted(session: Session, step: str, computed: int = 1) -> Iterator[Cost]:
+    """Measure a block that does the work of a step, and keep what it cost, even if it fails."""
+    done = False
+    cost = None
+    try:
+        with measure() as cost:
+            yield cost
+        done = True
+    finally:
+        if cost is not None:
+            _keep_cost(session, step, cost, computed, done=done)
+
+
+def _keep_cost(session: Session, step: str, cost: Cost, computed: int, *, done: bool) -> None:
+    job = session.job
+    prices = job.spec.environment.prices
+    spent = Spent(
+        model=job.model,
+        step=step,
+        run=session.run,
+        started=datetime.fromtimestamp(cost.start_s, UTC).isoformat(timespec="milliseconds"),
+        seconds=round(cost.seconds, 3),
+        cpu_s=round(cost.cpu_s, 3),
+        peak_bytes=cost.peak_bytes,
+        computed=computed,
+        done=done,
+        data_commit=job.data_commit,
+        spec_commit=job.spec_commit,
+        environment=job.request.environment,
+        trigger=job.request.trigger,
+        prices=prices.model_dump() if prices else None,
+    )
+    with suppress(*(() if done else (StoreError,))):  # a failed step's own error is the one to tell
+        record_cost(session.store, spent)
+
+
+def _make(work: Work, session: Session, nodes: Sequence[Node], threads: int) -> list[tuple[Artifact, Made]]:
+    if len(nodes) == 1 or threads == 1:
+        return [_make_one(work, session, node) for node in nodes]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda node: _make_one(work, session, node), nodes))
+
+
+def _spread(address: str, step: str, session: Session, nodes: Sequence[Node]) -> list[tuple[Artifact, Made]]:
+    """Have a Dask cluster make the artifacts, each worker accounting for its own; find them in the store."""
+    spread(address, session.job, step, [str(node.partition) for node in nodes], session.run)
+    keys = [node.recipe.key for node in nodes if node.recipe]
+    found = session.find_all(keys)
+    if len(found) < len(keys):
+        raise StoreError(f"{step}: found nothing where Dask's workers have published; expected one MODELRAIL_STORE")
+    return [(found[key], Made("", rows=found[key].manifest["rows"])) for key in keys]
+
+
+def _make_one(work: Work, session: Session, node: Node) -> tuple[Artifact, Made]:
+    assert node.recipe is not None  # noqa: S101 - the caller has refused nodes that wait
+    with session.store.draft() as folder:
+        with measure() as cost:
+            made = work(session, node, folder)
+        artifact = session.store.publish(node.recipe.key, folder, _manifest(session.job, node, made, cost))
+    session.keep(artifact)
+    return artifact, made
+
+
+def _remember(session: Session, todo: Sequence[Node], made: Sequence[tuple[Artifact, Made]]) -> None:
+    ran = [
+        Ran(node.recipe, node.partition, *(artifact.manifest[name] for name in ("seconds", "cpu_s", "peak_bytes")))
+        for node, (artifact, _) in zip(todo, made, strict=True)
+        if node.recipe
+    ]
+    remember(session.job.state, session.job.model, ran)
+
+
+def _manifest(job: Job, node: Node, made: Made, cost: Cost) -> dict[str, Any]:
+    return {
+        "step": node.step,
+        "partition": node.partition,
+        "model": job.model,
+        "recipe": node.recipe.to_json() if node.recipe else None,
+        "commits": {"data": job.data_commit, "spec": job.spec_commit, "code": job.code},
+        "rows": made.rows,
+        "seconds": round(cost.seconds, 3),
+        "cpu_s": round(cost.cpu_s, 3),
+        "peak_bytes": cost.peak_bytes,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made.manifest,
+    }
+
+
+def _record(
+    session: Session,
+    step: str,
+    made: Sequence[tuple[Artifact, Made]],
+    cost: Cost,
+    rows: int | None,
+) -> str | None:
+    """Tell MLflow of a step; a partitioned one is told as a whole."""
+    if session.recorder is None:
+        return None
+    artifacts = [artifact for artifact, _ in made]
+    size = sum(file["bytes"] for artifact in artifacts for file in artifact.manifest["files"].values())
+    one = made[0][1] if len(made) == 1 else Made("")
+    used = {"seconds": cost.seconds, "cpu_s": cost.cpu_s, "peak_memory_mb": cost.peak_bytes / 1e6, "bytes": float(size)}
+    files = {str(artifacts[0].file(name)): step for name in one.files}
+    event = StepDone(
+        name=step,
+        start_s=cost.start_s,
+        end_s=cost.end_s,
+        tags={"modelrail.step": step, "modelrail.key": artifacts[0].key, "modelrail.partitions": str(len(made))},
+        params=one.params,
+        metrics=used | ({} if rows is None else {"rows": float(rows)}) | dict(one.metrics),
+        curves=one.curves,
+        files=files,
+        headline=one.headline,
+        children=list(one.children),
+    )
+    return session.recorder.tell(event) or None
+
+
+def _reused(session: Session, step: str, nodes: Sequence[Node]) -> StepResult:
+    key = nodes[0].artifact.key if nodes and nodes[0].artifact and step not in PARTITIONED else None
+    return StepResult(step, "reused", "nothing changed", 0.0, _total_rows(session, nodes), 0, len(nodes), key)
+
+
+def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:
+    found = session.find_all(node.recipe.key for node in nodes if node.recipe)
+    rows = [artifact.manifest["rows"] for artifact in found.values()]
+    return sum(rows) if rows and all(each is not None for each in rows) else None

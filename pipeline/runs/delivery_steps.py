@@ -1,0 +1,289 @@
+"""What happens to a model that is trained and judged: it is released, deployed and asked a real question."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.delivery.bundles import bundle_of, write_release
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.platforms.target import Target
+from pipeline.delivery.promotion import Place, ask, make_live, record_abort
+from pipeline.delivery.releases import Evidence, Release, same_model
+from pipeline.delivery.signing import signs_bundles
+from pipeline.errors import AbortedError, DeploymentError
+from pipeline.runs.first_deployments import deploy_first
+from pipeline.runs.job import WORK_TREE, Job
+from pipeline.runs.plan.recipes import made_with, method_digest
+from pipeline.runs.results import StepResult
+from pipeline.runs.session import Session
+from pipeline.runs.tracking import Released
+from pipeline.serving.client import abbreviate, curl_line
+from pipeline.spec.schema.spec import Bound, Spec
+from pipeline.steps.evaluate.results import Evaluation
+from pipeline.steps.gate import Verdict, judge
+from pipeline.storage.artifacts import Artifact
+
+
+def release(session: Session) -> StepResult:
+    """Judge the model; record it as a release if it passes, and if all that made it is committed."""
+    began = time.time()
+    train, evaluation = session.artifact("train"), session.artifact("evaluate")
+    found = json.loads(evaluation.file("evaluation.json").read_bytes())
+    verdict = judge_candidate(session.job.spec.evaluate.gate, found)
+    facts = _facts(session, found, verdict)
+    if known := same_model(session.releases(), train.digest):
+        register(session, known)
+        doubt = "" if verdict.promote else ", but it would not pass its gate today"
+        return _result(known, "reused", f"released before as {known.tag}{doubt}", began, facts)
+    if refusal := refuse(session.job, verdict):
+        say = f"not released: {refusal}"
+        return StepResult("release", "ran", say, time.time() - began, facts={"released": False, **facts})
+    made = session.record(_evidence(session, train, evaluation, facts), partial(_make_image, session, train))
+    register(session, made)
+    return _result(made, "ran", f"released as {made.tag}", began, facts)
+
+
+def judge_candidate(gate: Mapping[str, Bound], found: Mapping[str, Any]) -> Verdict:
+    """Hold an evaluation, as ``evaluation.json`` has it, against the gate."""
+    champion = found["champion"]
+    return judge(
+        Evaluation.from_json(found["candidate"]).metrics,
+        Evaluation.from_json(champion["evaluation"]).metrics if champion and champion["evaluation"] else None,
+        gate,
+        champion["trouble"] if champion else "",
+    )
+
+
+def judge_again(session: Session) -> Verdict:
+    """Hold the evaluation that the store has against today's gate."""
+    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
+    return judge_candidate(session.job.spec.evaluate.gate, found)
+
+
+def refuse(job: Job, verdict: Verdict) -> str | None:
+    """Say why a model may not be released, or be deployed where it is not live; None if it may."""
+    if not verdict.promote:
+        missed = next(line.text for line in verdict.lines if not line.passed)
+        return f"{verdict.summary.removesuffix(': not released')} ({missed})"
+    if job.uncommitted or job.data_commit == WORK_TREE or not job.spec_commit:
+        files = ", ".join(job.uncommitted[:5]) or job.spec_path
+        return f"commit {files} first ('git add' and 'git commit'), then run again: all work is reused"
+    if job.request.replay:
+        return f"a replay of {job.request.as_of} is evaluated only"
+    if job.left_out:
+        return f"a look back to {job.request.as_of} leaves out {job.left_out} newer partitions"
+    return None
+
+
+def register(session: Session, release: Release) -> None:
+    """Tell MLflow's registry of a release, unless it was told before."""
+    marker = _registered(session.job, release)
+    if session.recorder is None or marker.exists():
+        return
+    tags = {"modelrail.tag": release.tag, "modelrail.data_commit": release.evidence.data_commit}
+    bundle = _bundle(session, release)
+    session.recorder.tell(Released(release.model, f"v{release.version}", str(bundle), str(marker), tags))
+
+
+def is_pending(session: Session) -> bool:
+    """Tell whether the model, all of whose artifacts are there, is yet to be released or registered."""
+    if known := same_model(session.releases(), session.artifact("train").digest):
+        return not _registered(session.job, known).exists()
+    return refuse(session.job, judge_again(session)) is None
+
+
+def _registered(job: Job, release: Release) -> Path:
+    return job.state / "registered" / release.tag
+
+
+def deploy(session: Session, chosen: Release) -> StepResult:
+    """Record that the environment should have the release, then make it live on the environment's platform.
+
+    Its image is made first, where the platform runs images, for the record names it.
+    """
+    began = time.time()
+    target, platform, bundle = target_of(session.job), platform_of(session.job.spec), _bundle(session, chosen)
+    image = platform.package(target, chosen, bundle)
+    stage = session.assign(chosen, image)
+    before = platform.live(target)
+    place = Place(session.job.repository, session.job.environment, target)
+    try:
+        now, answering = make_live(place, chosen, bundle, session.store)
+    except AbortedError as error:
+        record_abort(session.job.repository, stage, error, push=session.job.spec.deploy.push_tags)
+        raise
+    if answering != chosen:
+        return _overtaken(chosen, answering, began)
+    same = before is not None and replace(before, replaced=None, note=None) == replace(now, replaced=None, note=None)
+    say = f"{chosen.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
+    facts: dict[str, Any] = {
+        "address": now.address,
+        "version": now.version,
+        "replaced": now.replaced,
+        "stage": stage.tag,
+        "image": image,
+        "released": True,
+    }
+    first = deploy_first(session.job, chosen, partial(_refuse_in, session), session.artifact("train"))
+    facts["first"] = {each.environment: each.change.stage.tag if each.change else None for each in first}
+    say, same = "; ".join([say, *(each.say for each in first)]), same and not any(each.change for each in first)
+    return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)
+
+
+def _refuse_in(session: Session, spec: Spec) -> str | None:
+    """Hold the evaluation against the gate of another environment."""
+    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
+    return refuse(session.job, judge_candidate(spec.evaluate.gate, found))
+
+
+def _overtaken(chosen: Release, answering: Release, began: float) -> StepResult:
+    say = f"{chosen.tag} was live for a moment: somebody has made {answering.tag} live meanwhile"
+    return StepResult("deploy", "skipped", say, time.time() - began, facts={"released": False})
+
+
+def target_of(job: Job) -> Target:
+    """Return the place where a job's releases go live."""
+    return Target(job.spec, job.request.environment, job.state)
+
+
+def verify(session: Session, chosen: Release) -> StepResult:
+    """Ask the live release about a real record, and compare with what was computed before the release."""
+    began = time.time()
+    target, platform = target_of(session.job), platform_of(session.job.spec)
+    sample = session.artifact("evaluate").manifest["example"]
+    now, answer = ask(platform, target, chosen, sample)
+    facts = {
+        "address": now.address,
+        "version": now.version,
+        "record": abbreviate(sample["record"]),
+        "prediction": answer.outputs[0],
+        "prediction_id": answer.id,
+        "truth": sample["truth"],
+        "curl": curl_line(now.address, sample["record"]),
+        "released": True,
+    }
+    return StepResult(
+        "verify", "ran", f"predicts {answer.outputs[0]}, the same as in evaluation", time.time() - began, facts=facts
+    )
+
+
+def _with_release(step: str, act: Callable[[Session, Release], StepResult]) -> Callable[[Session], StepResult]:
+    """Let a step act on the release that the run makes live; where there is none, it is skipped and says why."""
+
+    def run(session: Session) -> StepResult:
+        chosen, refusal = choose(session)
+        if chosen is None:
+            return StepResult(step, "skipped", refusal, facts={"released": False})
+        return act(session, chosen)
+
+    return run
+
+
+DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {
+    "release": release,
+    "deploy": _with_release("deploy", deploy),
+    "verify": _with_release("verify", verify),
+}
+
+
+def choose(session: Session) -> tuple[Release | None, str]:
+    """Return the release that the run makes live in its environment; or None, and why.
+
+    What is live already stays. What was rolled back from is held, and a model that was trained on older data than what
+    is live (a run of an old commit) does not replace it, until somebody promotes it.
+    """
+    known = same_model(session.releases(), session.artifact("train").digest)
+    if known is None:
+        return None, "nothing was released"
+    standing, environment = session.standing(), session.job.environment
+    if known.version == standing.current:
+        return known, ""
+    mend = f"'modelrail promote {known.model} v{known.version} --environment {environment} --why …' makes it live"
+    if known.version in standing.withdrawn:
+        return (
+            None,
+            f"{known.tag} is held, since {environment} was rolled back from it; {mend}, or a newer release does",
+        )
+    if newer := _newer_data(session):
+        return None, f"{known.tag} was made from older data than {newer.tag}, which is live in {environment}; {mend}"
+    refusal = refuse(session.job, judge_again(session))
+    return (None, f"not deployed: {refusal}") if refusal else (known, "")
+
+
+def _newer_data(session: Session) -> Release | None:
+    """Return the live release if the run's data commit lies before the one that it was made from."""
+    job, current = session.job, session.standing().current
+    live = next((each for each in session.releases() if each.version == current), None)
+    if live is None or job.data_repository is None or live.evidence.data_repository != job.data_address:
+        return None
+    there = live.evidence.data_commit
+    older = job.data_commit != there and job.data_repository.is_ancestor(job.data_commit, there)
+    return live if older else None
+
+
+def _make_image(session: Session, train: Artifact, release: Release) -> str | None:
+    """Make the image that the release's tag names, from a bundle written aside: another run may yet take the version.
+
+    Where none can be made, the release stands without one; its deployment tells why. So does a signed one: no two
+    signatures are the same, so its image is made, and named in Git, when it is deployed.
+    """
+    if session.job.spec.deploy.image is None or signs_bundles():
+        return None
+    with tempfile.TemporaryDirectory() as folder, suppress(DeploymentError):
+        write_release(Path(folder), train, release)
+        return platform_of(session.job.spec).package(target_of(session.job), release, Path(folder))
+    return None
+
+
+def _bundle(session: Session, release: Release) -> Path:
+    return bundle_of(release, session.store, session.job.state, twin=session.artifact("train"))
+
+
+def _facts(session: Session, found: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
+    gate = session.job.spec.evaluate.gate
+    return {
+        "verdict": [line.text for line in verdict.lines] or [verdict.summary],
+        "metrics": found["candidate"]["metrics"],
+        "gate": {name: bound.model_dump(exclude_none=True) for name, bound in gate.items()},
+    }
+
+
+def _result(release: Release, action: Any, say: str, began: float, facts: Mapping[str, Any]) -> StepResult:
+    told = {"released": True, "version": f"v{release.version}", "tag": release.tag, **facts}
+    return StepResult("release", action, say, time.time() - began, key=release.evidence.artifacts["train"], facts=told)
+
+
+def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: Mapping[str, Any]) -> Evidence:
+    job = session.job
+    return Evidence(
+        data_repository=job.data_address,
+        data_commit=job.data_commit,
+        spec_commit=job.spec_commit,
+        code=job.code,
+        spec_path=job.spec_path,
+        environment=job.request.environment,
+        as_of=job.request.as_of,
+        partitions=len(job.partitions),
+        artifacts={
+            "normalize": session.artifact("normalize").key,
+            "train": train.key,
+            "evaluate": evaluation.key,
+        },
+        model_digest=train.digest,
+        recipe=method_digest(job.spec),
+        signature=json.loads(train.file("signature.json").read_bytes()),
+        metrics=facts["metrics"],
+        verdict=facts["verdict"],
+        mlflow_run=session.recorder.run_id() if session.recorder else None,
+        who=job.repository.who(),
+        why=job.request.reason,
+        made_with=made_with(job.spec),
+    )

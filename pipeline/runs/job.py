@@ -1,0 +1,245 @@
+"""What a run is about: one spec, as it stands in Git, and the partitions of one data commit."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline.errors import InputError, redact
+from pipeline.home import CHECKOUT, home, prepare_home
+from pipeline.messages import count
+from pipeline.runs.built_in_data import line_example
+from pipeline.runs.request import RunRequest
+from pipeline.spec.companion_files import files_of
+from pipeline.spec.loading.loading import load_spec
+from pipeline.spec.schema.spec import Spec
+from pipeline.storage.git.mirrors import is_url, mirror
+from pipeline.storage.git.repository import File, FileGroup, Repository, open_repository
+from pipeline.storage.large_files import LargeFile, Layout, find_partitions, list_folder, read_large
+from pipeline.storage.large_files.finding import is_pointer
+from pipeline.storage.periods import up_to
+
+WORK_TREE = "work tree"
+BUILT_IN = "built-in"
+
+Lend = Callable[[str, str], AbstractContextManager[None]]
+"""Connection and address → a context in which git has the credentials."""
+
+_FULL_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_LEND: ContextVar[Lend | None] = ContextVar("_LEND", default=None)
+
+
+@dataclass(frozen=True)
+class SpecSource:
+    """A spec that is read, and where it comes from: its path in the repository, the commit, what is not committed."""
+
+    spec: Spec
+    path: str
+    commit: str
+    repository: Repository
+    uncommitted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request, with everything in it resolved.
+
+    Attributes
+    ----------
+    spec_path : str
+        Path of the spec in its repository.
+    spec_commit : str
+        Newest commit of the spec's repository; empty if nothing was ever committed.
+    uncommitted : tuple of str
+        Files that matter here and differ from the commits; a run with any is not released.
+    data_commit : str
+        Full commit id, ``work tree`` or ``built-in``.
+    partitions : dict
+        Key → file, sorted by key.
+    left_out : int
+        Partitions of the commit that the as-of date leaves out.
+    lent : callable
+        Gives a context in which git has the credentials of the data.
+    """
+
+    request: RunRequest
+    spec: Spec
+    spec_path: str
+    spec_commit: str
+    repository: Repository
+    uncommitted: tuple[str, ...]
+    data_repository: Repository | None
+    data_address: str
+    data_commit: str
+    partitions: Mapping[str, File]
+    left_out: int
+    state: Path = field(compare=False)
+    lent: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, compare=False, repr=False)
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.spec.model.name
+
+    @property
+    def environment(self) -> str:
+        """Name of the environment; without an overlay it is named by its platform."""
+        return self.request.environment or self.spec.environment.platform
+
+    @cached_property
+    def code(self) -> str:
+        """Version of Modelrail, with its commit where it runs from a checkout."""
+        if not (CHECKOUT / ".git").exists():
+            return f"modelrail {version('modelrail')}"
+        repository = open_repository(CHECKOUT)
+        commit = repository.commit().id[:12] if repository.has_commits() else "uncommitted"
+        return f"modelrail {version('modelrail')} at {commit}{'+changes' if repository.changes(['pipeline']) else ''}"
+
+    def read(self, partition: str) -> bytes:
+        """Read the bytes of a partition."""
+        if self.data_repository is None:
+            return line_example()
+        file, repository = self.partitions[partition], self.data_repository
+        if isinstance(file, LargeFile):
+            return read_large(file, repository, self.state, self.lent)
+        members = file.members if isinstance(file, FileGroup) else ()
+        large = (each for each in members if isinstance(each, LargeFile))
+        return repository.read(file, {each: read_large(each, repository, self.state, self.lent) for each in large})
+
+
+@contextmanager
+def lending(lend: Lend) -> Iterator[None]:
+    """Let ``open_job``, in this context, fetch private data with what ``data.connection`` names.
+
+    Only fetching the data has the credentials, so that no push of a tag to another repository can show them.
+    """
+    token = _LEND.set(lend)
+    try:
+        yield
+    finally:
+        _LEND.reset(token)
+
+
+def open_job(request: RunRequest) -> Job:
+    """Resolve a request: read the spec, find the commits, list the partitions.
+
+    Raises
+    ------
+    SpecError
+        If the spec or its environment has problems.
+    InputError
+        If there is no repository, no such commit or no partition.
+    """
+    path = Path(request.spec)
+    loaded = load_spec(path, request.environment)
+    repository = open_repository(path.resolve().parent)
+    beside = [loaded.path.parent / each for each in files_of(loaded.spec)]
+    sources = [each for each in (loaded.path, loaded.overlay, *beside) if each is not None]
+    uncommitted = repository.changes([repository.path_of(each) for each in sources])
+    if repository.root == CHECKOUT:
+        uncommitted += repository.changes(["pipeline"])
+    spec_commit = repository.commit().id if repository.has_commits() else ""
+    source = SpecSource(loaded.spec, repository.path_of(path), spec_commit, repository, tuple(uncommitted))
+    return resolve(request, source)
+
+
+def resolve(request: RunRequest, source: SpecSource) -> Job:
+    """Resolve a request whose spec is read: find the data commit, list the partitions."""
+    spec, repository = source.spec, source.repository
+    state = home(repository.root)
+    with suppress(OSError):  # a plan needs no folder to write in; what writes says that it cannot
+        prepare_home(state)
+    uncommitted = [*source.uncommitted]
+    lent = _credentials(spec)
+    if spec.data.files is None:
+        if request.data_commit not in (None, "", BUILT_IN):
+            raise InputError(f"data commit: found '{request.data_commit}'; expected none: the built-in data have none")
+        data, address, commit, files = None, BUILT_IN, BUILT_IN, _line_partition()
+    else:
+        with lent():
+            data, address = _data_repository(spec, repository, state)
+            commit, changed = _data_commit(request, spec, data, own=data.root == repository.root)
+        listed = partial(list_folder, repository=data, state=state, lent=lent)
+        files = find_partitions(data, "" if commit == WORK_TREE else commit, _layout(spec), listed)
+        uncommitted += changed
+    partitions = up_to(files, request.as_of)
+    if not partitions:
+        raise InputError(_explain_nothing(spec, address, commit, files, request.as_of))
+    return Job(
+        request=request,
+        spec=spec,
+        spec_path=source.path,
+        spec_commit=source.commit,
+        repository=repository,
+        uncommitted=tuple(sorted(set(uncommitted))),
+        data_repository=data,
+        data_address=address,
+        data_commit=commit,
+        partitions=partitions,
+        left_out=len(files) - len(partitions),
+        state=state,
+        lent=lent,
+    )
+
+
+def _credentials(spec: Spec) -> Callable[[], AbstractContextManager[None]]:
+    lend, address, connection = _LEND.get(), spec.data.repository or "", spec.data.connection
+    return partial(lend, connection, address) if lend and connection and is_url(address) else nullcontext
+
+
+def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Repository, str]:
+    address = spec.data.repository
+    if address is None:
+        return own, "."
+    if is_url(address):
+        return mirror(address, state), redact(address)
+    folder = Path(address).expanduser()
+    folder = own.root / folder  # an absolute one stays what it is
+    if not folder.is_dir():
+        raise InputError(f"{folder}: found no such folder; expected a Git repository (data.repository)")
+    return open_repository(folder), address
+
+
+def _data_commit(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> tuple[str, list[str]]:
+    """Return the commit and the uncommitted files; the work tree counts where nothing else is named."""
+    named = request.data_commit or spec.data.branch
+    if own and not named and (changed := _changed(data, _layout(spec))):
+        return WORK_TREE, changed
+    if data.mirrored and not (named and _FULL_ID.fullmatch(named) and data.holds(named)):
+        data.update()
+    return data.commit(named or "HEAD").id, []
+
+
+def _layout(spec: Spec) -> Layout:
+    return Layout(spec.data.files or "", spec.data.images)
+
+
+def _changed(data: Repository, layout: Layout) -> list[str]:
+    """List the files, or the pointers that stand for some, whose content differs from the newest commit's."""
+    places = layout.places
+    here = data.work_tree_files(*places)
+    there = data.files("HEAD", *places) if data.has_commits() else []
+    differing = {file.path for file in {*here} ^ {*there}}
+    return sorted(path for path in differing if layout.key(path) is not None or is_pointer(path, layout.files))
+
+
+def _line_partition() -> dict[str, File]:
+    content = line_example()
+    return {"line": File("line.csv", hashlib.sha256(content).hexdigest(), len(content))}
+
+
+def _explain_nothing(spec: Spec, address: str, commit: str, files: Mapping[str, File], as_of: str | None) -> str:
+    if files:
+        return (
+            f"{address}: found {count(len(files), 'partition')}, the first of them {next(iter(files))}, but none up to "
+            f"{as_of}; expected a later as-of date"
+        )
+    found = f"{address} at {commit[:12]}: found no file that matches '{spec.data.files}'"
+    return f"{found}; expected at least one (data.files)"

@@ -1,0 +1,1 @@
+"""The plan: recipes and keys, what must run, and why."""

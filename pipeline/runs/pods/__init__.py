@@ -1,0 +1,1 @@
+"""Pods of a run: a step's, and the workers' of one training."""

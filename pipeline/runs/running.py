@@ -1,0 +1,349 @@
+"""Running: one step, or all of them in order.
+
+The same steps run in one process (``run``), and as tasks of Airflow, in pods or one at a time from the command
+line (``open_run``, ``run_step``, ``close_run``). Between steps nothing passes but artifacts, found in the store by
+their keys, and a small JSON document that says which commits the run is about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.errors import InputError, ModelrailError, OvertakenError, TransientError
+from pipeline.extras import require
+from pipeline.home import home, tracking_address, working
+from pipeline.messages import quote
+from pipeline.runs.computing import accounted, compute, refuse_unknown
+from pipeline.runs.job import BUILT_IN, WORK_TREE, Job, open_job
+from pipeline.runs.plan.planning import ORDER, PlannedStep
+from pipeline.runs.plan.recipes import STEPS, methods_of, spec_digest
+from pipeline.runs.pods.step_pod import addresses, refuse_unclonable
+from pipeline.runs.request import RunRequest
+from pipeline.runs.results import StepResult
+from pipeline.runs.session import Session
+from pipeline.runs.tracking import DirectRecorder, LookedBack, PipedRecorder, Recorder, RunClosed, RunOpened
+from pipeline.spec.catalogue.tasks import extras_of
+from pipeline.spec.placement import is_led, most_batches, pod_steps
+from pipeline.storage.artifacts import FolderStore
+
+Outcome = Literal["released", "not released", "unchanged", "failed"]
+Opened = dict[str, Any]
+Report = Callable[[StepResult], None]
+
+_TRIES = 10
+
+
+def open_run(request: RunRequest) -> Opened:
+    """Begin a run: resolve its commits, plan it, and open its MLflow run if there is anything to compute.
+
+    Returns
+    -------
+    dict
+        JSON-able; what ``run_step`` and ``close_run`` need to know. ``batches`` are the partitions to clean and
+        transform, in at most ``run.batches`` groups; ``pods`` the steps that run in pods.
+    """
+    with working(home(Path(request.spec).resolve())):
+        return _open_run(request)
+
+
+def _open_run(request: RunRequest) -> Opened:
+    session = Session(open_job(request), holds=True)
+    _refuse_platform(session.job)
+    session.refresh()
+    steps = session.plan()
+    if _has_news(session, steps):
+        session.recorder = _direct(session.job)
+        session.recorder.tell(_opening(session))
+    return _opened(session, steps)
+
+
+def run_step(
+    step: str, opened: Opened, partitions: Sequence[str] | None = None, threads: int | None = None
+) -> dict[str, Any]:
+    """Run one step of an opened run, or reuse what is there.
+
+    Parameters
+    ----------
+    partitions : sequence of str, optional
+        For clean and transform: only these.
+    threads : int, optional
+        Partitions worked on at once; by default one where others work beside this process, else one for each CPU.
+
+    Returns
+    -------
+    dict
+        JSON-able: a ``StepResult``, flat.
+    """
+    request = pinned(opened)
+    with working(home(Path(request.spec).resolve())):
+        return _run_opened(
+            step, opened, open_job(request), partitions, threads or (1 if partitions else os.cpu_count() or 1)
+        )
+
+
+def _run_opened(step: str, opened: Opened, job: Job, partitions: Sequence[str] | None, threads: int) -> dict[str, Any]:
+    _refuse_other_spec(job, opened)
+    session = Session(job, run=opened["run"], holds=True)
+    if opened["mlflow_run"]:
+        session.recorder = _direct(job, opened["mlflow_run"])
+    return _run_step(step, session, partitions, threads=threads).to_json()
+
+
+def close_run(opened: Opened, outcome: Outcome) -> None:
+    """End the MLflow run of an opened run."""
+    request = pinned(opened)
+    replayed = request.replay and request.as_of and outcome != "failed"
+    if not (opened["mlflow_run"] or replayed):
+        return
+    job = open_job(request)
+    recorder = _direct(job, opened["mlflow_run"])
+    if replayed:
+        recorder.tell(_point(Session(job)))
+    if opened["mlflow_run"]:
+        recorder.tell(_closing(outcome))
+
+
+def pinned(opened: Opened) -> RunRequest:
+    """Return the request with the commit that was found when the run began: it is held here, and not fetched again."""
+    request, commit = RunRequest.from_json(opened["request"]), opened["data_commit"]
+    return request if commit in (WORK_TREE, BUILT_IN) else replace(request, data_commit=commit)
+
+
+def _point(session: Session) -> LookedBack:
+    """Return a replayed date's metrics, whether they were computed now or reused."""
+    found = json.loads(session.evaluation().file("evaluation.json").read_bytes())
+    metrics: dict[str, float] = {}
+    for name, estimate in found["candidate"]["metrics"].items():
+        values = {name: estimate["value"], f"{name}.low": estimate["low"], f"{name}.high": estimate["high"]}
+        metrics |= {each: value for each, value in values.items() if value is not None}
+    job = session.job
+    return LookedBack(job.model, job.data_commit, str(job.request.as_of)[:10], metrics)
+
+
+def run_one(
+    step: str,
+    request: RunRequest,
+    partitions: Sequence[str] | None,
+    mlflow_run: str | None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Run one step by itself, without having opened a run."""
+    job = open_job(request)
+    opened = {
+        "request": request.to_json(),
+        "data_commit": job.data_commit,
+        "spec_digest": spec_digest(job.spec),
+        "mlflow_run": mlflow_run,
+        "run": uuid.uuid4().hex[:12],
+    }
+    return run_step(step, opened, partitions, threads)
+
+
+def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]:
+    """Run all steps in this process; what changed is computed, the rest is reused.
+
+    Parameters
+    ----------
+    report : callable
+        Told of each step as it ends.
+
+    Returns
+    -------
+    Outcome
+        ``released``, ``not released`` (the gate, or uncommitted changes) or ``unchanged`` (the newest release is
+        this very model).
+    list of StepResult
+        One for each step, in order.
+    """
+    with working(home(Path(request.spec).resolve())):
+        return _run(request, report)
+
+
+def _run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]:
+    session = Session(open_job(request), holds=True)
+    _refuse_platform(session.job)
+    for path, by, extra in extras_of(session.job.spec):  # in Airflow, only the step's own pod may have it
+        require(extra, ".".join(path), quote(by))
+    session.refresh()
+    if isinstance(session.store, FolderStore):
+        session.store.sweep()
+    if not _has_news(session, session.plan()):
+        return _run_all(session, report)
+    recorder = _recorder(session.job)
+    recorder.tell(_opening(session))
+    session.recorder = recorder
+    try:
+        outcome, results = _run_all(session, report)
+    except BaseException:
+        recorder.tell(_closing("failed"))
+        with suppress(ModelrailError):  # the first error is the one to tell
+            recorder.finish()
+        raise
+    recorder.tell(_closing(outcome))
+    recorder.finish()
+    return outcome, results
+
+
+def _run_all(session: Session, report: Report) -> tuple[Outcome, list[StepResult]]:
+    results = []
+    for step in ORDER:
+        results.append(_run_step(step, session, None, threads=os.cpu_count() or 1))
+        report(results[-1])
+    return outcome_of(results), results
+
+
+def outcome_of(results: Sequence[StepResult]) -> Outcome:
+    """Say in a word how a run went that did not fail."""
+    release = next(each for each in results if each.step == "release")
+    if not release.facts["released"]:
+        return "not released"
+    return "unchanged" if release.action == "reused" else "released"
+
+
+def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, threads: int) -> StepResult:
+    refuse_unknown(step, partitions, session.job.partitions)
+    if step in STEPS:
+        return compute(step, session, partitions, threads)
+    from pipeline.runs.delivery_steps import DELIVERY  # what it needs is not needed to plan
+
+    if step not in DELIVERY:
+        raise InputError(f"found the step '{step}'; expected one of {', '.join(ORDER)}")
+    if session.recorder is None:  # nothing was computed: the release that is there is confirmed
+        return _deliver(DELIVERY[step], step, session, threads)
+    with accounted(session, step):
+        return _deliver(DELIVERY[step], step, session, threads)
+
+
+def _deliver(act: Callable[[Session], StepResult], step: str, session: Session, threads: int) -> StepResult:
+    """Release, deploy or verify by what is so now: whoever promotes or rolls back meanwhile has the last word."""
+    for _ in range(_TRIES):
+        session.refresh()
+        (evaluation,) = session.nodes()["evaluate"]
+        if evaluation.recipe is not None and evaluation.artifact is None:  # another release is live than it was held to
+            compute("evaluate", session, None, threads)
+        with suppress(OvertakenError):
+            return act(session)
+    raise TransientError(f"{step}: what should be live has changed {_TRIES} times while this run decided; run again")
+
+
+def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:
+    """Tell whether there is anything for MLflow to record."""
+    from pipeline.runs.delivery_steps import is_pending
+
+    return any(each.action != "reuse" for each in steps) or is_pending(session)
+
+
+def _opened(session: Session, steps: Sequence[PlannedStep]) -> Opened:
+    job = session.job
+    todo = list(dict.fromkeys(each.partition for each in steps if each.partition and each.action != "reuse"))
+    size = max(1, -(-len(todo) // most_batches(job.spec.run)))
+    return {
+        "request": job.request.to_json(),
+        "model": job.model,
+        "data_commit": job.data_commit,
+        "spec_path": job.spec_path,
+        "spec_commit": job.spec_commit,
+        "spec_digest": spec_digest(job.spec),
+        "dirty": bool(job.uncommitted),
+        "mlflow_run": session.recorder.run_id() if session.recorder else None,
+        "run": session.run,
+        "partitions": len(job.partitions),
+        "batches": [todo[start : start + size] for start in range(0, len(todo), size)],
+        "steps": summarize(steps),
+        **_pods(job),
+    }
+
+
+def _pods(job: Job) -> dict[str, Any]:
+    spec = job.spec
+    if not pod_steps(spec.run):
+        return {"pods": []}
+    require("pods", f"{job.spec_path}: run", f"pods for {', '.join(pod_steps(spec.run))}")
+    repository = spec.run.repository or job.repository.origin() or ""
+    refuse_unclonable(job.spec_path, job.uncommitted, job.spec_commit, repository)
+    addresses(os.environ)
+    led = [step for step in pod_steps(spec.run) if is_led(spec.run, step)]
+    return {"pods": pod_steps(spec.run), "led": led, "repository": repository, "methods": methods_of(spec)}
+
+
+def summarize(steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
+    """Return one line a step: how many partitions run, wait and are reused, the reasons, the estimated seconds."""
+    lines = []
+    for step in STEPS:
+        mine = [each for each in steps if each.step == step]
+        counts: Counter[str] = Counter(each.action for each in mine)
+        estimates = [each.estimate_s for each in mine]
+        known = sum(each for each in estimates if each is not None)
+        reasons = list(dict.fromkeys(each.reason for each in mine if each.action != "reuse"))
+        lines.append(
+            {
+                "step": step,
+                "action": next((action for action in ("run", "wait") if counts[action]), "reuse"),
+                **{action: counts[action] for action in ("run", "wait", "reuse")},
+                "reason": "; ".join(reasons[:3]) or "nothing changed",
+                "estimate_s": None if None in estimates else round(known, 1),
+            }
+        )
+    return lines
+
+
+def _refuse_other_spec(job: Job, opened: Opened) -> None:
+    if spec_digest(job.spec) != opened["spec_digest"]:
+        raise InputError(f"{job.spec_path}: found another spec than when the run began; expected the same: start anew")
+
+
+def _refuse_platform(job: Job) -> None:
+    platform_of(job.spec, f"{job.spec_path}: environment.platform")
+
+
+def _recorder(job: Job) -> Recorder:
+    """Record in a second process, unless this one has imported MLflow already."""
+    if "mlflow" in sys.modules:
+        return _direct(job)
+    return PipedRecorder(tracking_address(job.state), job.state / "mlartifacts")
+
+
+def _direct(job: Job, run: str | None = None) -> DirectRecorder:
+    return DirectRecorder(tracking_address(job.state), job.state / "mlartifacts", run)
+
+
+def _opening(session: Session) -> RunOpened:
+    job, request = session.job, session.job.request
+    facts = {
+        "run": session.run,
+        "data_commit": job.data_commit,
+        "spec_commit": job.spec_commit or "none",
+        "code": job.code,
+        "spec": job.spec_path,
+        "uncommitted": ", ".join(job.uncommitted[:20]),
+        "environment": request.environment or "",
+        "as_of": request.as_of or "",
+        "reason": request.reason,
+        "trigger": request.trigger,
+        "partitions": str(len(job.partitions)),
+    }
+    shown = {
+        "user": job.repository.who(),
+        "source.name": job.spec_path,
+        "source.git.commit": job.spec_commit,
+        "note.content": job.spec.model.description,
+    }
+    named = {f"modelrail.{name}": value for name, value in facts.items()}
+    named |= {f"mlflow.{name}": value for name, value in shown.items()}
+    tags = {name: value for name, value in named.items() if value}
+    dataset = {"name": job.spec.data.files or "line", "digest": job.data_commit, "source": job.data_address}
+    return RunOpened(job.model, f"{job.model} {job.data_commit[:10]}", tags, dataset)
+
+
+def _closing(outcome: Outcome) -> RunClosed:
+    return RunClosed("FAILED" if outcome == "failed" else "FINISHED", {"modelrail.outcome": outcome})

@@ -1,0 +1,138 @@
+"""Errands: steps of a run that another machine does, in a pod or as a task of Dask.
+
+All that the other machine is told are the words of one command, ``modelrail step``. It clones the specs' repository at
+the commit of the run, does the steps, and leaves each one's result as a note in the store, where whoever sent it reads
+it. Artifacts and MLflow runs are where they always are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError, ModelrailError
+from pipeline.home import home, store_address, working
+from pipeline.runs.computing import accounted
+from pipeline.runs.job import Job, open_job
+from pipeline.runs.plan.planning import PARTITIONED
+from pipeline.runs.plan.recipes import STEPS, methods_of
+from pipeline.runs.pods.step_pod import addresses, errand_words, manifest, threads_of
+from pipeline.runs.request import RunRequest
+from pipeline.runs.running import Opened, pinned, run_step
+from pipeline.runs.session import Session
+from pipeline.runs.wording import describe_step
+from pipeline.spec.loading.loading import load_spec
+from pipeline.spec.placement import companions, placement
+from pipeline.spec.schema.run import StepName
+from pipeline.spec.schema.spec import Spec
+from pipeline.storage.artifacts import open_store
+from pipeline.storage.git.mirrors import check_out
+
+Result = dict[str, Any]
+
+
+def pod_of(opened: Opened, step: StepName, partitions: Sequence[str] | None) -> tuple[Spec, dict[str, Any]]:
+    """Return the spec of an opened run, and the pod that does a step of it and those that share its pod."""
+    spec = load_spec(opened["request"]["spec"], opened["request"]["environment"]).spec
+    steps = [step, *companions(spec.run, step)]
+    words = errand_words(opened, steps, partitions, threads_of(placement(spec.run, step)))
+    return spec, manifest(spec, step, words, addresses(os.environ))
+
+
+def do(
+    opened: Opened,
+    place: tuple[str, str, str],
+    steps: Sequence[str],
+    partitions: Sequence[str] | None,
+    threads: int,
+    say: Callable[[str], None],
+) -> None:
+    """Do an errand; the first step's error is raised, a later one is left to that step's own task.
+
+    Parameters
+    ----------
+    place : tuple of str
+        URL and commit of the specs' repository, and the path of the spec in it.
+    say : callable
+        Is told, in a line each, what was done.
+    """
+    mine = _arrive(opened, place)
+    store = open_store(store_address(home()), home())
+    for step in steps:
+        batch = partitions if step in PARTITIONED else None
+        try:
+            result = run_step(step, mine, batch, threads)
+        except ModelrailError as error:
+            if step == steps[0]:
+                raise
+            say(f"{step}: left to its own task: {error}")
+            return
+        store.write_note(_note(opened, step, batch), json.dumps(result).encode())
+        for line in describe_step(result):
+            say(line)
+
+
+def do_trials(opened: Opened, place: tuple[str, str, str], rows: int, numbers: Collection[int]) -> str:
+    """Fit some parameter sets of a search; gives the line that the process which searches reads."""
+    from pipeline.runs.memory import returned_memory  # imports pandas and the like: only where something is computed
+    from pipeline.runs.work.training import try_params
+
+    mine = _arrive(opened, place)
+    with working(home()):
+        session = Session(open_job(pinned(mine)), run=opened["run"], holds=True)
+        with returned_memory(), accounted(session, "train", 0):
+            return try_params(session, rows, numbers)
+
+
+def _arrive(opened: Opened, place: tuple[str, str, str]) -> Opened:
+    """Clone the spec, and give the opened run as it is here."""
+    repository, commit, spec = place
+    path = check_out(repository, commit, home()) / spec
+    mine = {**opened, "request": replace(RunRequest.from_json(opened["request"]), spec=str(path)).to_json()}
+    _refuse_other_code(open_job(pinned(mine)), opened)
+    return mine
+
+
+def result_of(opened: Opened, step: str, partitions: Sequence[str] | None) -> Result | None:
+    """Read what an errand has left about a step; None if it has not done it."""
+    state = home(Path(opened["request"]["spec"]))
+    name = _note(opened, step, partitions if step in PARTITIONED else None)
+    content = open_store(store_address(state), state).notes(_folder(opened)).get(name)
+    return None if content is None else dict(json.loads(content))
+
+
+def forget(opened: Opened) -> None:
+    """Remove what errands of a run have left: the run has ended, and its tasks have their results."""
+    state = home(Path(opened["request"]["spec"]))
+    open_store(store_address(state), state).remove_notes(_folder(opened))
+
+
+def is_there(opened: Opened, step: str, partitions: Sequence[str] | None) -> bool:
+    """Tell whether the store has all that a step would make, so that nobody needs to be sent."""
+    if step not in STEPS or opened["request"]["force"]:
+        return False
+    nodes = Session(open_job(pinned(opened))).nodes()[step]
+    return all(node.artifact for node in nodes if partitions is None or node.partition in partitions)
+
+
+def _refuse_other_code(job: Job, opened: Opened) -> None:
+    here, there = methods_of(job.spec), opened["methods"]
+    if other := [step for step in there if here.get(step) != there[step]]:
+        raise InputError(
+            f"{other[0]}: found other code or libraries ({job.code}) than where the run was planned; expected the same:"
+            " build the image of this commit anew ('modelrail images build pipeline') and name it in run.image"
+        )
+
+
+def _note(opened: Opened, step: str, partitions: Sequence[str] | None) -> str:
+    batch = "" if partitions is None else "-" + hashlib.sha256(json.dumps([*partitions]).encode()).hexdigest()[:12]
+    return f"{_folder(opened)}/{step}{batch}.json"
+
+
+def _folder(opened: Opened) -> str:
+    return f"runs/{opened['run']}"

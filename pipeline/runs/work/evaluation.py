@@ -1,0 +1,218 @@
+"""The model is judged on rows it has never seen, beside the release that is live."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.delivery.bundles import bundle_of, write_bundle
+from pipeline.delivery.releases import Release
+from pipeline.errors import DataError, ModelrailError
+from pipeline.model.columns import Side
+from pipeline.model.signature import Signature
+from pipeline.runs.plan.planning import Node
+from pipeline.runs.results import Made
+from pipeline.runs.session import Session
+from pipeline.runs.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_derived, known_vectors
+from pipeline.runs.work.files import read_frame, read_json, write_json
+from pipeline.runs.work.scoring import Predict, encode, output_of, predictor_of, record_of
+from pipeline.steps.evaluate.card import DataFacts, Facts, model_card
+from pipeline.steps.evaluate.evaluating import evaluate
+from pipeline.steps.evaluate.importance import permutation_importance
+from pipeline.steps.evaluate.page import card_html
+from pipeline.steps.evaluate.prediction import Prediction
+from pipeline.steps.evaluate.results import Evaluation, Importances
+from pipeline.steps.features import TARGET
+from pipeline.steps.gate import Verdict, judge
+from pipeline.steps.transform.applying import compute_target
+from pipeline.storage.artifacts import Artifact
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The live release on the same rows: its evaluation, or why there is none."""
+
+    release: Release
+    evaluation: Evaluation | None
+    trouble: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form kept in ``evaluation.json``."""
+        found = self.evaluation.to_json() if self.evaluation else None
+        return {"tag": self.release.tag, "evaluation": found, "trouble": self.trouble}
+
+
+def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
+    """Write ``evaluation.json``, ``importances.json``, the plots and the model card."""
+    from pipeline.steps.evaluate.plots import draw_plots  # imports matplotlib, which no other step needs
+
+    del node
+    spec, trained = session.job.spec, session.artifact("train")
+    signature = Signature.from_json(read_json(trained.file("signature.json")))
+    release = session.champion(trained.digest)
+    tested = _test_rows(session, [signature, *([] if release is None else [_signature(release)])])
+    with tempfile.TemporaryDirectory() as place:
+        write_bundle(Path(place), trained, {"model": session.job.model, "version": "candidate"})
+        predict = predictor_of(Path(place), known_vectors(session))
+    truth, prediction = encode(tested[TARGET], signature), predict(tested)
+    found = evaluate(truth, prediction, spec.evaluate, tested, spec.model.seed, classes=signature.classes)
+    metric = next(iter(found.metrics), "")
+    columns = [each.name for each in signature.inputs]
+    importances = permutation_importance(tested[columns], truth, predict, metric, spec.model.seed)
+    champion = None if release is None else _evaluate_champion(session, release, tested)
+    write_json({"candidate": found.to_json(), "champion": champion and champion.to_json()}, folder / "evaluation.json")
+    write_json(importances.to_json(), folder / "importances.json")
+    plots = draw_plots(session.job.model, truth, prediction, found, importances, _losses(trained))
+    for name, content in plots.items():
+        (folder / f"plot-{name}.png").write_bytes(content)
+    card = model_card(_facts(session, trained, found, importances, champion))
+    (folder / "model-card.md").write_text(card, "utf-8")
+    (folder / "model-card.html").write_text(card_html(card, plots), "utf-8")
+    kept = ("evaluation.json", "importances.json", "model-card.md", "model-card.html")
+    return Made(
+        f"{found.rows:,} test rows: {_say(found)}",
+        found.rows,
+        manifest={"example": _sample(tested, prediction, signature), "notes": list(found.notes)},
+        files=(*kept, *(f"plot-{name}.png" for name in plots)),
+        headline=_headline(found),
+    )
+
+
+def _say(found: Evaluation) -> str:
+    return ", ".join(f"{name} {each.value:.4f}" for name, each in found.metrics.items() if each.value is not None)
+
+
+def _signature(release: Release) -> Signature:
+    return Signature.from_json(dict(release.evidence.signature))
+
+
+def _test_rows(session: Session, signatures: Sequence[Signature]) -> pd.DataFrame:
+    """Gather the raw test rows: what the models read, the target, and the columns to slice by."""
+    rows = read_frame(session.artifact("normalize").file("rows.parquet"))
+    tested = rows[rows[SIDE] == Side.TEST]
+    if tested.empty:
+        raise DataError("evaluate: found no test rows; expected some (split.test, split.test_from)")
+    known, slices = session.columns(), session.job.spec.evaluate.slices
+    targets = {name: compile_derived(session, name) for name in slices if name not in known}
+    wanted = {each.name for signature in signatures for each in signature.inputs}.union(
+        slices, *((*each.numbers, *each.texts) for each in targets.values())
+    )
+    columns = [name for name in known if name in wanted]
+    partitions = list(session.job.partitions)
+    parts = [
+        clean_rows(session, partitions[int(str(place))], columns).iloc[mine[POSITION].to_numpy()]
+        for place, mine in tested.groupby(PARTITION)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    derived = {name: compute_target(frame, target) for name, target in targets.items()}
+    beside = pd.DataFrame({**derived, TARGET: tested[TARGET].to_numpy()}, index=frame.index)
+    return pd.concat([frame, beside], axis=1)
+
+
+def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame) -> Champion:
+    """Judge the live release on the same rows; where that cannot be done, say why."""
+    spec, signature = session.job.spec, _signature(release)
+    lacking = [each.name for each in signature.inputs if each.name not in tested]
+    if lacking:
+        return Champion(release, None, f"it needs the columns {', '.join(lacking[:5])}, which the data no longer have")
+    if signature.task != spec.model.task:
+        return Champion(release, None, f"it does {signature.task}")
+    try:
+        predict: Predict = predictor_of(bundle_of(release, session.store, session.job.state), known_vectors(session))
+        prediction = predict(tested)
+    except ModelrailError as error:
+        return Champion(release, None, str(error))
+    rules = spec.evaluate.model_copy(update={"slices": []})
+    truth = encode(tested[TARGET], signature)
+    return Champion(release, evaluate(truth, prediction, rules, None, spec.model.seed, classes=signature.classes))
+
+
+def _headline(found: Evaluation) -> dict[str, float]:
+    """Return each metric and its interval under names of their own."""
+    named = {name: {"": each.value, "_low": each.low, "_high": each.high} for name, each in found.metrics.items()}
+    return {
+        f"{name}{end}": float(value) for name, each in named.items() for end, value in each.items() if value is not None
+    }
+
+
+def _losses(trained: Artifact) -> Mapping[str, list[float]] | None:
+    history = read_json(trained.file("training.json"))["history"]
+    curves = {"training": "loss", "validation": "validation_loss"}
+    losses = {name: [each[key] for each in history if each.get(key) is not None] for name, key in curves.items()}
+    return {name: values for name, values in losses.items() if values} or None
+
+
+def _sample(tested: pd.DataFrame, prediction: Prediction, signature: Signature) -> dict[str, Any]:
+    """Pick a real record with its prediction, for the question that is asked after the deployment."""
+    columns = [each.name for each in signature.inputs]
+    whole = tested[columns].notna().all(axis=1).to_numpy()
+    place = int(whole.argmax())
+    truth = encode(tested[TARGET].iloc[[place]], signature)[0]
+    known = signature.classes is None or truth >= 0
+    return {
+        "record": record_of(tested.iloc[place], signature.inputs),
+        "output": output_of(prediction, place, signature),
+        "truth": (float(truth) if signature.classes is None else signature.classes[int(truth)]) if known else None,
+    }
+
+
+def _facts(
+    session: Session, trained: Artifact, found: Evaluation, importances: Importances, champion: Champion | None
+) -> Facts:
+    spec, job = session.job.spec, session.job
+    return Facts(
+        name=job.model,
+        task=found.task,
+        target=spec.model.target or "",
+        trainer=str(trained.manifest["trainer"]),
+        data=_data_facts(session),
+        evaluation=found,
+        description=spec.model.description,
+        owner=spec.model.owner,
+        parameters=_shown(spec.model.params),
+        verdict=_verdict(session, found, champion),
+        champion=champion.evaluation.metrics if champion and champion.evaluation else None,
+        champion_version=f"v{champion.release.version}" if champion else "",
+        importances=importances,
+        watched=spec.monitoring.metrics,
+        provenance={
+            "Spec": f"{job.spec_path} at {job.spec_commit[:12] or 'no commit'}",
+            "Code": job.code,
+            "Train artifact": trained.key,
+        },
+    )
+
+
+def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the file of a network of one's own, instead of showing its text."""
+    return {name: each["file"] if name == "module" else each for name, each in params.items()}
+
+
+def _verdict(session: Session, found: Evaluation, champion: Champion | None) -> Verdict:
+    against = champion.evaluation.metrics if champion and champion.evaluation else None
+    return judge(found.metrics, against, session.job.spec.evaluate.gate, champion.trouble if champion else "")
+
+
+def _data_facts(session: Session) -> DataFacts:
+    nodes = session.nodes()
+    clean = [each.artifact.manifest for each in nodes["clean"] if each.artifact]
+    transformed = [each.artifact.manifest for each in nodes["transform"] if each.artifact]
+    normalized = session.artifact("normalize")
+    categories = read_json(normalized.file("preprocessing.json"))["categories"]
+    dropped = sum(sum(each["rows_dropped"].values()) for each in (*clean, *transformed))
+    return DataFacts(
+        repository=session.job.data_address,
+        commit=session.job.data_commit,
+        as_of=session.job.request.as_of or "",
+        partitions=list(session.job.partitions),
+        rows_read=sum(each["rows_read"] for each in clean),
+        rows_quarantined=sum(each["rows_quarantined"] for each in clean),
+        rows_dropped=dropped + normalized.manifest["duplicates"] + normalized.manifest["outliers"],
+        split=normalized.manifest["sides"],
+        known_categories={each["name"]: len(each["categories"]) for each in categories},
+    )

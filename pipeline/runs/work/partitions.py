@@ -1,0 +1,36 @@
+"""One data file becomes clean rows and a quarantine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.messages import count
+from pipeline.model.columns import merge_columns
+from pipeline.runs.plan.planning import Node
+from pipeline.runs.results import Made
+from pipeline.runs.session import Session
+from pipeline.runs.work.files import write_frame, write_json
+from pipeline.steps.clean.reading import read
+from pipeline.steps.clean.repair import clean
+
+
+def clean_partition(session: Session, node: Node, folder: Path) -> Made:
+    """Write ``rows.parquet``, ``quarantine.parquet`` if there is any, and ``report.json``."""
+    job, partition = session.job, str(node.partition)
+    source = job.read(partition)
+    reading = read(source, job.partitions[partition].path, job.spec.data)
+    cleaned = clean(reading.rows, job.spec, merge_columns({partition: reading.columns}))
+    write_frame(cleaned.rows, folder / "rows.parquet")
+    if len(reading.quarantined):
+        write_frame(reading.quarantined, folder / "quarantine.parquet")
+    report = {
+        "rows_read": len(reading.rows) + len(reading.quarantined),
+        "rows_quarantined": len(reading.quarantined),
+        "rows_dropped": cleaned.dropped,
+        "columns": reading.columns,
+        "notes": list(reading.notes),
+    }
+    write_json(report, folder / "report.json")
+    dropped = sum(cleaned.dropped.values())
+    say = f"{count(len(cleaned.rows), 'row')} kept, {len(reading.quarantined):,} quarantined, {dropped:,} dropped"
+    return Made(say, len(cleaned.rows), manifest=report)

@@ -1,0 +1,108 @@
+"""Asking a model about raw rows, by the very code that will serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.model.images.rules import ImageRule
+from pipeline.model.signature import Input, Signature
+from pipeline.serving.scoring.model import ServedModel, load_model
+from pipeline.steps.evaluate.prediction import Prediction
+from pipeline.steps.transform import number_matrix, text_matrix
+
+_BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
+
+Predict = Callable[[pd.DataFrame], Prediction]
+
+
+def predictor_of(bundle: Path, known: Mapping[str, npt.NDArray[np.float32]] | None = None) -> Predict:
+    """Return a function from raw rows to predictions, in batches so that memory stays bounded.
+
+    Parameters
+    ----------
+    known : mapping, optional
+        Texts whose vectors are known already.
+    """
+    model = load_model(bundle)
+    if model.encoder is not None and known:
+        model.encoder.known = known
+
+    def predict(rows: pd.DataFrame) -> Prediction:
+        starts = range(0, max(len(rows), 1), _BATCH_ROWS)
+        return _join([_predict_batch(model, rows.iloc[start : start + _BATCH_ROWS]) for start in starts])
+
+    return predict
+
+
+def _predict_batch(model: ServedModel, rows: pd.DataFrame) -> Prediction:
+    signature = model.signature
+    found = model.predict(
+        _numbers(rows, signature) if signature.numbers else None,
+        text_matrix(rows, signature.texts) if signature.texts else None,
+    )
+    if signature.task == "regression":
+        return Prediction(values=found.values)
+    return Prediction(labels=found.values, probabilities=found.probabilities)
+
+
+def _numbers(rows: pd.DataFrame, signature: Signature) -> npt.NDArray[np.float64]:
+    """Return the numbers that the graph reads; those of an image are made of it anew, as in serving."""
+    if all(each.image is None for each in signature.inputs):
+        return number_matrix(rows, signature.numbers)
+    asked = [each for each in signature.inputs if each.kind != "text"]
+    return np.hstack([_image_numbers(rows, each) if each.image else number_matrix(rows, [each.name]) for each in asked])
+
+
+def _image_numbers(rows: pd.DataFrame, column: Input) -> npt.NDArray[np.float64]:
+    from pipeline.model.images.decoding import read_image  # nobody else needs OpenCV
+
+    rule = ImageRule.from_json(column.image or {})
+    found = np.full((len(rows), len(column.columns)), np.nan)
+    for place, text in enumerate(rows[column.name]):
+        if isinstance(text, str) and text:
+            found[place] = read_image(text, rule)
+    return found
+
+
+def _join(parts: Sequence[Prediction]) -> Prediction:
+    def join(name: str) -> Any:
+        arrays = [getattr(each, name) for each in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    return Prediction(values=join("values"), labels=join("labels"), probabilities=join("probabilities"))
+
+
+def encode(target: pd.Series[Any], signature: Signature) -> npt.NDArray[Any]:
+    """Return the true values as an evaluation reads them: numbers, or indices into the classes (-1: none of them)."""
+    if signature.classes is None:
+        return target.to_numpy(dtype=np.float64)
+    classes = pd.Index(list(signature.classes), dtype=object)
+    return np.asarray(classes.get_indexer(pd.Index(target.to_numpy(), dtype=object)))
+
+
+def record_of(row: pd.Series[Any], inputs: Sequence[Input]) -> dict[str, Any]:
+    """Write a raw row as the JSON that a caller would send."""
+    return {each.name: _json_value(row[each.name], each) for each in inputs}
+
+
+def _json_value(value: Any, column: Input) -> Any:
+    if pd.isna(value):
+        return None
+    if column.type == "datetime":
+        moment = pd.Timestamp(value)
+        return moment.strftime(column.format) if column.format else moment.tz_localize(UTC).isoformat()
+    return {"int": int, "bool": bool, "float": float, "str": str, "image": str}[column.type](value)
+
+
+def output_of(prediction: Prediction, row: int, signature: Signature) -> Any:
+    """Return a prediction as the server writes it: a number, or a class."""
+    if signature.classes is None:
+        return float(prediction.outputs[row])
+    return signature.classes[int(prediction.outputs[row])]

@@ -1,0 +1,248 @@
+"""The matrix becomes a model: one graph, from raw values to predictions."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pandas as pd
+
+from pipeline.errors import InputError
+from pipeline.messages import count
+from pipeline.model.columns import Side
+from pipeline.model.graphs import compose
+from pipeline.model.images.rules import ImageRule, owner_of
+from pipeline.model.sentences import ENCODER, PIECES
+from pipeline.model.signature import Input, Signature, Task
+from pipeline.runs.memory import available_bytes
+from pipeline.runs.plan.planning import Node
+from pipeline.runs.results import Made
+from pipeline.runs.session import Session
+from pipeline.runs.tracking import Learning
+from pipeline.runs.work.companion_files import read_beside
+from pipeline.runs.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
+from pipeline.runs.work.files import read_frame, write_json
+from pipeline.runs.work.matrix import read_rows
+from pipeline.runs.work.scoring import record_of
+from pipeline.runs.work.trials import elsewhere, write_outcomes
+from pipeline.runs.work.worker_crew import find_worker_pods
+from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
+from pipeline.spec.expressions import parse
+from pipeline.spec.image_columns import rules_of
+from pipeline.spec.schema.spec import Spec
+from pipeline.steps.evaluate.metrics import score
+from pipeline.steps.evaluate.prediction import Prediction
+from pipeline.steps.evaluate.sample import Sample
+from pipeline.steps.train.results import Matrix, Scorer, Support, Trained
+from pipeline.steps.train.training import train, trainer_of
+from pipeline.steps.train.training import try_params as try_params_here
+from pipeline.storage.artifacts import Artifact
+
+
+def train_model(session: Session, node: Node, folder: Path) -> Made:
+    """Write ``model.onnx`` (or the native model), ``signature.json`` and ``training.json``."""
+    spec, normalized = session.job.spec, session.artifact("normalize")
+    checkpoints, said = f"checkpoints/{node.recipe.key if node.recipe else 'none'}", list[str]()
+    task = _task(spec)
+    matrix = _rows(session, normalized)
+    support = _support(session, node, checkpoints, said)
+    trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task), support=support)
+    signature = _signature(session, task, trained, read_frame(normalized.file("rows.parquet")))
+    _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
+    if encoder := encoder_folder(session):
+        for name in (ENCODER, PIECES):
+            shutil.copyfile(encoder / name, folder / name)
+    write_json(signature.to_json(), folder / "signature.json")
+    write_json(_report(trained), folder / "training.json")
+    session.store.remove_notes(checkpoints)
+    say = "; ".join([f"{spec.model.trainer}: {count(len(matrix.columns), 'feature')}", *said, *trained.notes])
+    return Made(
+        say,
+        len(matrix.train),
+        manifest={"trainer": spec.model.trainer, "params": trained.params, "notes": list(trained.notes)},
+        files=("training.json", "signature.json"),
+        metrics=_metrics(trained),
+        params={"trainer": spec.model.trainer, **trained.params},
+        curves=_curves(trained.history),
+        children=tuple(_trial(each) for each in trained.trials),
+    )
+
+
+def try_params(session: Session, rows: int, numbers: Collection[int]) -> str:
+    """Fit some parameter sets of the search, for another process that searches; gives the line that it reads."""
+    spec, normalized = session.job.spec, session.artifact("normalize")
+    task = _task(spec)
+    scorer = _scorer(spec, task)
+    if scorer is None:
+        raise InputError("step: found --trial with a spec without a search; expected one (model.search)")
+    matrix = _rows(session, normalized)
+    support = Support(read=partial(read_beside, session.job), state=session.job.state)
+    found = try_params_here(
+        matrix, spec.model, task, scorer, rows=rows, numbers=numbers, flag=_is_flag(spec), support=support
+    )
+    return write_outcomes(found)
+
+
+def _rows(session: Session, normalized: Artifact) -> Matrix:
+    spec = session.job.spec
+    trainer = trainer_of(spec.model, _task(spec))
+    return read_rows(normalized, trainer, spec.model.params, session.job.state, available_bytes())
+
+
+def _task(spec: Spec) -> Task:
+    if spec.model.task is None:
+        raise InputError("model.task: found nothing that tells it; expected classification or regression (model.task)")
+    return spec.model.task
+
+
+def _is_flag(spec: Spec) -> bool:
+    target = spec.model.target or ""
+    if target in spec.data.derive:
+        return parse(spec.data.derive[target]).kind == "flag"
+    return target in spec.data.columns and spec.data.columns[target].type == "bool"
+
+
+def _scorer(spec: Spec, task: Task) -> Scorer | None:
+    if spec.model.search is None:
+        return None
+    metric = spec.model.search.metric or [*spec.evaluate.metrics, *DEFAULT_METRICS[task]][0]
+    reads = METRICS[metric].reads
+
+    def measure(truth: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
+        if reads == "value":
+            return score(metric, Sample(truth, Prediction(values=found)))
+        if reads == "label":
+            classes = int(max(truth.max(), found.max())) + 1
+            return score(metric, Sample(truth, Prediction(labels=found, probabilities=np.eye(classes)[found])))
+        return score(metric, Sample(truth, Prediction(labels=found.argmax(axis=1), probabilities=found)))
+
+    return Scorer(metric, measure)
+
+
+def _signature(session: Session, task: Task, trained: Trained, rows: pd.DataFrame) -> Signature:
+    """Describe what callers send: the raw columns behind the features, with a real record as the example."""
+    spec, types = session.job.spec, session.columns()
+    compiled, _ = compile_features(session)
+    wanted = {*compiled.numbers, *compiled.texts}
+    images = rules_of(spec.data)
+    inputs = tuple(_input(spec, name, types[name], images) for name in _asked(types, wanted, images))
+    classes = None if trained.classes is None else tuple(trained.classes)
+    bare = Signature(task, inputs, classes)
+    if (bare.numbers, bare.texts) != (compiled.numbers, compiled.texts):
+        raise AssertionError(f"the graph reads {compiled.numbers + compiled.texts}, the signature {bare.inputs}")
+    words = tuple(each.words for each in compiled.words)
+    return Signature(task, inputs, classes, _example(session, rows, inputs), words, compiled.sentences)
+
+
+def _asked(types: Iterable[str], wanted: Collection[str], images: Mapping[str, ImageRule]) -> list[str]:
+    """Return what callers send: the wanted columns, and instead of the parts of an image the image."""
+    owners = {owner_of(name, images) for name in wanted}
+    return [name for name in types if name in owners]
+
+
+def _input(spec: Spec, name: str, type_: Any, images: Mapping[str, ImageRule]) -> Input:
+    contract = spec.data.columns.get(name)
+    rule = spec.clean.text.get(name) or spec.clean.text.get("*")
+    return Input(
+        name,
+        type_,
+        nullable=contract.nullable if contract else True,
+        text=rule.model_dump() if rule and type_ == "str" else None,
+        format=contract.format if contract else None,
+        image=asdict(images[name]) if name in images else None,
+    )
+
+
+def _example(session: Session, rows: pd.DataFrame, inputs: Sequence[Input]) -> dict[str, Any]:
+    """Take a row of the first partition that has a test row (or else any): the first one whose values are all there."""
+    tested = rows[rows[SIDE] == Side.TEST]
+    chosen = tested if len(tested) else rows
+    place = int(chosen[PARTITION].iloc[0])
+    positions = chosen[POSITION][chosen[PARTITION] == place].to_numpy()
+    names = [each.name for each in inputs]
+    frame = clean_rows(session, list(session.job.partitions)[place], names).iloc[positions]
+    whole = frame.dropna()
+    return record_of((whole if len(whole) else frame).iloc[0], inputs)
+
+
+def _write_model(trained: Trained, preprocess: onnx.ModelProto, folder: Path) -> None:
+    if trained.estimator_graph is not None:
+        model = compose(preprocess, trained.estimator_graph)
+        (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        return
+    (folder / "preprocess.onnx").write_bytes(preprocess.SerializeToString(deterministic=True))
+    (folder / "estimator.skops").write_bytes(trained.native or b"")
+
+
+def _metrics(trained: Trained) -> dict[str, float]:
+    parity = {} if trained.native else {"parity_max_difference": trained.parity.max_difference}
+    return parity | {f"reported_{name}": value for name, value in trained.metrics.items()}
+
+
+def _report(trained: Trained) -> dict[str, Any]:
+    parity = trained.parity
+    return {
+        "params": trained.params,
+        "classes": None if trained.classes is None else list(trained.classes),
+        "history": list(trained.history),
+        "trials": list(trained.trials),
+        "notes": list(trained.notes),
+        "feature_importances": trained.feature_importances,
+        "reported": dict(trained.metrics),
+        "parity": None
+        if trained.native
+        else {
+            "max_difference": parity.max_difference,
+            "labels_differing": parity.labels_differing,
+            "rows": parity.rows,
+        },
+    }
+
+
+def _support(session: Session, node: Node, checkpoints: str, said: list[str]) -> Support:
+    """Keep checkpoints in the store, and let MLflow's curves grow while the training goes on."""
+    start_s, tags = time.time(), {"modelrail.step": node.step}
+
+    def tell(points: Sequence[Mapping[str, Any]]) -> None:
+        if session.recorder is not None:
+            session.recorder.tell(Learning(node.step, start_s, _curves(points), tags))
+
+    def load(name: str) -> bytes | None:
+        return session.store.notes(checkpoints).get(f"{checkpoints}/{name}")
+
+    def save(name: str, content: bytes) -> None:
+        session.store.write_note(f"{checkpoints}/{name}", content)
+
+    read = partial(read_beside, session.job)
+    return Support(
+        save=save,
+        load=load,
+        tell=tell,
+        say=said.append,
+        read=read,
+        state=session.job.state,
+        elsewhere=elsewhere(session),
+        pods=find_worker_pods(session.job.spec),
+    )
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    names = ("loss", "validation_loss")
+    curves = {
+        name: [(int(each["step"]), float(each[name])) for each in history if each.get(name) is not None]
+        for name in names
+    }
+    return {name: curve for name, curve in curves.items() if curve}
+
+
+def _trial(trial: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = {} if trial["score"] is None else {"score": float(trial["score"])}
+    return {"name": f"trial {trial['trial']}", "params": trial["params"], "metrics": metrics}

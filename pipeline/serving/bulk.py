@@ -1,0 +1,157 @@
+"""Score a file of any size with a release, a portion at a time; the file may be CSV, JSON Lines or Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from pyarrow import csv as pa_csv
+from pyarrow import json as pa_json
+from pyarrow import parquet as pq
+
+from pipeline.errors import DataError, InputError
+from pipeline.serving.protocols.tables import predicted, values_of
+from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.columns import read_columns
+from pipeline.serving.scoring.model import ServedModel, load_model
+
+_PORTION_ROWS = 65_536
+_PORTION_BYTES = 8 * 2**20
+_TYPES = {
+    "float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "str": pa.string(), "datetime": pa.string(),
+    "image": pa.string(),
+}  # fmt: skip
+
+Tell = Callable[[int, float], None]
+"""Is told the rows that are done, and the share of the file."""
+
+
+def predict_file(bundle: Path, source: Path, target: Path, tell: Tell) -> int:
+    """Write the predictions for each row of a file, in its order.
+
+    Parameters
+    ----------
+    source, target : Path
+        ``.csv``, ``.jsonl`` or ``.parquet``. The target appears only when it is complete.
+
+    Returns
+    -------
+    int
+        How many rows there were.
+
+    Raises
+    ------
+    InputError
+        If a file is of another kind or cannot be read.
+    DataError
+        If a row does not fit the model's signature.
+    """
+    model, done = load_model(bundle), 0
+    for path in (source, target):
+        if path.suffix not in _READERS:
+            raise InputError(f"{path}: found the ending '{path.suffix}'; expected .csv, .jsonl or .parquet")
+    draft, writer = target.with_name(f".{target.name}.part"), None
+    try:
+        for batch, share in _batches(model, source):
+            table = _predict(model, source, batch, done)
+            writer = writer or _open(draft, table.schema)
+            writer.write_table(table)
+            done += batch.num_rows
+            tell(done, share)
+        if writer is None:
+            raise InputError(f"{source}: found no rows; expected some")
+        writer.close()
+        draft.replace(target)
+    finally:
+        if writer is not None:
+            writer.close()
+        draft.unlink(missing_ok=True)
+    return done
+
+
+def _batches(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
+    try:
+        yield from _READERS[source.suffix](model, source)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{source}: found {str(error).splitlines()[0]}; expected a table of rows") from error
+
+
+def _parquet(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
+    with pq.ParquetFile(source) as file:
+        names = [each.name for each in model.signature.inputs if each.name in file.schema_arrow.names]
+        done = 0
+        for batch in file.iter_batches(_PORTION_ROWS, columns=names):
+            done += batch.num_rows
+            yield batch, done / max(file.metadata.num_rows, 1)
+
+
+def _csv(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
+    types = {each.name: _TYPES[each.type] for each in model.signature.inputs}
+    convert = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    size = max(source.stat().st_size, 1)
+    with (
+        pa.OSFile(str(source)) as file,
+        closing(
+            pa_csv.open_csv(file, pa_csv.ReadOptions(block_size=_PORTION_BYTES), convert_options=convert)
+        ) as reader,
+    ):
+        for batch in reader:
+            yield batch, min(file.tell() / size, 1.0)
+
+
+def _json_lines(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
+    schema = pa.schema([(each.name, _TYPES[each.type]) for each in model.signature.inputs])
+    parse = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    size = max(source.stat().st_size, 1)
+    with (
+        pa.OSFile(str(source)) as file,
+        closing(pa_json.open_json(file, pa_json.ReadOptions(block_size=_PORTION_BYTES), parse)) as reader,
+    ):
+        for batch in reader:
+            yield batch, min(file.tell() / size, 1.0)
+
+
+_READERS: Mapping[str, Callable[[ServedModel, Path], Iterator[tuple[Any, float]]]] = {
+    ".csv": _csv,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+}
+
+
+def _predict(model: ServedModel, source: Path, batch: Any, done: int) -> Any:
+    names = {each.name for each in model.signature.inputs}
+    table = pa.Table.from_batches([batch])
+    columns = {name: values_of(table.column(name)) for name in table.column_names if name in names}
+    try:
+        rows = read_columns(model.reader, columns)
+    except RejectedError as error:
+        raise DataError(f"{source}: after row {done}: {error}") from error
+    predictions = model.predict(rows.numbers, rows.texts)
+    return pa.table(predicted(model, model.outputs(predictions), predictions))
+
+
+class _LinesWriter:
+    """Writes tables as JSON Lines, with the methods of Arrow's writers."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+
+    def write_table(self, table: Any) -> None:
+        self._file.write(msgspec.json.Encoder().encode_lines(table.to_pylist()))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _open(path: Path, schema: Any) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match Path(path.name.removesuffix(".part")).suffix:
+        case ".parquet":
+            return pq.ParquetWriter(path, schema)
+        case ".jsonl":
+            return _LinesWriter(path)
+    return pa_csv.CSVWriter(str(path), schema)

@@ -1,0 +1,253 @@
+"""HTTP/1.1 on a socket: uvicorn's protocol, with a short way for small predictions.
+
+A request for ``/api/predict`` that is whole in one read of the socket needs no task, no events and no messages of
+ASGI: it is handed to the inference at once, and its answer is written in one piece. Everything else (bodies in parts,
+pipelines behind a slow request, other paths) goes the way of ASGI, and is answered alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pipeline.serving.http.application import PREDICT, Application
+from pipeline.serving.inference.inference import Exchange
+from pipeline.serving.protocols.predicting import read_prediction
+from pipeline.serving.scoring.answers import Reply
+
+_NOT_HTTP = b'{"error":"found no valid HTTP request; expected HTTP/1.1"}'
+_PREDICT = PREDICT.encode()
+_ASGI_ONLY = frozenset({b"expect", b"upgrade", b"content-encoding", b"origin"})
+_GONE = 499  # a caller who went away
+_MAX_HEAD_BYTES = 64 * 2**10
+
+
+class _Openings:
+    """How answers begin: the status, and the headers that all have, which are others each second (the date)."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._known: dict[int, bytes] = {}
+
+    def of(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Return the first lines of an answer."""
+        if headers is not self._headers:
+            self._headers, self._known = headers, {}
+        if status not in self._known:
+            self._known[status] = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()) + _lines(headers)
+        return self._known[status]
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 that also answers callers who close their sending side after the request, as `nc` does."""
+
+    application: Application
+    openings = _Openings()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._held = False
+        self._body: list[bytes] = []
+        self._pending = 0
+        self._in_head, self._head_bytes = False, 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._ends = False
+        self._names: dict[bytes, bytes] = {}
+        self._idle_since: float | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Limit the time in which a new caller must send the head of its first request."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(self.application.settings.body_timeout_s, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the caller."""
+        self._stop_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came; a prediction that is not whole by then goes the way of ASGI."""
+        self._idle_since = None
+        super().data_received(data)
+        if self._held:
+            self._release()
+        elif self._in_head:
+            self._limit_head(len(data))
+
+    # The parser's callbacks
+    def on_message_begin(self) -> None:
+        """Begin a request; what ASGI wants to know of it is put together only where ASGI is the way."""
+        self.url, self.headers = b"", []
+        self._in_head, self._head_bytes = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Decide which way the request goes."""
+        self._in_head = False
+        if self._head_timer is not None:
+            self._stop_timer()
+        idle = self.cycle is None or self.cycle.response_complete
+        self._names = dict(self.headers)
+        if (
+            self.url == _PREDICT
+            and idle
+            and not self.flow.write_paused
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and _ASGI_ONLY.isdisjoint(self._names)
+        ):
+            self._held, self._body = True, []
+            return
+        self._go_slowly()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._held:
+            self._body.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Answer a prediction that is whole."""
+        if not self._held:
+            super().on_message_complete()
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        if len(body) > self.application.settings.inline_bytes:
+            self._release()
+            super().on_message_complete()
+            return
+        self._held = False
+        inference = self.application.inference
+        exchange = inference.begin(PREDICT, self._names, read_prediction)
+        self._pending += 1
+        inference.submit(exchange, body, self._answer)
+
+    def _release(self) -> None:
+        """Hand over to ASGI what was held back."""
+        self._held = False
+        body, self._body = self._body, []
+        self._go_slowly()
+        for part in body:
+            super().on_body(part)
+
+    def _go_slowly(self) -> None:
+        if self._pending:  # those before it are answered first
+            self.application.inference.flush()
+        url, headers = self.url, self.headers
+        super().on_message_begin()  # makes the scope of ASGI, around its own list of headers
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
+
+    def _answer(self, exchange: Exchange, reply: Reply) -> None:
+        self._pending -= 1
+        status, transport = reply.status, self.transport
+        ends = self._ends or reply.close or self.application.draining
+        if transport is None or transport.is_closing():
+            status = _GONE
+        else:
+            transport.write(self._written(exchange, reply, ends=ends))
+        exchange.reply = reply
+        self.application.inference.end(exchange, status)
+        self.server_state.total_requests += 1
+        if self._pending or status == _GONE:
+            return
+        if ends:
+            transport.close()
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        """Close a connection that nothing was asked on for long; one timer serves many answers."""
+        self._idle_timer = None
+        if self._idle_since is None:  # a request is on its way, or went the way of ASGI, which has a timer of its own
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._end_if_idle)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _written(self, exchange: Exchange, reply: Reply, *, ends: bool) -> bytes:
+        """Return an answer as it goes over the wire."""
+        return b"%b%b%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+            self.openings.of(reply.status, self.server_state.default_headers),
+            _lines(self.application.reply_headers(exchange, reply)),
+            b"connection: close\r\n" if ends else b"",
+            reply.content_type,
+            len(reply.body),
+            reply.body,
+        )
+
+    # The ends of a connection
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Keep the connection for the answer, if a whole request waits for one."""
+        if self._pending:
+            self._ends = True
+            return True
+        newest = self.cycle
+        if newest is None or newest.response_complete or newest.more_body:
+            return None
+        newest.keep_alive = False
+        return True
+
+    def shutdown(self) -> None:
+        """End once what is in flight is answered."""
+        if self._pending:
+            self._ends = True
+            return
+        super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, in JSON like every other refusal; `msg` says no more than that."""
+        del msg
+        self._refuse(b"400 Bad Request", _NOT_HTTP)
+
+    def _limit_head(self, received: int) -> None:
+        """Limit the time and the size of a head that comes in parts."""
+        self._head_bytes += received
+        if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(b"431 Request Header Fields Too Large", b'{"error":"found a head of more than 64 KiB"}')
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.application.settings.body_timeout_s, self._give_up)
+
+    def _give_up(self) -> None:
+        """Leave a caller whose head does not arrive; one that never began is told nothing."""
+        self._head_timer = None
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            self._refuse(b"408 Request Timeout", b'{"error":"found no whole head in time; expected a request"}')
+        elif self.cycle is None and not self._pending:
+            self.transport.close()
+
+    def _refuse(self, status: bytes, body: bytes) -> None:
+        if self._pending:  # those before it are answered first
+            self.application.inference.flush()
+        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(head % (status, len(body)) + body)
+        self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -1,0 +1,1 @@
+"""From a request to an answer: access, releases of a lineup, shadows."""

@@ -1,0 +1,127 @@
+"""The releases that one server has in memory, and which of them answers a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import DeploymentError
+from pipeline.serving.lineup import Lineup, Track
+from pipeline.serving.observing.metrics import Meter, Meters
+from pipeline.serving.rows.bodies import RejectedError, shorten
+from pipeline.serving.scoring.model import ServedModel, load_model
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A release in memory, with its part.
+
+    Attributes
+    ----------
+    tag : str
+        ``MODEL@vVERSION``: what a prediction id begins with.
+    """
+
+    model: ServedModel
+    meter: Meter
+    track: Track = "live"
+    share: float = 1.0
+    tag: str = field(init=False)
+    version_header: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        version = self.model.version.removeprefix("v")
+        object.__setattr__(self, "tag", f"{self.model.model}@v{version}")
+        object.__setattr__(self, "version_header", self.model.version.encode())
+
+
+class _Model:
+    """All releases of one model."""
+
+    def __init__(self, releases: Sequence[Served]) -> None:
+        live = [each for each in releases if each.track == "live"]
+        if not live:
+            name = releases[0].model.model
+            raise DeploymentError(f"{name}: found only a {releases[0].track}; expected a live release beside it")
+        self.live = live[0]
+        self.canaries = tuple(each for each in releases if each.track == "canary" and each.share > 0)
+        self.shadows = tuple(each for each in releases if each.track == "shadow" and each.share > 0)
+        self.versions: Mapping[str, Served] = {
+            each.model.version.removeprefix("v"): each for each in reversed(releases) if each.track != "shadow"
+        }
+        if sum(each.share for each in self.canaries) > 1:
+            raise DeploymentError(f"{self.live.model.model}: found canaries with more than all requests; expected less")
+
+
+class Fleet:
+    """Immutable; another lineup is another fleet, so a request ends with the one it began with."""
+
+    def __init__(self, releases: Sequence[Served]) -> None:
+        names = dict.fromkeys(each.model.model for each in releases)
+        self.models: Mapping[str, _Model] = {
+            name: _Model([each for each in releases if each.model.model == name]) for name in names
+        }
+        self.default = next(iter(self.models.values()))
+        self.has_canaries = any(model.canaries for model in self.models.values())
+        self.has_shadows = any(model.shadows for model in self.models.values())
+        self.releases = tuple(releases)
+
+    def choose(self, name: str | None, version: str | None, chance: float) -> Served:
+        """Return the release that answers.
+
+        Parameters
+        ----------
+        name, version : str or None
+            What the caller named.
+        chance : float
+            A number from 0 to 1 by which the share of a canary is decided.
+
+        Raises
+        ------
+        RejectedError
+            With status 404 if there is no such model or version.
+        """
+        model = self.find(name)
+        if version is not None:
+            found = model.versions.get(version.removeprefix("v"))
+            if found is None:
+                listed = ", ".join(model.versions)
+                raise RejectedError(404, f"found no version '{shorten(version)}'; expected one of {listed}")
+            return found
+        for canary in model.canaries:
+            chance -= canary.share
+            if chance < 0:
+                return canary
+        return model.live
+
+    def find(self, name: str | None) -> _Model:
+        """Return all of a model, by default of the first; a RejectedError (404) if there is none."""
+        if name is None:
+            return self.default
+        model = self.models.get(name)
+        if model is None:
+            raise RejectedError(404, f"found no model '{shorten(name)}'; expected one of {', '.join(self.models)}")
+        return model
+
+
+def load_fleet(
+    lineup: Lineup, meters: Meters, max_bytes: int | None = None, signature_key: Path | None = None
+) -> Fleet:
+    """Load, check and warm every release of a lineup.
+
+    Raises
+    ------
+    DeploymentError
+        If one of them cannot be served, or the lineup makes no sense.
+    """
+    models: dict[Path, ServedModel] = {}
+    for place in lineup:
+        if place.bundle not in models:
+            models[place.bundle] = load_model(place.bundle, max_bytes, signature_key)
+    return Fleet([serve(models[each.bundle], meters, each.track, each.share) for each in lineup])
+
+
+def serve(model: ServedModel, meters: Meters, track: Track = "live", share: float = 1.0) -> Served:
+    """Return a loaded release its part."""
+    return Served(model, meters.of(model.model, model.version, track), track, share)

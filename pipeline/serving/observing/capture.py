@@ -1,0 +1,136 @@
+"""A sample of what was asked and answered, kept for monitoring and for the next training.
+
+Lines of JSON are collected in a thread and put down as files ``captures/MODEL/VERSION/DAY/….jsonl`` in a folder or an
+object store. Private columns are dropped, or replaced by a keyed hash, before a line is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import queue
+import random
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StoreError
+from pipeline.serving.scoring.answers import encode
+from pipeline.serving.scoring.model import Predictions, ServedModel
+from pipeline.serving.scoring.questions import Question
+from pipeline.serving.settings import Settings
+
+_MAX_WAITING = 256
+_FILE_BYTES = 4 * 2**20
+_FILE_S = 60.0
+_HASH_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    model: ServedModel
+    question: Question
+    predictions: Predictions
+    prediction_id: str
+    when: float
+
+
+class Capture:
+    """Keeps a share of the requests; what comes faster than it can be put down is left out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.is_on = settings.capture_share > 0
+        self._share, self._root = settings.capture_share, settings.capture_to.rstrip("/")
+        self._rules = {column: how for column, _, how in (rule.rpartition("=") for rule in settings.capture_private)}
+        self._salt = settings.capture_salt.encode() or os.urandom(32)
+        self._waiting: queue.Queue[_Taken | None] = queue.Queue(_MAX_WAITING)
+        self._thread = threading.Thread(target=self._write_for_ever, name="capture", daemon=True)
+        if self._share:
+            self._thread.start()
+
+    def offer(self, model: ServedModel, question: Question, predictions: Predictions, prediction_id: str) -> None:
+        """Take a request, if it is its turn."""
+        if self._share and random.random() < self._share:  # noqa: S311  # a sample, not a secret
+            try:
+                self._waiting.put_nowait(_Taken(model, question, predictions, prediction_id, time.time()))
+            except queue.Full:
+                return
+
+    def close(self) -> None:
+        """Put down what is waiting."""
+        if self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join(10)
+
+    def _write_for_ever(self) -> None:
+        files: dict[tuple[str, str], bytearray] = {}
+        due = time.monotonic() + _FILE_S
+        while True:
+            try:
+                taken = self._waiting.get(timeout=max(due - time.monotonic(), 0.01))
+            except queue.Empty:
+                taken = None
+                ends = False
+            else:
+                ends = taken is None
+            if taken is not None:
+                content = files.setdefault((taken.model.model, taken.model.version), bytearray())
+                content += b"".join(encode(line) + b"\n" for line in self._lines(taken))
+            if ends or time.monotonic() >= due or any(len(each) >= _FILE_BYTES for each in files.values()):
+                for (model, version), content in files.items():
+                    self._put(f"captures/{model}/{version}/{time.strftime('%Y-%m-%d', time.gmtime())}", bytes(content))
+                files, due = {}, time.monotonic() + _FILE_S
+            if ends:
+                return
+
+    def _lines(self, taken: _Taken) -> Iterator[dict[str, Any]]:
+        names = [each.name for each in taken.model.signature.inputs]
+        outputs = taken.model.outputs(taken.predictions)
+        for row, record in enumerate(_records(taken.question, taken.model, names)):
+            yield {
+                "id": taken.prediction_id,
+                "row": row,
+                "time": round(taken.when, 3),
+                "record": dict(self._private(record)),
+                "output": outputs[row],
+            }
+
+    def _private(self, record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        for name, value in record.items():
+            rule = self._rules.get(name)
+            if rule is None or (rule == "hash" and value is None):
+                yield name, value
+            elif rule == "hash":
+                yield name, hmac.new(self._salt, encode(value), hashlib.sha256).hexdigest()[:_HASH_DIGITS]
+
+    def _put(self, folder: str, content: bytes) -> None:
+        name = f"{folder}/{int(time.time())}-{uuid.uuid4().hex[:8]}.jsonl"
+        try:
+            if "://" in self._root:
+                from pipeline.storage.artifacts import put
+
+                put(f"{self._root}/{name}", content)
+            else:
+                path = Path(self._root, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        except (OSError, StoreError) as error:
+            os.write(2, f"capture: found {error}; {len(content)} bytes are lost\n".encode())
+
+
+def _records(question: Question, model: ServedModel, names: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows by column name: as they were sent, or as the graph read them (times in seconds)."""
+    if question.listed is not None:
+        yield from (row if isinstance(row, dict) else dict(zip(names, row, strict=True)) for row in question.listed)
+        return
+    rows, signature = question.rows, model.signature
+    for row in range(rows.count if rows else 0):
+        numbers = rows.numbers[row].tolist() if rows and rows.numbers is not None else []
+        texts = rows.texts[row].tolist() if rows and rows.texts is not None else []
+        values = dict(zip((*signature.numbers, *signature.texts), (*numbers, *texts), strict=True))
+        yield {name: values[name] for name in names}

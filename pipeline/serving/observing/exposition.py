@@ -1,0 +1,125 @@
+"""The counts of all workers, as Prometheus and OpenMetrics write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.serving.observing.metrics import (
+    BUCKETS_ROWS,
+    BUCKETS_S,
+    CELLS,
+    EXEMPLAR_ID,
+    EXEMPLAR_SECONDS,
+    EXEMPLAR_TIME,
+    FIRST_BUCKET,
+    FIRST_OUTPUT,
+    FIRST_ROWS_BUCKET,
+    IN_FLIGHT,
+    OUTPUT_BOUNDS,
+    ROWS,
+    SECONDS,
+    SHADOW_DIFFERENT,
+    SHADOW_ROWS,
+    SLOT_OF,
+    STATUSES,
+    Key,
+    Meters,
+)
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+_LABELS = ("model", "version", "track")
+
+
+@dataclass
+class _Total:
+    cells: list[float]
+    example: tuple[float, float, str] | None = None
+    """Seconds, time and id of the newest request that was kept as an example."""
+
+
+def totals(meters: Meters) -> dict[Key, _Total]:
+    """Add up the cells of all workers."""
+    found: dict[Key, _Total] = {}
+    for key, content in meters.readings():
+        cells = list(map(float, memoryview(content).cast("d")[:EXEMPLAR_SECONDS]))
+        total = found.setdefault(key, _Total([0.0] * EXEMPLAR_SECONDS))
+        total.cells = [a + b for a, b in zip(total.cells, cells, strict=True)]
+        seconds, when = memoryview(content).cast("d")[EXEMPLAR_SECONDS : EXEMPLAR_TIME + 1]
+        if when and (total.example is None or when > total.example[1]):
+            total.example = (seconds, when, content[8 * EXEMPLAR_ID : 8 * CELLS].hex())
+    return found
+
+
+def exposition(meters: Meters, accept: str) -> tuple[bytes, str]:
+    """Write everything in the format that a scraper accepts.
+
+    Returns
+    -------
+    tuple of bytes and str
+        The text and its content type.
+    """
+    # Imported with the first scrape: it costs a sixth of the start.
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+
+    class Totals:
+        def collect(self) -> Iterable[Metric]:
+            return _families(meters)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Totals())
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+def _families(meters: Meters) -> Sequence[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    requests = CounterMetricFamily("ml_inference_requests", "Prediction requests", labels=(*_LABELS, "status"))
+    in_flight = GaugeMetricFamily("ml_inference_in_flight", "Requests being answered", labels=_LABELS)
+    seconds = HistogramMetricFamily("ml_inference_duration_seconds", "Time to answer a request", labels=_LABELS)
+    rows = HistogramMetricFamily("ml_inference_batch_size", "Rows of a request that was answered", labels=_LABELS)
+    asked = CounterMetricFamily("ml_inference_shadow_rows", "Rows that a shadow was asked too", labels=_LABELS)
+    other = CounterMetricFamily(
+        "ml_inference_shadow_differences", "Rows that a shadow answered otherwise", labels=_LABELS
+    )
+    outputs = CounterMetricFamily(
+        "ml_inference_outputs",
+        "Predictions, one of each request, by the lower bound of their cell",
+        labels=(*_LABELS, "above"),
+    )
+    for key, total in totals(meters).items():
+        cells = total.cells
+        for status in STATUSES:
+            requests.add_metric((*key, str(status)), cells[SLOT_OF[status]])
+        in_flight.add_metric(key, cells[IN_FLIGHT])
+        seconds.add_metric(key, _buckets(BUCKETS_S, cells[FIRST_BUCKET:], total.example), cells[SECONDS])
+        rows.add_metric(key, _buckets(BUCKETS_ROWS, cells[FIRST_ROWS_BUCKET:]), cells[ROWS])
+        for bound, count in zip(("-Inf", *OUTPUT_BOUNDS), cells[FIRST_OUTPUT:], strict=False):
+            if count:
+                outputs.add_metric((*key, str(bound)), count)
+        if key[2] == "shadow":
+            asked.add_metric(key, cells[SHADOW_ROWS])
+            other.add_metric(key, cells[SHADOW_DIFFERENT])
+    return requests, in_flight, seconds, rows, asked, other, outputs
+
+
+def _buckets(
+    bounds: Sequence[float], counts: Sequence[float], example: tuple[float, float, str] | None = None
+) -> list[Any]:
+    """Return (bound, requests up to it, example) for each bucket."""
+    from prometheus_client.samples import Exemplar
+
+    below, result = 0.0, []
+    lower = 0.0
+    for bound, count in zip([*bounds, float("inf")], counts, strict=False):
+        below += count
+        fits = example is not None and lower < example[0] <= bound
+        shown = Exemplar({"trace_id": example[2]}, example[0], example[1]) if fits and example else None
+        result.append([str(bound) if bound != float("inf") else "+Inf", below, shown])
+        lower = bound
+    return result

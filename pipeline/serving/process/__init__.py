@@ -1,0 +1,1 @@
+"""Processes of the server: start, workers, signals, a unit of systemd."""

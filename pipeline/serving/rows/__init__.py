@@ -1,0 +1,1 @@
+"""From bytes to columns: JSON, Arrow, Parquet, compressed bodies."""

@@ -1,0 +1,1 @@
+"""A loaded release: questions, scores, answers."""

@@ -1,0 +1,120 @@
+"""What a request asks, whatever protocol it came in, and how it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.serving.rows.bodies import Fault, RejectedError
+from pipeline.serving.rows.records import Rows
+from pipeline.serving.scoring.answers import Reply, fail, refuse
+from pipeline.serving.scoring.model import Predictions, ServedModel
+
+MAX_TOGETHER = 4096
+"""Most rows of several requests that are scored in one go."""
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """The predictions for one request.
+
+    Attributes
+    ----------
+    outputs : list
+        n numbers or classes, as JSON shows them.
+    """
+
+    model: ServedModel
+    prediction_id: str
+    outputs: list[Any]
+    predictions: Predictions
+
+
+class Question(msgspec.Struct):
+    """Rows and how to answer for them.
+
+    Attributes
+    ----------
+    rows : Rows or None
+        Arrays, where the protocol gives such.
+    listed : sequence or None
+        Else rows as JSON gave them; those of several requests are converted and scored together.
+    answer : callable
+        Makes the body of the scores.
+    """
+
+    answer: Callable[[Scores], Reply]
+    rows: Rows | None = None
+    listed: Sequence[Any] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.rows.count if self.rows is not None else len(self.listed or ())
+
+
+class Dialect(Protocol):
+    """A protocol in which predictions can be asked for."""
+
+    def __call__(self, model: ServedModel, body: bytes | bytearray, headers: Mapping[bytes, bytes], /) -> Question:
+        """Read a request; a RejectedError says what is wrong with it."""
+
+
+def score(model: ServedModel, question: Question, prediction_id: str) -> tuple[Reply, Predictions | None]:
+    """Answer one request; safe in any thread."""
+    try:
+        rows = question.rows if question.rows is not None else model.reader.arrays(question.listed or ())
+        if not rows.count:
+            return question.answer(Scores(model, prediction_id, [], _NOTHING)), None
+        predictions = model.predict(rows.numbers, rows.texts)
+        _refuse_overflow(predictions.values)
+        reply = question.answer(Scores(model, prediction_id, model.outputs(predictions), predictions))
+        reply.rows = rows.count
+    except RejectedError as error:
+        return refuse(error, prediction_id), None
+    except Exception as error:  # noqa: BLE001  # the graph failed on these rows: the caller and the log learn of it
+        return fail(error, prediction_id), None
+    return reply, predictions
+
+
+_NOTHING = Predictions(np.empty(0), np.empty((0, 0)))
+
+
+def score_together(
+    model: ServedModel, questions: Sequence[Question], ids: Sequence[str]
+) -> list[tuple[Reply, Predictions | None]] | None:
+    """Answer several requests with listed rows in one go; None if one of them must be looked at by itself."""
+    counts = [len(each.listed or ()) for each in questions]
+    if not all(counts) or sum(counts) > MAX_TOGETHER:
+        return None
+    listed = [row for each in questions for row in each.listed or ()]
+    try:
+        rows = model.reader.arrays(listed)
+        together = model.predict(rows.numbers, rows.texts)
+        _refuse_overflow(together.values)
+    except Exception:  # noqa: BLE001  # whose fault it is will be seen when each is tried alone
+        return None
+    outputs, start = model.outputs(together), 0
+    result: list[tuple[Reply, Predictions | None]] = []
+    for question, prediction_id, count in zip(questions, ids, counts, strict=True):
+        stop = start + count
+        probabilities = together.probabilities
+        mine = Predictions(
+            together.values[start:stop], probabilities[start:stop] if probabilities is not None else None
+        )
+        reply = question.answer(Scores(model, prediction_id, outputs[start:stop], mine))
+        reply.rows = count
+        result.append((reply, mine))
+        start = stop
+    return result
+
+
+def _refuse_overflow(values: NDArray[Any]) -> None:
+    """Refuse to answer "null", which is all that JSON has for a number without end."""
+    if not (finite := np.isfinite(values)).all():
+        row = int(np.argmin(finite))
+        fault = Fault("values too large to compute with", "values like those the model was trained on", row)
+        raise RejectedError(422, str(fault), [fault])

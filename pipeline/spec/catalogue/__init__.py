@@ -1,0 +1,1 @@
+"""What a spec can name: trainers and their parameters, metrics, tasks."""

@@ -1,0 +1,1 @@
+"""What is generated from the schema: the JSON Schema and the page on the spec."""

@@ -1,0 +1,1 @@
+"""The types of a spec, a module for each large section."""

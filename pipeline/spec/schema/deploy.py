@@ -1,0 +1,119 @@
+"""The section ``deploy``: how a release is served."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.gitops import GitOps
+from pipeline.spec.schema.section import Section
+from pipeline.spec.schema.server import Server
+
+Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+
+
+class Images(Section):
+    """Which images a cluster runs."""
+
+    base: str
+    """The serving image (`docker/serving.Dockerfile`), as `HOST/NAME:TAG`; the model is appended to it as a layer."""
+    repository: str
+    """Where the images of releases go, as `HOST/NAME`: those of a model to `HOST/NAME/MODEL`."""
+    pull_secret: str | None = None
+    """Secret of the namespace with which nodes pull them, of the type `kubernetes.io/dockerconfigjson`."""
+    push_secret: str | None = None
+    """Secret of `run.namespace` with which the pods of `release` and `deploy` push them, of the same type."""
+
+
+class Amounts(Section):
+    """Of each resource an amount, as Kubernetes writes it."""
+
+    cpu: Quantity | None = None
+    """Cores, such as `500m` or `2`."""
+    memory: Quantity | None = None
+    """Bytes, such as `512Mi`."""
+
+
+class Resources(Section):
+    """What one replica gets."""
+
+    requests: Amounts = Amounts(cpu="100m", memory="256Mi")
+    """What is reserved for it, and what autoscaling measures by."""
+    limits: Amounts = Amounts(memory="512Mi")
+    """What it never exceeds; beyond its memory it is killed."""
+
+
+class Autoscale(Section):
+    """How the number of replicas follows the load."""
+
+    min_replicas: PositiveInt = 1
+    """Fewest replicas."""
+    max_replicas: PositiveInt
+    """Most replicas."""
+    cpu: Annotated[float, Field(gt=0)] | None = None
+    """Share of the requested CPU that replicas shall use on average."""
+    memory: Annotated[float, Field(gt=0)] | None = None
+    """Share of the requested memory that replicas shall use on average."""
+    metrics: dict[str, Quantity] = {}
+    """Custom metric of the pods → the average that each replica shall have; needs a metrics adapter in the cluster."""
+    scale_down_after_s: Annotated[int, Field(ge=0, le=3600)] = 300
+    """Seconds of less load before replicas are taken away."""
+
+
+class Gateway(Section):
+    """The Gateway (of Kubernetes' Gateway API) by which callers reach the model."""
+
+    name: str
+    """Its name."""
+    namespace: str | None = None
+    """Its namespace, where that is not `deploy.namespace`."""
+    hostnames: list[str] = []
+    """Hosts whose requests are the model's; by default all that reach the Gateway."""
+
+
+class Deploy(Section):
+    """How a release is served."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port that the server listens on; 0, or one that is taken, means any free port (on this machine only)."""
+    workers: PositiveInt = 1
+    """Server processes, in each replica."""
+    push_tags: bool = False
+    """Push the tags of releases to the remote `origin`; a release that cannot be pushed is then not made."""
+    strategy: Literal["rolling", "recreate", "blue-green", "canary", "shadow", "argo-rollouts"] = "rolling"
+    """How it takes the live one's place: pod by pod; after it ended; all at once; tried as a `canary` or a `shadow`, or
+    as a canary by Argo Rollouts."""
+    canary: Canary | None = None
+    """For the strategies `canary`, `shadow` and `argo-rollouts`: `{steps, metrics, …}`."""
+    mode: Literal["apply", "gitops"] = "apply"
+    """On Kubernetes: apply the objects, or commit them to a repository from which Argo CD or Flux applies them."""
+    gitops: GitOps | None = None
+    """For the mode `gitops`: `{repository, branch, …}`."""
+    server: Server | None = None
+    """On the platform `server`: the host, `{host, folder, units, …}`."""
+    image: Images | None = None
+    """On Kubernetes: the images, `{base, repository, pull_secret, push_secret}`."""
+    namespace: str = Field("default", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """On Kubernetes: the namespace; it must exist, and holds one environment of a model."""
+    context: str | None = None
+    """On Kubernetes: the kubeconfig's context; by default its current one, or the pod's own account."""
+    replicas: PositiveInt = 1
+    """On Kubernetes: pods that serve, unless `autoscale` decides."""
+    settings: dict[str, str | int | float] = {}
+    """On Kubernetes: the server's settings, named as in `docs/serving.md` in small letters: `{max_rows: 1000}`."""
+    secret: str | None = None
+    """On Kubernetes: Secret of the namespace whose files the server sees in `/settings`: keys, certificates."""
+    resources: Resources = Resources()
+    """What each replica gets, `{requests, limits}`: on Kubernetes; on a `server` its limits."""
+    service: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"
+    """On Kubernetes: how the model is reached: inside the cluster, or from outside too. Port 80 either way."""
+    gateway: Gateway | None = None
+    """On Kubernetes: `{name, namespace, hostnames}`; an HTTPRoute then divides the requests of a canary."""
+    autoscale: Autoscale | None = None
+    """On Kubernetes: `{min_replicas, max_replicas, cpu, …}`."""
+    ready_within_s: PositiveInt = 180
+    """On Kubernetes: seconds within which a release must be ready; otherwise the one before is restored."""
+    drain_s: Annotated[int, Field(ge=0, le=600)] = 5
+    """On Kubernetes: seconds that a replica serves on after it was taken out, until no caller knows it any more."""

@@ -1,0 +1,346 @@
+"""The spec as types: what one YAML file may say about one model.
+
+Every description here is what editors show (through ``models/model.schema.json``) and what
+``docs/spec.md`` is generated from. What one key says about another is checked in ``checking.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt
+
+from pipeline.model.columns import ColumnType
+from pipeline.model.signature import Task
+from pipeline.spec.schema.deploy import Deploy
+from pipeline.spec.schema.image import Image
+from pipeline.spec.schema.prices import Prices
+from pipeline.spec.schema.run import Run
+from pipeline.spec.schema.schedule import Schedule
+from pipeline.spec.schema.section import Section, shorthand
+from pipeline.spec.schema.transform import Transformer
+
+Scalar: TypeAlias = bool | int | float | str
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _lower_case(value: Any) -> Any:
+    """Accept names as people write them: ``Local`` and ``AWS`` for ``local`` and ``aws``."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def _read_moment(value: Any) -> Any:
+    """Read ISO 8601 alone (never a number, as seconds of an epoch), as UTC without a zone, as in all frames."""
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
+Moment = Annotated[datetime, BeforeValidator(_read_moment)]
+
+
+class EarlyStopping(Section):
+    """Stop training when the loss on the validation rows no longer improves."""
+
+    patience: PositiveInt = 10
+    """Rounds without improvement after which training stops."""
+    min_improvement: float = Field(1e-4, ge=0)
+    """Smallest decrease of the loss that counts as an improvement."""
+
+
+class Interval(Section):
+    """A range of values to draw a parameter from."""
+
+    low: float
+    """Smallest value."""
+    high: float
+    """Largest value."""
+    log: bool = False
+    """Draw the logarithm evenly instead of the value; for scales such as a learning rate."""
+    integer: bool = False
+    """Draw whole numbers only."""
+
+
+class Search(Section):
+    """Look for better parameters: each trial is a nested run, scored on the validation rows."""
+
+    method: Literal["random", "halving"] = "random"
+    """`random` draws and fits every trial on all training rows; `halving` keeps the better half on twice the rows."""
+    trials: PositiveInt = 10
+    """Number of parameter sets tried."""
+    metric: str | None = None
+    """What is maximized (or minimized, for errors); by default the first of `evaluate.metrics`."""
+    space: dict[str, list[Scalar | None] | Interval] = Field(min_length=1)
+    """Parameter name → a list of values or a range `{low, high, log, integer}`."""
+
+
+class Model(Section):
+    """What is trained, and what it predicts."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
+    """Name of the model, of its releases (`NAME@v1.2.3`) and of its DAG. A trainer's name chooses that trainer."""
+    description: str = ""
+    """What the model is for; shown in Airflow, MLflow and the model card."""
+    owner: str = ""
+    """Who answers for the model: a person, team or e-mail address."""
+    trainer: str | None = None
+    """A trainer, such as `hist_gradient_boosting`; by default the one that `name` names, else `linear_regression`."""
+    params: dict[str, Any] = {}
+    """Parameters of the trainer, by its own names."""
+    target: str | None = None
+    """Column that is predicted (may be a derived one)."""
+    task: Task | None = None
+    """`classification` or `regression`; needed only where trainer and target leave it open."""
+    class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """Weight of each class in training; `balanced` weighs inversely to its frequency."""
+    early_stopping: EarlyStopping | None = None
+    """Stop early on the validation rows, for trainers that learn in rounds."""
+    search: Search | None = None
+    """Search for better parameters before the final fit."""
+    seed: NonNegativeInt = 0
+    """Seed of everything random; the same seed gives the same model, bit for bit."""
+
+
+class Column(Section):
+    """The contract of one column; rows that break it are quarantined with the rule they broke."""
+
+    type: ColumnType
+    """Type of the values."""
+    range: tuple[float | None, float | None] | None = Field(None, strict=False)
+    """Smallest and largest value allowed, `null` for no bound."""
+    allowed: list[Scalar] | None = Field(None, min_length=1)
+    """Every value that may occur."""
+    pattern: str | None = None
+    """Regular expression that the whole text must match."""
+    nullable: bool = True
+    """Whether a value may be missing."""
+    format: str | None = None
+    """How a `datetime` is written, in strptime's codes; by default ISO 8601."""
+    image: Image | None = None
+    """How an `image` becomes numbers; by default its pixels, 32 × 32, in gray."""
+
+
+ColumnRule = Annotated[Column, shorthand("type")]
+
+
+class Data(Section):
+    """Where the rows come from and what they must look like."""
+
+    repository: str | None = None
+    """Git repository that holds the data, a path or URL; by default the one that holds the spec."""
+    branch: str | None = None
+    """Branch whose newest commit is used; by default what the repository has checked out."""
+    connection: str | None = None
+    """Airflow connection with the key or token for a repository named by a URL; commands use Git's settings."""
+    files: str | None = None
+    """Path of the files, with `{name}` for the part that tells partitions apart: `flights/{month}.csv`.
+
+    In a path of images `*` stands for any name, so that a partition is many files: `digits/{part}/*/*.png`."""
+    images: str | None = None
+    """Folder of the images that columns of type `image` name by their path in it: `photos/{month}`, with every `{name}`
+    of `files`. Without it such columns hold the images themselves."""
+    format: Literal["csv", "parquet", "jsonl", "images"] | None = None
+    """Format of the files; by default told from their ending (`.gz` and `.zip` are unpacked)."""
+    encoding: str = "utf-8"
+    """Character encoding of text files."""
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    """What separates the fields of a CSV file."""
+    columns: dict[str, ColumnRule] = {}
+    """Column → type or contract. Without it, types are inferred and numbers are read as `float`."""
+    extra_columns: Literal["ignore", "error"] = "ignore"
+    """What to do with a file's columns that `columns` does not name."""
+    derive: dict[str, str] = {}
+    """New column → expression over the others, such as `late: arr_delay > 15`."""
+    key: list[str] = []
+    """Columns that together identify a row, for duplicates and for the split."""
+    max_quarantined: Share = 0.05
+    """Largest share of a partition's rows that may break the contract before the step fails."""
+
+
+class Duplicates(Section):
+    """How repeated rows are treated, within a partition and across partitions."""
+
+    by: Literal["key", "row"] | None = None
+    """What makes two rows the same: `data.key`, or all columns. By default the key where there is one."""
+    keep: Literal["first", "last", "none"] = "first"
+    """Which of the repeated rows stays; `first` and `last` go by partition, then by position."""
+
+
+class Missing(Section):
+    """What replaces a missing value."""
+
+    fill: Literal["mean", "median", "mode", "constant", "interpolate", "forward_fill", "drop", "keep"] = "constant"
+    """`drop` drops the row; `mean`, `median` and `mode` are those of the training rows and travel with the model."""
+    value: Scalar | None = None
+    """The value, for `constant`."""
+    along: str | None = None
+    """For `interpolate`: a column to go by (usually the time); by default the order of the rows."""
+    indicator: bool = False
+    """Add a feature that is 1 where the value was missing."""
+
+
+_FILLS = ("mean", "median", "mode", "interpolate", "forward_fill", "drop", "keep")
+
+
+def _read_missing(value: Any) -> Any:
+    if isinstance(value, dict | BaseModel):
+        return value
+    return {"fill": value} if value in _FILLS else {"fill": "constant", "value": value}
+
+
+class Outliers(Section):
+    """What to do with values far from the others."""
+
+    by: Literal["range", "quantile", "iqr", "zscore"]
+    """How the bounds are found: given, at quantiles, at `factor` interquartile ranges or standard deviations."""
+    action: Literal["clip", "drop"] = "clip"
+    """`clip` moves the value to the bound, in serving too; `drop` leaves the row out of training."""
+    bounds: tuple[float, float] | None = Field(None, strict=False)
+    """The two bounds for `range`; the two shares for `quantile`, such as `[0.01, 0.99]`."""
+    factor: float | None = Field(None, gt=0)
+    """For `iqr` (1.5 by default) and `zscore` (3 by default)."""
+
+
+class Text(Section):
+    """How text is made uniform, in training and in serving alike."""
+
+    trim: bool = True
+    """Remove white space at both ends."""
+    case: Literal["lower", "upper"] | None = None
+    """Fold to one case."""
+    unicode: Literal["NFC", "NFKC"] | None = None
+    """Unicode normal form."""
+
+
+class Clean(Section):
+    """What is repaired or removed before anything is computed."""
+
+    duplicates: Annotated[
+        Duplicates | Literal["keep"],
+        BeforeValidator(lambda value: {} if value == "drop" else value),
+    ] = "keep"
+    """`keep`, `drop` (the first stays), or `{by, keep}`."""
+    missing: dict[str, Annotated[Missing, BeforeValidator(_read_missing)]] = {}
+    """Column or `"*"` → `drop`, `mean`, `median`, `mode`, `interpolate`, `forward_fill`, a constant, or `{fill, …}`."""
+    outliers: dict[str, Outliers] = {}
+    """Column → rule."""
+    text: dict[str, Text] = {}
+    """Column or `"*"` → `{trim, case, unicode}`."""
+    sample: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the rows to use, chosen by a hash of the row's key."""
+
+
+class Features(Section):
+    """Which columns the model sees."""
+
+    select: list[str] | None = Field(None, min_length=1)
+    """The features; by default every column but the target and those it is derived from."""
+    drop: list[str] = []
+    """Columns left out of the default."""
+    interactions: list[Annotated[tuple[str, str], Field(strict=False)]] = []
+    """Pairs of numeric features whose product is one more feature."""
+
+
+class Split(Section):
+    """Which rows train, which choose, which judge. A row never changes sides when data arrive."""
+
+    by: Literal["key", "time", "group"] = "key"
+    """A hash of the row's key, a column's time, or a hash of a column's value (a group stays together)."""
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the rows that judge the model."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the rows for early stopping, search and the parity check."""
+    column: str | None = None
+    """The time or group column."""
+    validation_from: Moment | None = None
+    """For `time`: validation rows start here."""
+    test_from: Moment | None = None
+    """For `time`: test rows start here."""
+    stratify: str | None = None
+    """Column whose values get the same shares on each side, partition by partition."""
+
+
+class Bound(Section):
+    """What a metric must reach for the model to be released."""
+
+    at_least: float | None = None
+    """Smallest value that passes."""
+    at_most: float | None = None
+    """Largest value that passes."""
+    behind_champion_at_most: Annotated[float, Field(ge=0)] | None = None
+    """How much worse than the live release it may be, on the same test rows."""
+    ahead_of_champion_at_least: Annotated[float, Field(ge=0)] | None = None
+    """How much better than the live release it must be, on the same test rows."""
+
+
+class Evaluate(Section):
+    """How the model is judged, on the test rows."""
+
+    metrics: list[str] = []
+    """Metrics to compute; by default those usual for the task."""
+    gate: dict[str, Bound] = {}
+    """Metric → bounds; a model that misses one is not released."""
+    slices: list[str] = []
+    """Columns by whose values the metrics are also computed."""
+    bootstrap: Annotated[int, Field(ge=0, le=10_000)] = 200
+    """Resamples behind the 95 % confidence intervals; 0 for none."""
+
+
+class Environment(Section):
+    """Where the release goes."""
+
+    platform: Annotated[
+        Literal["local", "kubernetes", "server", "aws", "gcp", "azure"], BeforeValidator(_lower_case)
+    ] = "local"
+    """Platform that serves the model; this version deploys to `local`, `kubernetes` and `server`."""
+    region: str | None = None
+    """Region of a cloud platform."""
+    prices: Prices | None = None
+    """What computing costs there, for `modelrail plan` and `modelrail cost`; by default nothing is priced."""
+    models: list[str] = []
+    """In `environments/`: models that are to be live there; one that never was goes live with its first release."""
+
+
+class Monitoring(Section):
+    """What is watched once the model is live."""
+
+    metrics: list[str] = []
+    """Metrics to watch, named in the model card."""
+
+
+class Tasks(Section):
+    """How steps behave as Airflow tasks."""
+
+    retries: NonNegativeInt = 2
+    """Further tries after a failure that trying again can mend."""
+    timeout_s: PositiveInt = 3600
+    """Seconds after which a step is ended."""
+
+
+class Spec(Section):
+    """One model, from its data to its deployment."""
+
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    """Version of this format."""
+    model: Model
+    """What is trained, and what it predicts."""
+    data: Data = Data()
+    clean: Clean = Clean()
+    features: Features = Features()
+    transform: dict[str, Annotated[Transformer, shorthand("kind")]] = {}
+    """Column → how it becomes features: a kind, or `{kind, …}`."""
+    normalize: dict[str, Literal["standard", "min_max", "robust", "none"]] = {"*": "standard"}
+    """Feature's column or `"*"` → `standard`, `min_max`, `robust` or `none`."""
+    split: Split = Split()
+    evaluate: Evaluate = Evaluate()
+    deploy: Deploy = Deploy()
+    environment: Environment = Environment()
+    monitoring: Monitoring = Monitoring()
+    schedule: Schedule = Schedule()
+    tasks: Tasks = Tasks()
+    run: Run = Run()

@@ -1,0 +1,1 @@
+"""The step ``clean``: a partition's bytes become checked and repaired rows."""

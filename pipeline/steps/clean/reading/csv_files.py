@@ -1,0 +1,214 @@
+"""CSV: parsed by Arrow with the declared types; where a value does not fit, once more as text."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from pipeline.errors import DataError
+from pipeline.model.columns import ColumnType
+from pipeline.spec.schema.spec import Data
+from pipeline.steps.clean.reading.parsed import Parsed, choose_columns
+from pipeline.steps.clean.reading.unpacking import decode, to_utf8
+
+# What pandas reads as missing (pandas.read_csv, na_values).
+NULLS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
+    "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+
+# A whole number is read as a float, since files with missing values write 3 as 3.0; that it is whole is checked later.
+_FAST_TYPES: dict[ColumnType, pa.DataType] = {
+    "float": pa.float64(),
+    "int": pa.float64(),
+    "bool": pa.bool_(),
+    "str": pa.large_string(),
+    "datetime": pa.large_string(),
+    "image": pa.large_string(),
+}
+
+_BLOCK_BYTES = 2**20
+_LARGE_FILE_BYTES = 2**26
+# Columns of a large file are freed one by one; Arrow gives their memory back only if their pieces are large.
+_LARGE_BLOCK_BYTES = 2**24
+_BLOCK_MAX_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class _File:
+    text: bytes
+    name: str
+    delimiter: str
+    quoted: bool
+
+
+def parse_csv(source: bytes, name: str, data: Data) -> Parsed:
+    """Parse a CSV file with a header; records with too few or too many fields are broken ones.
+
+    Raises
+    ------
+    DataError
+        If it is not text in the encoding, has no header, lacks a column, or a quoted field never ends.
+    """
+    text = to_utf8(source, name, data)
+    if 0 < len(text) < _BLOCK_BYTES and not text.endswith(b"\n"):
+        text += b"\n"  # Arrow takes a header without it for an empty file
+    file = _File(text, name, data.delimiter, quoted=b'"' in text)
+    columns, notes = choose_columns(_read_header(file), name, data)
+    table, broken = _parse(file, _types(columns, data), columns)
+    return Parsed.from_table(table, broken, lambda positions: _pick(file, positions), notes)
+
+
+def _types(columns: Sequence[str], data: Data) -> dict[str, pa.DataType]:
+    return {each: _FAST_TYPES[data.columns[each].type] for each in columns if each in data.columns}
+
+
+def _read_header(file: _File) -> list[str]:
+    first = next(_records(file), "")
+    fields = next(csv.reader([first.removeprefix("\ufeff")], delimiter=file.delimiter), []) if first else []
+    if not any(fields):
+        raise DataError(
+            f"read: {file.name}: is empty ({len(file.text):,} bytes); expected a first line of column names"
+        )
+    if all(map(_is_number, fields)):
+        raise DataError(
+            f"read: {file.name}:1: found {first[:80]!r}, which looks like a row of values; "
+            "expected a first line of column names"
+        )
+    return fields
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(file: _File, types: dict[str, pa.DataType], columns: list[str]) -> tuple[pa.Table, dict[int, str]]:
+    as_text = dict.fromkeys(columns, pa.large_string())
+    try:
+        table, broken = _read(file, types, columns)
+    except pa.ArrowInvalid as error:
+        if "conversion error" not in str(error):
+            raise _unreadable(file, error) from error
+        try:
+            table, broken = _read(file, as_text, columns)
+        except pa.ArrowInvalid as second:
+            raise _unreadable(file, second) from second
+    if any(pa.types.is_binary(each.type) for each in table.schema):  # how Arrow infers text that is not UTF-8
+        decode(file.text, file.name, "utf-8")
+    if clock := {each.name: pa.large_string() for each in table.schema if pa.types.is_time(each.type)}:
+        return _read(file, types | clock, columns)
+    if file.quoted and file.text.count(b'"') % 2:
+        _refuse_open_quote(file)
+    return table, broken
+
+
+def _unreadable(file: _File, error: pa.ArrowInvalid) -> DataError:
+    if "UTF8" in str(error):
+        decode(file.text, file.name, "utf-8")
+    return DataError(f"read: {file.name}: found no CSV ({error}); expected records of fields")
+
+
+def _read(file: _File, types: dict[str, pa.DataType], columns: list[str]) -> tuple[pa.Table, dict[int, str]]:
+    """Read with all threads; again with one if records are ragged, since only then are they numbered."""
+    ragged: list[arrow_csv.InvalidRow] = []
+    table = _read_blocks(file, types, columns, ragged, use_threads=True)
+    if ragged:
+        ragged = []
+        table = _read_blocks(file, types, columns, ragged, use_threads=False)
+    return table, {
+        # Arrow counts the header as the first record.
+        each.number - 1: f"found {each.actual_columns} fields; expected {each.expected_columns} as in the header "
+        "(data.delimiter)"
+        for each in ragged
+    }
+
+
+def _read_blocks(
+    file: _File,
+    types: dict[str, pa.DataType],
+    columns: list[str],
+    ragged: list[arrow_csv.InvalidRow],
+    *,
+    use_threads: bool,
+) -> pa.Table:
+    def skip(row: arrow_csv.InvalidRow) -> str:
+        ragged.append(row)
+        return "skip"
+
+    def attempt(block_bytes: int) -> pa.Table:
+        return arrow_csv.read_csv(
+            pa.py_buffer(file.text),
+            read_options=arrow_csv.ReadOptions(use_threads=use_threads, block_size=block_bytes),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=file.delimiter, newlines_in_values=file.quoted, invalid_row_handler=skip
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=types,
+                null_values=NULLS,
+                strings_can_be_null=True,
+                include_columns=columns,
+            ),
+        )
+
+    try:
+        return attempt(_BLOCK_BYTES if len(file.text) < _LARGE_FILE_BYTES else _LARGE_BLOCK_BYTES)
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):
+            raise
+    ragged.clear()
+    return attempt(min(len(file.text) + 1, _BLOCK_MAX_BYTES))  # a record that is longer than a block
+
+
+def _refuse_open_quote(file: _File) -> None:
+    """Refuse a quote that opens and never closes: it would make one value of the rest of the file."""
+    lines = io.TextIOWrapper(io.BytesIO(file.text), "utf-8", "replace", newline="")
+    reader = csv.reader(lines, delimiter=file.delimiter, strict=True)
+    line = 0
+    try:
+        for _ in reader:
+            line = reader.line_num
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            raise DataError(
+                f"read: {file.name}:{line + 1}: found a quoted field that never ends; expected a closing quote"
+            ) from error
+
+
+def _records(file: _File) -> Iterator[str]:
+    """Yield the raw records that are not empty lines; the header is the first."""
+    lines = (line.decode("utf-8", "replace") for line in io.BytesIO(file.text))
+    if not file.quoted:
+        yield from filter(None, (line.rstrip("\r\n") for line in lines))
+        return
+    pending: list[str] = []
+
+    def remember() -> Iterator[str]:
+        for line in lines:
+            pending.append(line)
+            yield line
+
+    for record in csv.reader(remember(), delimiter=file.delimiter):
+        if record:
+            yield "".join(pending).rstrip("\r\n")
+        pending.clear()
+
+
+def _pick(file: _File, positions: Sequence[int]) -> dict[int, str]:
+    wanted = set(positions)
+    picked: dict[int, str] = {}
+    numbered = enumerate(itertools.islice(_records(file), max(wanted, default=-1) + 1))
+    # The standard library refuses fields of more than 128 KiB; the records behind one stay without their text.
+    with contextlib.suppress(csv.Error):
+        picked.update((position, record) for position, record in numbered if position in wanted)
+    return picked

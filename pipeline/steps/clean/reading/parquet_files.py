@@ -1,0 +1,59 @@
+"""Parquet, by Arrow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipeline.errors import DataError
+from pipeline.spec.schema.spec import Data
+from pipeline.steps.clean.reading.parsed import Parsed, choose_columns
+from pipeline.steps.clean.reading.unpacking import UNPACKED_MAX_BYTES, UNPACKED_MAX_RATIO
+
+_CELL_BYTES = 8
+
+
+def parse_parquet(source: bytes, name: str, data: Data) -> Parsed:
+    """Parse a Parquet file of flat columns.
+
+    Raises
+    ------
+    DataError
+        If it is damaged or cut off, lacks a column, has a nested one, or unpacks to more than the limit.
+    """
+    try:
+        file = parquet.ParquetFile(pa.BufferReader(source))
+        columns, notes = choose_columns(file.schema_arrow.names, name, data)
+        _check_size(file, len(columns), len(source), name)
+        table = file.read(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"read: {name}: is no Parquet file, damaged or cut off ({error}); replace it") from error
+    for field in table.schema:
+        is_image = field.name in data.columns and data.columns[field.name].type == "image"
+        if pa.types.is_nested(field.type) or (_is_binary(field.type) and not is_image):
+            raise DataError(
+                f"read: {name}: {field.name}: found {field.type}; expected numbers, text, flags or times (data.columns)"
+            )
+    return Parsed.from_table(table.select(columns), {}, lambda positions: _pick(source, columns, positions), notes)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _check_size(file: parquet.ParquetFile, columns: int, packed_bytes: int, name: str) -> None:
+    unpacked = file.metadata.num_rows * columns * _CELL_BYTES
+    if unpacked > max(UNPACKED_MAX_BYTES, UNPACKED_MAX_RATIO * packed_bytes):
+        raise DataError(
+            f"read: {name}: {file.metadata.num_rows:,} rows of {columns:,} columns are more than "
+            f"{UNPACKED_MAX_BYTES / 2**30:.0f} GiB; expected a smaller partition (data.files)"
+        )
+
+
+def _pick(source: bytes, columns: Sequence[str], positions: Sequence[int]) -> dict[int, str]:
+    table = parquet.ParquetFile(pa.BufferReader(source)).read(columns=list(columns)).select(list(columns))
+    rows = table.take([position - 1 for position in positions]).to_pylist()
+    return {position: json.dumps(row, default=str) for position, row in zip(positions, rows, strict=True)}

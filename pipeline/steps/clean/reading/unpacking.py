@@ -1,0 +1,161 @@
+"""From the bytes of a file to text or Parquet: compression, format and encoding."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pipeline.errors import DataError
+from pipeline.spec.schema.spec import Data
+
+Format = Literal["csv", "parquet", "jsonl", "images"]
+
+FORMATS: Mapping[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".png": "images",
+    ".jpg": "images",
+    ".jpeg": "images",
+    ".bmp": "images",
+    ".webp": "images",
+}
+
+# A file may unpack to this many bytes, or to a hundred times its size if that is more.
+UNPACKED_MAX_BYTES = 4 * 2**30
+UNPACKED_MAX_RATIO = 100
+
+_SIGNATURES: Mapping[bytes, str] = {
+    b"\x1f\x8b": "gzip (name it .gz)",
+    b"PK\x03\x04": "zip (name it .zip)",
+    b"PAR1": "Parquet (data.format: parquet)",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"%PDF": "a PDF document",
+    b"SQLite format 3": "an SQLite database",
+    b"version https://git-lfs": "a Git LFS pointer (fetch the file itself: git lfs pull)",
+}
+
+_BYTE_ORDER_MARKS: Mapping[bytes, str] = {  # the longer ones first: UTF-32's begins with UTF-16's
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+_CHUNK_BYTES = 2**24
+
+
+def unpack(source: bytes, name: str) -> tuple[bytes, str]:
+    """Return the bytes and the name of what a ``.gz`` or ``.zip`` file holds; another file as it is.
+
+    Raises
+    ------
+    DataError
+        If it is damaged, encrypted, holds not exactly one file, or unpacks to more than the limit.
+    """
+    unpacker = _UNPACKERS.get(PurePosixPath(name).suffix.lower())
+    if unpacker is None:
+        return source, name
+    try:
+        return unpacker(source, name, max(UNPACKED_MAX_BYTES, UNPACKED_MAX_RATIO * len(source)))
+    except (EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise DataError(f"read: {name}: cannot be unpacked, it is damaged or cut off ({error}); replace it") from error
+
+
+def _unzip(source: bytes, name: str, limit: int) -> tuple[bytes, str]:
+    with zipfile.ZipFile(io.BytesIO(source)) as archive:
+        members = [
+            each for each in archive.infolist() if not each.is_dir() and not each.filename.startswith("__MACOSX/")
+        ]
+        if len(members) != 1:
+            found = ", ".join(each.filename for each in members[:5]) or "none"
+            raise DataError(f"read: {name}: found {len(members)} files in it ({found}); expected exactly one")
+        if members[0].flag_bits & 1:
+            raise DataError(f"read: {name}: is encrypted; expected a zip without a password")
+        if members[0].file_size > limit:
+            raise _too_large(name, limit)
+        return archive.read(members[0]), members[0].filename
+
+
+def _gunzip(source: bytes, name: str, limit: int) -> tuple[bytes, str]:
+    parts: list[bytes] = []
+    size = 0
+    with gzip.GzipFile(fileobj=io.BytesIO(source)) as stream:
+        while part := stream.read(_CHUNK_BYTES):
+            size += len(part)
+            if size > limit:
+                raise _too_large(name, limit)
+            parts.append(part)
+    return b"".join(parts), name[: -len(".gz")]
+
+
+_UNPACKERS: Mapping[str, Callable[[bytes, str, int], tuple[bytes, str]]] = {".zip": _unzip, ".gz": _gunzip}
+
+
+def _too_large(name: str, limit: int) -> DataError:
+    return DataError(
+        f"read: {name}: unpacks to more than {limit / 2**30:.0f} GiB and {UNPACKED_MAX_RATIO} times its size; "
+        "expected a smaller partition (data.files)"
+    )
+
+
+def tell_format(name: str, data: Data) -> Format:
+    """Return the format that the spec says, else that of the name's ending."""
+    ending = PurePosixPath(name).suffix.lower()
+    if data.format is None and ending not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise DataError(f"read: {name}: found the ending {ending!r}; expected one of {known}, or say it (data.format)")
+    return data.format or FORMATS[ending]
+
+
+def to_utf8(source: bytes, name: str, data: Data) -> bytes:
+    """Return a text file's bytes in UTF-8 without a byte order mark; a mark overrules ``data.encoding``.
+
+    UTF-8 itself is not checked here, since the parser does it at no cost.
+    """
+    encoding = next((each for mark, each in _BYTE_ORDER_MARKS.items() if source.startswith(mark)), data.encoding)
+    text = source if _is_utf8(encoding) else decode(source, name, encoding).encode()
+    if looks_like := next((each for start, each in _SIGNATURES.items() if text.startswith(start)), None):
+        raise DataError(f"read: {name}: looks like {looks_like}; expected text (data.files)")
+    if b"\0" in text:
+        raise DataError(
+            f"read: {name}: found a NUL byte at offset {text.index(0):,}, so it is binary or UTF-16 without a mark; "
+            "expected text (data.format, data.encoding)"
+        )
+    # Parsers here end a line at \n; files of old Macs have only \r.
+    return text.replace(b"\r", b"\n") if b"\r" in text and b"\n" not in text else text
+
+
+def decode(source: bytes, name: str, encoding: str) -> str:
+    """Decode a whole file, or say where it cannot be."""
+    try:
+        return source.decode(encoding)
+    except LookupError as error:
+        raise DataError(
+            f"read: {name}: found the encoding {encoding!r}; expected a known one (data.encoding)"
+        ) from error
+    except UnicodeDecodeError as error:
+        line = source.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"read: {name}:{line}: found bytes that are not {encoding} ({source[error.start : error.start + 4]!r}); "
+            "expected the file's own encoding, such as latin-1 or cp1252 (data.encoding)"
+        ) from error
+
+
+def _is_utf8(encoding: str) -> bool:
+    try:
+        return codecs.lookup(encoding).name == "utf-8"
+    except LookupError:
+        return False

@@ -1,0 +1,5 @@
+"""Clean: rows and texts of one partition are repaired or removed, before anything is computed."""
+
+from pipeline.steps.clean.repair.partition import Cleaned, clean
+
+__all__ = ["Cleaned", "clean"]

@@ -1,0 +1,1 @@
+"""The encoder of sentences, as a graph of our own made from its weights."""

@@ -1,0 +1,184 @@
+"""Fitting by a program in an environment of its own, for the trainers ``container`` and ``mxnet``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import InputError, TrainingError
+from pipeline.extras import require
+from pipeline.home import home
+from pipeline.spec.shipped_programs import shipped_files
+from pipeline.steps.train.containers.exchange import LOSSES, Answer, read_answer, read_losses, write_question
+from pipeline.steps.train.containers.models import Stranger, read_stranger
+from pipeline.steps.train.isolation.environments import make_environment
+from pipeline.steps.train.isolation.processes import Order, run_order
+from pipeline.steps.train.parity import MAX_DATA_ROWS, compare, spread, unit_of
+from pipeline.steps.train.results import Fitted, Floats
+from pipeline.steps.train.task import Lesson
+
+MAX_FRAMEWORK_DIFFERENCE = 1e-4
+"""Frameworks compute in single precision; ours is the distance that `pipeline.steps.train.parity` measures."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is run, and in which environment.
+
+    Attributes
+    ----------
+    files : mapping
+        Path in its folder → content.
+    requirements : bytes or None
+        Of its environment; None if it runs in `image`.
+    arguments : mapping
+        What it is told in ``job.json``.
+    """
+
+    words: tuple[str, ...]
+    files: Mapping[str, bytes]
+    requirements: bytes | None
+    python: str
+    arguments: Mapping[str, Any]
+    timeout_s: int
+    image: str | None = None
+
+
+def fit_elsewhere(lesson: Lesson) -> Fitted:
+    """Have a program train a model in an environment of its own.
+
+    Raises
+    ------
+    InputError
+        The environment cannot be made.
+    TrainingError
+        The program fails, or leaves something else than a model that a release may consist of.
+    """
+    program = _PROGRAMS[lesson.trainer](lesson)
+    state = lesson.support.state or home()
+    log = state / "logs" / "train" / f"{_name(lesson)}.log"
+    environment = _environment(lesson, program, state / "environments")
+    with tempfile.TemporaryDirectory(prefix="modelrail-train-") as place:
+        folder = Path(place)
+        for name, content in program.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        write_question(lesson, program.arguments, folder)
+        order = Order(program.words, folder, environ_of(environment, folder), log, program.timeout_s)
+        try:
+            return accept(lesson, _have_done(lesson, order))
+        except TrainingError as error:
+            raise TrainingError(f"train: {error}; its log: {log}") from error
+
+
+def _environment(lesson: Lesson, program: Program, root: Path) -> Path:
+    """Return the folder whose ``bin`` comes first: of a virtual environment, or of this pod's image."""
+    if program.requirements is not None:
+        require("isolation", "model.trainer", f"'{lesson.trainer}'")
+        return make_environment(program.requirements, program.python, root)
+    if os.environ.get("MODELRAIL_IMAGE") != program.image:
+        raise InputError(
+            f"model.params.image: found '{program.image}' outside of a pod that has it; expected Airflow to run the "
+            "step (run.train: pod)"
+        )
+    return Path("/usr/local")
+
+
+def _name(lesson: Lesson) -> str:
+    """Name the log of a lesson, so that each trial of a search has its own."""
+    facts = json.dumps([lesson.trainer, dict(lesson.params), len(lesson.train), lesson.seed], sort_keys=True)
+    return f"{lesson.trainer}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+
+
+def environ_of(environment: Path, folder: Path) -> dict[str, str]:
+    """Return the variables of a program: none of ours but those that say which devices it may use."""
+    passed = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES")
+    return {name: os.environ[name] for name in passed if name in os.environ} | {
+        "PATH": f"{environment / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        "VIRTUAL_ENV": str(environment),
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1),
+        "OMP_WAIT_POLICY": "PASSIVE",  # a waiting thread leaves its core to others
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _have_done(lesson: Lesson, order: Order) -> Answer:
+    seen = 0
+
+    def watch() -> None:
+        nonlocal seen
+        points = read_losses(order.folder / LOSSES)
+        if points[seen:]:
+            lesson.support.tell(points[seen:])
+        seen = len(points)
+
+    if wrong := run_order(order, watch):
+        raise TrainingError(f"found {wrong}; expected it to end with 0 within model.params.timeout_s")
+    return read_answer(order.folder)
+
+
+def accept(lesson: Lesson, answer: Answer) -> Fitted:
+    """Check what a program has left, and give it as a fitted model."""
+    classes = len(lesson.classes or ())
+    rows = lesson.validation if len(lesson.validation) else lesson.train
+    tried = spread(rows.features, MAX_DATA_ROWS)
+    stranger = read_stranger(answer.model, lesson.train.features.shape[1], classes, tried)
+    notes = _compare_with_framework(lesson, stranger, answer.predictions)
+    return Fitted(stranger, stranger.predict, answer.history, notes, is_native=False, metrics=answer.metrics)
+
+
+def _compare_with_framework(lesson: Lesson, stranger: Stranger, predictions: Floats | None) -> tuple[str, ...]:
+    if predictions is None or not len(lesson.validation):
+        return ()
+    found = stranger.predict(lesson.validation.features)
+    if predictions.shape != found.shape:
+        raise TrainingError(f"found predictions.parquet of shape {predictions.shape}; expected {found.shape}")
+    gap = compare(np.asarray(predictions), found, unit=unit_of(lesson.train.target)).max_difference
+    if gap > MAX_FRAMEWORK_DIFFERENCE:
+        raise TrainingError(
+            f"found that model.onnx differs from predictions.parquet by up to {gap:.1e}; expected at most "
+            f"{MAX_FRAMEWORK_DIFFERENCE:g}"
+        )
+    return (f"{lesson.trainer}: its framework and the graph differ by at most {gap:.1e}",)
+
+
+def _container(lesson: Lesson) -> Program:
+    params, read = lesson.params, lesson.support.read
+    files = {each["file"]: read(each["file"], each["sha256"]) for each in params["files"]}
+    listed, image = params["requirements"], params["image"]
+    return Program(
+        tuple(params["command"]),
+        files,
+        None if image else read(listed["file"], listed["sha256"]),
+        params["python"] or f"{sys.version_info.major}.{sys.version_info.minor}",
+        params["arguments"],
+        params["timeout_s"],
+        image,
+    )
+
+
+def _mxnet(lesson: Lesson) -> Program:
+    params, shipped = dict(lesson.params), shipped_files("mxnet")
+    files = {"train.py": shipped["train.py"]}
+    for name in ("symbol", "weights"):
+        if params[name]:
+            params[name], digest = params[name]["file"], params[name]["sha256"]
+            files[params[name]] = lesson.support.read(params[name], digest)
+    timeout_s = params.pop("timeout_s")
+    return Program(("python", "train.py"), files, shipped["requirements.txt"], "3.11", params, timeout_s)
+
+
+_PROGRAMS: Mapping[str, Callable[[Lesson], Program]] = {"container": _container, "mxnet": _mxnet}

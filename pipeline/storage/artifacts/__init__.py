@@ -1,0 +1,32 @@
+"""Artifacts: what steps made, addressed by the hash of all that produced it.
+
+An artifact is a folder of plain files with a ``manifest.json``. It is published whole: written aside, then
+named (a folder), or with its manifest last (an object store). So what has a manifest is complete, two
+processes that publish the same key do no harm to each other, and a killed one leaves nothing under the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.storage.artifacts.artifact import Artifact, Entry, Store
+from pipeline.storage.artifacts.folders import FolderStore
+from pipeline.storage.artifacts.objects import ObjectStore
+from pipeline.storage.artifacts.transfers import download, put
+
+__all__ = ["Artifact", "Entry", "FolderStore", "ObjectStore", "Store", "download", "open_store", "put"]
+
+
+def open_store(address: str, state: Path) -> Store:
+    """Open the store at a folder or an address.
+
+    Parameters
+    ----------
+    address : str
+        A folder's path, or an address with a scheme that fsspec knows.
+    state : Path
+        Where files of an object store are cached.
+    """
+    if "://" in address and not address.startswith("file://"):
+        return ObjectStore(address, state / "cache")
+    return FolderStore(Path(address.removeprefix("file://")).expanduser())

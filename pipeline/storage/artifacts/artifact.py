@@ -1,0 +1,195 @@
+"""What an artifact is, and what every store can do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StoreError
+
+MANIFEST = "manifest.json"
+NOTES = "notes"
+KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One published artifact.
+
+    Attributes
+    ----------
+    key : str
+        Hash of all that produced it (64 hexadecimal digits).
+    digest : str
+        Hash of the files' names and bytes: what the next step's key is made of.
+    manifest : dict
+        Inputs, parameters, commits, rows, seconds, and each file's bytes and SHA-256.
+    """
+
+    key: str
+    digest: str
+    manifest: Mapping[str, Any]
+    store: Store
+
+    def file(self, name: str) -> Path:
+        """Return one of the files as a path on this machine.
+
+        Raises
+        ------
+        StoreError
+            If the artifact has no such file, or its bytes are not what was published.
+        """
+        if name not in self.manifest["files"]:
+            raise StoreError(f"store: artifact {self.key[:12]} has no file '{name}'; it has {', '.join(self.names)}")
+        return self.store.fetch(self, name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, sorted."""
+        return tuple(sorted(self.manifest["files"]))
+
+    def has(self, name: str) -> bool:
+        """Tell whether the artifact has that file."""
+        return name in self.manifest["files"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a store holds under a key, whole or not.
+
+    Attributes
+    ----------
+    bytes : int
+        Of all its files.
+    manifest : dict or None
+        None where there is none that can be read: then it is no artifact (yet, or any more).
+    modified : datetime or None
+        When the newest of its files was written (UTC); None where the store does not say.
+    """
+
+    key: str
+    bytes: int
+    manifest: Mapping[str, Any] | None
+    modified: datetime | None
+
+
+class Store(ABC):
+    """Where artifacts are kept."""
+
+    def find(self, key: str) -> Artifact | None:
+        """Return the artifact, if it is there whole."""
+        return self.find_all([key]).get(key)
+
+    @abstractmethod
+    def find_all(self, keys: Sequence[str]) -> dict[str, Artifact]:
+        """Return those of the artifacts that are there whole, by key."""
+
+    @abstractmethod
+    def publish(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Artifact:
+        """Make a draft's files an artifact; if another process was faster, its artifact is given back."""
+
+    @abstractmethod
+    def fetch(self, artifact: Artifact, name: str) -> Path:
+        """Return a file of an artifact as a path on this machine."""
+
+    @abstractmethod
+    def write_note(self, name: str, content: bytes) -> None:
+        """Keep a small document beside the artifacts, under a name such as ``costs/m/2026-11-23/1.json``."""
+
+    @abstractmethod
+    def notes(self, folder: str) -> dict[str, bytes]:
+        """Return every note below a folder: name → content, by name."""
+
+    @abstractmethod
+    def remove_notes(self, folder: str) -> None:
+        """Remove every note below a folder."""
+
+    @abstractmethod
+    def remove_note(self, name: str) -> None:
+        """Remove a note, if it is there."""
+
+    @abstractmethod
+    def entries(self) -> list[Entry]:
+        """Return all that is there under a key, in no order."""
+
+    @abstractmethod
+    def remove(self, key: str) -> None:
+        """Remove what is there under a key, so that at no moment a part of it looks like an artifact."""
+
+    @abstractmethod
+    def _drafts(self) -> Path:
+        """Return the folder, on this machine, where drafts are written."""
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """Yield an empty folder to write an artifact's files into; it is gone afterwards, published or not."""
+        folder = self._drafts() / draft_name()
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+        except OSError as error:
+            raise explain_full(error, self._drafts()) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def draft_name() -> str:
+    """Return a new name that says which process of which machine works there: several may share a mounted folder."""
+    return f"{os.getpid()}-{uuid.uuid4().hex}-{socket.gethostname()}"
+
+
+def describe(key: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a draft."""
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST
+    }
+    listing = "".join(f"{name} {file['sha256']}\n" for name, file in files.items())
+    return {"key": key, "digest": hashlib.sha256(listing.encode()).hexdigest(), "files": files, **facts}
+
+
+def parse_manifest(content: bytes | None) -> dict[str, Any] | None:
+    """Read a manifest; a missing or cut-off one means that there is no artifact."""
+    try:
+        manifest = json.loads(content or b"")
+    except ValueError:
+        return None
+    return manifest if isinstance(manifest, dict) and {"digest", "files"} <= manifest.keys() else None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(path: str | Path) -> int | None:
+    """Return the size of a file; None if there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - asked tens of thousands of times
+    except OSError:
+        return None
+
+
+def explain_full(error: OSError, place: Path) -> StoreError:
+    """Say why writing to a place failed, and what mends it."""
+    with suppress(OSError):
+        free = shutil.disk_usage(place).free / 1e6
+        return StoreError(
+            f"store: writing to {place} failed: {error.strerror or error} ({free:,.0f} MB free);"
+            " make room there, or set MODELRAIL_STORE to another place, and run again: what is done is kept"
+        )
+    return StoreError(f"store: writing to {place} failed: {error}; set MODELRAIL_STORE to a place that can be written")

@@ -1,0 +1,1 @@
+"""Git: the command, repositories and mirrors, partitions, tags, published commits."""

@@ -1,0 +1,81 @@
+"""The ``git`` command: how it is run, and what its failures mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+_REPOSITORY_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+
+
+UNREACHABLE = re.compile(
+    r"could not resolve|unable to access|connection|timed out|early EOF|hung up|cannot lock ref|\.lock'", re.IGNORECASE
+)
+
+
+_ACCESS: ContextVar[Mapping[str, str]] = ContextVar("git_access", default={})  # noqa: B039 - nobody changes it
+
+
+class GitError(InputError):
+    """A git command failed; the message is git's own."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of a git command that may fail; `transient` where trying again can help."""
+
+    succeeded: bool
+    output: str
+    message: str
+
+    @property
+    def transient(self) -> bool:
+        """Whether the remote did not answer, or a lock was held."""
+        return UNREACHABLE.search(self.message) is not None
+
+
+@contextmanager
+def access(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let git, in this context, have these variables too: where its credentials are."""
+    token = _ACCESS.set(dict(environment))
+    try:
+        yield
+    finally:
+        _ACCESS.reset(token)
+
+
+def run_git(
+    arguments: Sequence[str], folder: Path, stdin: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git in a folder; whether it succeeded is for the caller to see."""
+    data = stdin.encode("utf-8", "surrogateescape")
+    try:
+        return subprocess.run(
+            ["git", "--no-optional-locks", *arguments],
+            cwd=folder,
+            input=data,
+            capture_output=True,
+            env=git_environment() | (environment or {}),
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise InputError("git: found no such command; expected Git 2.30 or newer on the PATH") from error
+
+
+def git_environment() -> dict[str, str]:
+    """Return the variables that git is run with: it asks nobody, and speaks English."""
+    inherited = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
+    return inherited | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **_ACCESS.get()}
+
+
+def text_of(output: bytes) -> str:
+    """Read what git printed, without the white space around it."""
+    return output.decode("utf-8", "replace").strip()

@@ -1,0 +1,67 @@
+"""Repositories named by a URL: bare mirrors of them in the state folder, and work trees of their commits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from pipeline.errors import InputError, TransientError, redact
+from pipeline.storage.git.command import UNREACHABLE, run_git, text_of
+from pipeline.storage.git.repository import Repository
+
+_URL = re.compile(r"[a-z+]+://|[^/]+@[^/]+:")
+
+
+def mirror(address: str, state: Path) -> Repository:
+    """Clone a repository by its URL into a bare mirror, or open the mirror made before."""
+    folder = mirror_folder(address, state)
+    if not (folder / "HEAD").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = folder.with_name(f"{folder.name}.{os.getpid()}")
+        result = run_git(["clone", "--quiet", "--bare", "--end-of-options", address, str(draft)], folder.parent)
+        if result.returncode:
+            message = f"git clone of {address} failed: {text_of(result.stderr)}"
+            transient = UNREACHABLE.search(message)
+            raise TransientError(message) if transient else InputError(f"{message} (data.repository)")
+        if not folder.exists():
+            draft.rename(folder)
+    return Repository(folder, bare=True, mirrored=True)
+
+
+def check_out(address: str, commit: str, state: Path) -> Path:
+    """Return a work tree of a commit of a repository that is named by its URL."""
+    repository = mirror(address, state)
+    if not repository.holds(commit):
+        repository.update()
+    if not repository.holds(commit):
+        raise InputError(f"{redact(address)}: found no commit {commit[:12]}; expected it pushed there: 'git push'")
+    folder = repository.root.with_name(f"{repository.root.name}-{commit[:12]}")
+    if not folder.exists():
+        repository.ask("worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
+    return folder
+
+
+def mirror_folder(address: str, state: Path) -> Path:
+    """Return the folder of a repository's mirror, whether or not it is there."""
+    return state / "repositories" / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def is_url(address: str) -> bool:
+    """Tell a URL (or ``git@host:path``) from a path."""
+    return _URL.match(address) is not None
+
+
+def read_remote_tip(address: str, branch: str) -> str:
+    """Ask a repository, by its URL, for the id of a branch's newest commit (of its default branch if empty)."""
+    wanted = f"refs/heads/{branch}" if branch else "HEAD"
+    result = run_git(["ls-remote", "--quiet", "--end-of-options", address, wanted], Path.cwd())
+    if result.returncode:
+        message = f"git ls-remote of {address} failed: {text_of(result.stderr)}"
+        raise TransientError(message) if UNREACHABLE.search(message) else InputError(f"{message} (data.repository)")
+    lines = (line.partition("\t") for line in text_of(result.stdout).splitlines())
+    found = {name: commit for commit, _, name in lines}
+    if wanted not in found:
+        raise InputError(f"{address}: found no branch '{branch or 'HEAD'}'; expected one of its branches (data.branch)")
+    return found[wanted]

@@ -1,0 +1,307 @@
+"""Git: what a commit holds, and what differs from it.
+
+The ``git`` command does the work, so that users' credentials, signing and large-repository settings hold
+here as they do in their shell. This is the only module that runs it; `tags` writes and reads tags through it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import subprocess
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.errors import InputError, TransientError
+from pipeline.storage.git.command import UNREACHABLE, Attempt, GitError, git_environment, run_git, text_of
+
+_IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
+_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit: its id, when it was committed (UTC), its first line and author."""
+
+    id: str
+    date: datetime
+    subject: str
+    author: str
+
+    def __str__(self) -> str:
+        return f"{self.id[:10]} ({self.date:%Y-%m-%d}, {self.subject})"
+
+
+@dataclass(frozen=True, order=True)
+class File:
+    """One file, in a commit or in the work tree, with Git's hash of its content."""
+
+    path: str
+    id: str
+    bytes: int
+
+
+@dataclass(frozen=True, order=True)
+class FileGroup(File):
+    """Several files that are one partition; the hash is of what the members are.
+
+    The path has ``*`` in it, or is that of the first member, which the others belong to.
+    """
+
+    members: tuple[File, ...]
+
+    @classmethod
+    def of(cls, path: str, members: tuple[File, ...]) -> FileGroup:
+        """Put files together under a path."""
+        digest = hashlib.sha256("".join(f"{each.id} {each.path}\n" for each in members).encode()).hexdigest()
+        return cls(path, digest, sum(each.bytes for each in members), members)
+
+
+_NOTHING: Mapping[File, bytes] = {}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A Git repository on this machine.
+
+    Attributes
+    ----------
+    root : Path
+        The top of the work tree, or the folder of a bare repository.
+    mirrored : bool
+        Whether it is a clone that Modelrail made, to be updated from where it came.
+    """
+
+    root: Path
+    bare: bool = False
+    mirrored: bool = False
+
+    def commit(self, revision: str = "HEAD") -> Commit:
+        """Resolve a branch, tag or (shortened) commit id.
+
+        Raises
+        ------
+        InputError
+            If the repository has no such commit, or the name stands for several.
+        """
+        one = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        named = text_of(run_git(one, self.root).stdout)
+        if not _ID.fullmatch(named):
+            raise InputError(f"{self.root}: {_explain_revision(revision)} of that repository")
+        form = "%H%x00%cI%x00%s%x00%an <%ae>"
+        line = self._git("log", "-1", f"--format={form}", named, "--")
+        identity, date, subject, author = line.rstrip("\n").split("\0")
+        return Commit(identity, datetime.fromisoformat(date).astimezone(UTC), subject, author)
+
+    def has_commits(self) -> bool:
+        """Tell whether anything was ever committed."""
+        return run_git(["rev-parse", "--verify", "-q", "HEAD"], self.root).returncode == 0
+
+    def holds(self, commit: str) -> bool:
+        """Tell whether a commit, named by its full id, is here."""
+        return run_git(["cat-file", "-e", f"{commit}^{{commit}}"], self.root).returncode == 0
+
+    def holding(self, commits: Iterable[str]) -> set[str]:
+        """Return those of the commits, named by their full ids, that are here; git is asked once."""
+        wanted = sorted(each for each in commits if _ID.fullmatch(each))
+        lines = self._git("cat-file", "--batch-check", stdin="".join(f"{each}\n" for each in wanted)).splitlines()
+        return {each for each, line in zip(wanted, lines, strict=True) if line.split()[1] == "commit"}
+
+    def files(self, commit: str, *places: str) -> list[File]:
+        """List the files of a commit at or below some places (an empty one is the root), sorted by path."""
+        place = ["--", *places] if places and all(places) else []
+        listing = self._git("ls-tree", "-r", "-z", "--long", "--full-tree", commit, *place)
+        entries = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
+        parsed = ((facts.split(), path) for facts, path in entries)
+        return sorted(File(path, facts[2], int(facts[3])) for facts, path in parsed if facts[1] == "blob")
+
+    def work_tree_files(self, *places: str) -> list[File]:
+        """List the files of the work tree at or below some places, tracked or not, but for the ignored ones.
+
+        One that Git calls unchanged is the file of the newest commit, also where its content is elsewhere (Git LFS).
+        """
+        known = {file.path: file for file in self.files("HEAD", *places)} if self.has_commits() else {}
+        changed = self.changes([place or "." for place in places] or ["."])
+        here = sorted({path for path in changed if (self.root / path).is_file()})
+        if broken := next((path for path in (*known, *here) if "\n" in path), None):
+            raise InputError(f"{self.root}: found a line break in the file name {broken!r}; expected none: rename it")
+        ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(here)).split() if here else []
+        sizes = ((self.root / path).stat().st_size for path in here)
+        kept = (file for path, file in known.items() if path not in set(changed))
+        return sorted([*kept, *(File(*each) for each in zip(here, ids, sizes, strict=True))])
+
+    def read(self, file: File, elsewhere: Mapping[File, bytes] = _NOTHING) -> bytes:
+        """Read a file's content: from the object database, or from the work tree if it was never added.
+
+        Several files are read as a ZIP archive of them, named as below the folder that the path says they share.
+
+        Parameters
+        ----------
+        elsewhere : mapping, optional
+            Contents of those among several files that are not in Git.
+        """
+        if isinstance(file, FileGroup):
+            return self._pack(file, elsewhere)
+        result = run_git(["cat-file", "blob", file.id], self.root)
+        if result.returncode == 0:
+            return result.stdout
+        source = self.root / file.path
+        if not self.bare and source.is_file():
+            return source.read_bytes()
+        raise InputError(f"{self.root}: found no content for {file.path} ({file.id[:10]}); expected it in Git")
+
+    def _pack(self, file: FileGroup, elsewhere: Mapping[File, bytes]) -> bytes:
+        packed, base = io.BytesIO(), base_of(file.path) if "*" in file.path else ""
+        contents = self.read_all(each for each in file.members if each not in elsewhere) | dict(elsewhere)
+        with zipfile.ZipFile(packed, "w") as archive:
+            for each in file.members:
+                archive.writestr(zipfile.ZipInfo(each.path.removeprefix(base)), contents[each])
+        return packed.getvalue()
+
+    def read_all(self, files: Iterable[File]) -> dict[File, bytes]:
+        """Read many small files at once; places as for ``read``."""
+        wanted = list(files)
+        if not wanted:
+            return {}
+        stream = run_git(["cat-file", "--batch"], self.root, stdin="".join(f"{each.id}\n" for each in wanted)).stdout
+        contents, position = dict[File, bytes](), 0
+        for file in wanted:
+            end = stream.index(b"\n", position)
+            facts, start = stream[position:end].split(), end + 1
+            if facts[-1] == b"missing":
+                contents[file], position = self.read(file), start
+            else:
+                position = start + int(facts[2]) + 1
+                contents[file] = stream[start : position - 1]
+        return contents
+
+    def read_path(self, commit: str, path: str) -> bytes | None:
+        """Read a file by its path at a commit, or in the work tree (an empty commit); None if there is none."""
+        if not commit:
+            source = self.root / path
+            return source.read_bytes() if source.is_file() else None
+        result = run_git(["cat-file", "blob", f"{commit}:{path}"], self.root)
+        return result.stdout if result.returncode == 0 else None
+
+    def common_folder(self) -> Path:
+        """Return Git's own folder, which further work trees share."""
+        return self.root / self._git("rev-parse", "--git-common-dir").strip()
+
+    def changes(self, paths: Sequence[str]) -> list[str]:
+        """List those of the paths (files, folders, globs) that differ from the newest commit."""
+        listing = self._git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *paths)
+        return [entry[3:] for entry in listing.split("\0") if entry]
+
+    def update(self) -> None:
+        """Fetch a mirror's branches and tags from where it was cloned."""
+        self._git(
+            "fetch", "--quiet", "--prune", "--force", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
+        )
+
+    def is_ancestor(self, earlier: str, later: str) -> bool:
+        """Tell whether a commit is part of another one's history (or is that one); False where either is not here."""
+        return run_git(["merge-base", "--is-ancestor", earlier, later], self.root).returncode == 0
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Return the newest commit that two commits have in common, if any."""
+        result = run_git(["merge-base", one, other], self.root)
+        return text_of(result.stdout) if result.returncode == 0 else None
+
+    def path_of(self, file: Path) -> str:
+        """Return a file's path as Git names it, relative to the root."""
+        return file.resolve().relative_to(self.root).as_posix()
+
+    def origin(self) -> str | None:
+        """Return the URL of the remote ``origin``, if there is one."""
+        return text_of(run_git(["remote", "get-url", "origin"], self.root).stdout) or None
+
+    def who(self) -> str:
+        """Name the person that Git knows as the user: ``Name <address>``."""
+        result = run_git(["var", "GIT_COMMITTER_IDENT"], self.root, environment=self.identity())
+        return text_of(result.stdout).rpartition(">")[0] + ">"
+
+    def identity(self) -> dict[str, str]:
+        """Return variables that name an author where the user has not told Git who they are."""
+        if run_git(["var", "GIT_COMMITTER_IDENT"], self.root).returncode == 0 and self._configured("user.email"):
+            return {}
+        roles = ("COMMITTER", "AUTHOR")
+        return {f"GIT_{role}_{key.upper()}": value for role in roles for key, value in _IDENTITY.items()}
+
+    def _configured(self, key: str) -> bool:
+        return run_git(["config", key], self.root).returncode == 0 or "GIT_COMMITTER_EMAIL" in os.environ
+
+    def ask(self, *arguments: str, stdin: str = "") -> str:
+        """Run a git command that is expected to work, and give what it prints.
+
+        Raises
+        ------
+        TransientError
+            If the remote did not answer, or another process holds a lock.
+        InputError
+            If git refuses for another reason.
+        """
+        return self._git(*arguments, stdin=stdin)
+
+    def attempt(self, *arguments: str, stdin: str = "") -> Attempt:
+        """Run a git command that may fail, as the user that `identity` names."""
+        result = run_git(arguments, self.root, stdin=stdin, environment=self.identity())
+        return Attempt(result.returncode == 0, text_of(result.stdout), text_of(result.stderr))
+
+    def run_over_ssh(self, host: str, port: int | None, command: str) -> Attempt:
+        """Run a command on a host by the SSH that git would use for it, with its keys."""
+        environment = git_environment()
+        configured = text_of(run_git(["config", "core.sshCommand"], self.root).stdout)
+        ssh = environment.get("GIT_SSH_COMMAND") or configured or "ssh"
+        options = ["-p", str(port)] if port else []
+        shell = ["sh", "-c", f'{ssh} "$@"', "ssh", *options, "--", host, command]
+        done = subprocess.run(shell, capture_output=True, env=environment, stdin=subprocess.DEVNULL, check=False)
+        return Attempt(done.returncode == 0, text_of(done.stdout), text_of(done.stderr))
+
+    def _git(self, *arguments: str, stdin: str = "") -> str:
+        result = run_git(arguments, self.root, stdin=stdin)
+        if result.returncode:
+            message = f"git {arguments[0]} in {self.root} failed: {text_of(result.stderr)}"
+            raise TransientError(message) if UNREACHABLE.search(message) else GitError(message)
+        return result.stdout.decode("utf-8", "surrogateescape")
+
+
+def open_repository(place: Path) -> Repository:
+    """Open the repository that holds a file or folder.
+
+    Raises
+    ------
+    InputError
+        If no Git repository holds it.
+    """
+    folder = place if place.is_dir() else place.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder}: found no such folder; expected a Git repository (data.repository)")
+    result = run_git(["rev-parse", "--is-bare-repository", "--absolute-git-dir"], folder)
+    if result.returncode:
+        if b"dubious ownership" in result.stderr:
+            raise InputError(text_of(result.stderr))
+        raise InputError(
+            f"{folder}: found no Git repository; expected one: 'git init && git add . && git commit' makes it"
+        )
+    bare, folder_of_git = text_of(result.stdout).split("\n")
+    top = text_of(run_git(["rev-parse", "--show-toplevel"], folder).stdout)  # inside .git there is none
+    if bare == "true" or not top:
+        return Repository(Path(folder_of_git), bare=True)
+    return Repository(Path(top))
+
+
+def base_of(path: str) -> str:
+    """Return the folder that several files have in common, with a slash at its end, by the path with ``*`` in it."""
+    folder, slash, _ = path.split("*", maxsplit=1)[0].rpartition("/")
+    return folder + slash
+
+
+def _explain_revision(revision: str) -> str:
+    if ".." in revision or revision.startswith("^"):
+        return f"found a range of commits, '{revision}'; expected one commit: a branch, tag or id"
+    return f"found no commit '{revision}'; expected a branch, tag or commit id"

@@ -1,0 +1,194 @@
+"""Annotated tags: read all at once, written once, pushed so that the faster of two wins and nobody overwrites.
+
+A tag that is to be pushed is marked (``refs/modelrail/pushing/``) until the remote has it, so that a process which is
+killed in between leaves no tag behind that only this clone knows: `settle` finishes what was begun.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.errors import ReleaseError, TransientError
+from pipeline.storage.git.command import Attempt
+from pipeline.storage.git.repository import Repository
+
+_FORM = "%(refname:strip=2)%00%(*objectname)%00%(taggerdate:iso-strict)%00%(taggername) %(taggeremail)%00%(contents)%01"
+_PUSHING = "refs/modelrail/pushing/"
+_TRIES = 5
+_CLOBBERED = re.compile(r"-> (\S+) +\(would clobber existing tag\)")
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One annotated tag: what it points at, who made it, and its message (a signature may stand behind it)."""
+
+    name: str
+    commit: str
+    date: datetime
+    message: str
+    tagger: str = ""
+
+    @property
+    def signed(self) -> bool:
+        """Whether a signature stands behind the message; whether it is good is for `git tag -v` to say."""
+        return "\n-----BEGIN " in self.message and " SIGNATURE-----" in self.message
+
+
+def list_tags(repository: Repository, *patterns: str) -> list[Tag]:
+    """List the annotated tags that match one of the globs, oldest first."""
+    places = [f"refs/tags/{pattern}" for pattern in patterns]
+    listing = repository.ask("for-each-ref", f"--format={_FORM}", "--sort=creatordate", *places)
+    rows = (entry.lstrip("\n").split("\0") for entry in listing.split("\1") if entry.strip())
+    return [
+        Tag(name, commit, datetime.fromisoformat(date).astimezone(UTC), message.strip(), tagger)
+        for name, commit, date, tagger, message in rows
+        if commit
+    ]
+
+
+def list_names(repository: Repository, *patterns: str) -> list[str]:
+    """List the names of the annotated tags that match one of the globs, without reading what they say."""
+    places = [f"refs/tags/{pattern}" for pattern in patterns]
+    rows = repository.ask("for-each-ref", "--format=%(objecttype) %(refname:strip=2)", *places).splitlines()
+    return [name for kind, _, name in (row.partition(" ") for row in rows) if kind == "tag"]
+
+
+def fingerprint(repository: Repository, *patterns: str) -> str:
+    """Return what changes when one of the tags that match does, without reading what they say."""
+    places = [f"refs/tags/{pattern}" for pattern in patterns]
+    return repository.ask("for-each-ref", "--format=%(objectname) %(refname)", *places)
+
+
+def write_tag(
+    repository: Repository, name: str, commit: str, message: str, *, push: bool = False, beside: Sequence[str] = ()
+) -> bool:
+    """Create an annotated tag, signed where the user's Git signs; push it to ``origin`` if asked to.
+
+    Parameters
+    ----------
+    beside : sequence of str
+        Tags that the remote must have too: all are pushed, or none.
+
+    Returns
+    -------
+    bool
+        False if the tag existed already: somebody was faster.
+
+    Raises
+    ------
+    ReleaseError
+        If the tag could be made but not signed or not pushed (it is taken back).
+    TransientError
+        The same, where trying again can help.
+    """
+    signs = repository.ask("config", "--default", "false", "tag.gpgSign").strip() == "true"
+    if push:
+        repository.ask("update-ref", _PUSHING + name, commit)
+    command = ["tag", "--sign" if signs else "--annotate", "--file=-", "--cleanup=verbatim", "--end-of-options"]
+    made = repository.attempt(*command, name, commit, stdin=message)
+    if made.succeeded:
+        if signs:
+            _refuse_unsigned(repository, name, made.message)
+        return _push(repository, name, beside) if push else True
+    if push:
+        _unmark(repository, name)
+    if "already exists" in made.message:
+        return False
+    # Of two processes of one clone, one may find the other's lock.
+    if made.transient:
+        raise TransientError(f"git tag {name} failed: {made.message}; run again")
+    raise ReleaseError(f"git tag {name} failed: {made.message}")
+
+
+def _refuse_unsigned(repository: Repository, name: str, said: str) -> None:
+    """Take a tag back that git has made without a signature: for an SSH key that it cannot load, it only complains."""
+    if all(each.signed for each in list_tags(repository, name)):
+        return
+    _take_back(repository, name)
+    raise ReleaseError(
+        f"git tag {name}: found no signature behind it, though tag.gpgSign is set ({said}); nothing was recorded:"
+        " check user.signingkey"
+    )
+
+
+def child_commit(repository: Repository, commit: str, message: str) -> str:
+    """Make a commit that changes nothing, on top of another and on no branch; gives its id."""
+    signs = repository.ask("config", "--default", "false", "commit.gpgSign").strip() == "true"
+    command = ["commit-tree", *(["-S"] if signs else []), "-p", commit, "-F", "-", f"{commit}^{{tree}}"]
+    made = repository.attempt(*command, stdin=message)
+    if not made.succeeded:
+        raise ReleaseError(f"git commit-tree on {commit[:12]} failed: {made.message}")
+    return made.output
+
+
+def fetch_tags(repository: Repository, *patterns: str) -> None:
+    """Learn of the tags that ``origin`` has.
+
+    Raises
+    ------
+    ReleaseError
+        If this clone has a tag of the same name that is another.
+    TransientError
+        If the remote does not answer.
+    """
+    places = [f"refs/tags/{pattern}:refs/tags/{pattern}" for pattern in patterns]
+    done = repository.attempt("fetch", "--no-tags", "origin", *places)
+    if done.succeeded:
+        return
+    if names := ", ".join(_CLOBBERED.findall(done.message)):
+        raise ReleaseError(
+            f"git fetch: found other tags at 'origin' under the names {names}; expected the same as here: a release"
+            " that was made here without being pushed has lost its name; 'git tag -d' it here, and run again"
+        )
+    raise _refusal("git fetch of tags", done, "nothing was recorded")
+
+
+def settle(repository: Repository) -> None:
+    """Finish pushes that a killed process had begun; a tag that somebody else took meanwhile becomes theirs."""
+    for name in repository.ask("for-each-ref", "--format=%(refname)", _PUSHING).split():
+        tag = name.removeprefix(_PUSHING)
+        if repository.attempt("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}").succeeded:
+            _push(repository, tag, ())
+        else:
+            _unmark(repository, tag)
+
+
+def _push(repository: Repository, name: str, beside: Sequence[str]) -> bool:
+    refs = [f"refs/tags/{each}" for each in (*beside, name)]
+    for _ in range(_TRIES):
+        done = repository.attempt("push", "--quiet", "--atomic", "origin", *refs)
+        theirs = None if done.succeeded else _remote_object(repository, name)
+        if done.succeeded or theirs == repository.ask("rev-parse", f"refs/tags/{name}").strip():
+            _unmark(repository, name)
+            return True
+        if theirs:
+            _take_back(repository, name)
+            repository.ask("fetch", "--quiet", "--no-tags", "origin", f"refs/tags/{name}:refs/tags/{name}")
+            return False
+        if not done.transient:
+            break
+    _take_back(repository, name)
+    raise _refusal(f"git push of {name}", done, "nothing was released")
+
+
+def _remote_object(repository: Repository, name: str) -> str | None:
+    """Return the id of the tag object that the remote has under a name; None if it has none, or does not answer."""
+    return repository.attempt("ls-remote", "origin", f"refs/tags/{name}").output.partition("\t")[0] or None
+
+
+def _take_back(repository: Repository, name: str) -> None:
+    repository.ask("tag", "-d", name)
+    _unmark(repository, name)
+
+
+def _unmark(repository: Repository, name: str) -> None:
+    repository.attempt("update-ref", "-d", _PUSHING + name)
+
+
+def _refusal(what: str, done: Attempt, outcome: str) -> Exception:
+    if done.transient:
+        return TransientError(f"{what} failed: {done.message}; {outcome}, run again")
+    return ReleaseError(f"{what} failed: {done.message}; {outcome}: check the rights to push tags to 'origin'")
