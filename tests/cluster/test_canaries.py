@@ -152,7 +152,7 @@ def start(
     code = """
 import sys
 from pathlib import Path
-from pipeline.delivery.platforms.platforms import Target
+from pipeline.delivery.platforms.target import Target
 from pipeline.spec.schema.spec import Spec
 from tests.cluster.lines import Line
 from pipeline.errors import ModelrailError

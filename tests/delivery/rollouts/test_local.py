@@ -142,7 +142,8 @@ from pipeline.delivery.platforms.local import deployments
 from pipeline.delivery.platforms.local.canary import roll_out
 from pipeline.spec.schema.canary import Canary
 bundle, state, plan = Path(sys.argv[1]), Path(sys.argv[2]), Canary.model_validate_json(sys.argv[3])
-put = lambda path, beside, was: deployments.deploy(path, model="line", port=0, state=state, beside=beside, instead_of=was)
+def put(path, beside, was):
+    return deployments.deploy(path, model="line", port=0, state=state, beside=beside, instead_of=was)
 roll_out(bundle, "2.0.0", plan, model="line", name="line", state=state, put=put)
 """
 

@@ -52,19 +52,19 @@ run:
 IN_THE_POD = """\
 import json, pathlib, sys, tempfile, time
 import numpy as np
-from pipeline.delivery.platforms import cluster
+from pipeline.delivery.platforms.kubernetes import cluster
 from pipeline.model.graphs import run
 from pipeline.spec.loading.loading import load_spec
 from pipeline.steps.train.results import Matrix, Support
 from pipeline.steps.train.training import train
-from pipeline.runs.work import crews
+from pipeline.runs.work import worker_crew
 
 text, apis = json.loads(sys.argv[1])
 cluster.Cluster.apis = lambda self: frozenset(apis)
 path = pathlib.Path(tempfile.mkdtemp(), "spec.yaml")
 path.write_text(text)
 spec = load_spec(path).spec
-pods = crews.find_worker_pods(spec)
+pods = worker_crew.find_worker_pods(spec)
 drawn = np.random.default_rng(0)
 x = drawn.normal(size=(403, 4)).astype(np.float32)
 y = (np.sin(x[:, 0]) + x[:, 1] * x[:, 2]).astype(np.float64)

@@ -200,7 +200,8 @@ def test_the_lock_of_a_shipped_program_is_pinned_and_names_no_host(trainer: str)
     lock = shipped_files(trainer)["requirements.txt"].decode()
     assert find_unpinned(lock) == []
     assert "://" not in lock
-    wanted = (FOLDER.parents[1] / "pipeline/steps/train/containers" / trainer / "requirements.in").read_text().splitlines()
+    file = CHECKOUT / "pipeline/steps/train/containers" / trainer / "requirements.in"
+    wanted = file.read_text().splitlines()
     assert all(each in lock for each in wanted if "==" in each)
 
 
