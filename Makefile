@@ -33,7 +33,7 @@ check: .venv/test.done
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(MODELRAIL) check
+	$(MODELRAIL) check models/*.yaml examples/*.yaml
 
 # What is installed is exactly what the lock files name, byte by byte.
 .venv/run.done: requirements.txt pyproject.toml
@@ -54,14 +54,16 @@ $(EXTRAS:%=extra-%): extra-%: .venv/extra-%.done
 
 define install
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, not " + sys.version.split()[0]) if not (3, 11) <= sys.version_info < (3, 14) else None'
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	test -x .venv/bin/python || { echo "Making .venv with $(notdir $(PYTHON)) ..."; $(PYTHON) -m venv .venv; }
 	# Where its making was interrupted, Python is there already, and pip is not.
 	command -v uv >/dev/null || test -x .venv/bin/pip || $(PYTHON) -m venv .venv
 	command -v uv >/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	uv="$$(command -v uv || echo .venv/bin/uv)"
-	echo "Installing $(1) (about a minute the first time) ..."
-	"$$uv" pip install --quiet --python .venv/bin/python --require-hashes $(2) -r $(1)
+	echo "Installing the $$(grep -c '^[a-z0-9]' $(1)) packages of $(1) (downloaded the first time, then compiled) ..."
+	# uv says a line as each phase ends, and then lists every package: that is left out.
+	"$$uv" pip install --python .venv/bin/python --require-hashes $(2) -r $(1) 2>&1 | awk '!/^( [-+~]|Using) / { print "  " $$0; fflush() }'
 	"$$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
+	echo "Done in $$SECONDS s"
 	touch $@
 endef
 

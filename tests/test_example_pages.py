@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.home import CHECKOUT
+from pipeline.spec.files import list_yaml
 from tests.test_documents import EXAMPLES, find_missing, own_environment, read_blocks, run_shell
 
 
@@ -16,7 +17,8 @@ from tests.test_documents import EXAMPLES, find_missing, own_environment, read_b
 def clone(tmp_path: Path) -> Path:
     """Return a repository with this one's specs, as a clone has them, and nothing else."""
     folder = tmp_path / "clone"
-    shutil.copytree(CHECKOUT / "models", folder / "models")
+    for name in ("models", "examples"):
+        shutil.copytree(CHECKOUT / name, folder / name)
     environment = own_environment(tmp_path)
     for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "The specs"]):
         subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
@@ -39,5 +41,9 @@ def test_an_example_gives_what_its_page_promises(clone: Path, page: Path) -> Non
 
 
 def test_every_example_with_a_spec_of_its_own_has_a_page() -> None:
-    specs = {path.stem for path in (CHECKOUT / "models").glob("*.yaml")} - {"flight-delay"}
+    specs = {path.stem for path in (CHECKOUT / "examples").glob("*.yaml")}
     assert {path.stem.removeprefix("example-") for path in EXAMPLES} == specs
+
+
+def test_the_models_of_this_repository_are_the_one_that_make_run_runs() -> None:
+    assert [path.name for path in list_yaml(CHECKOUT / "models")] == ["flight-delay.yaml"]

@@ -6,12 +6,14 @@ import json
 import runpy
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk import DAG
 from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.utils.file import list_py_file_paths
 
 from pipeline.errors import InputError, ModelrailError
 
@@ -89,6 +91,7 @@ def main(only: str | None) -> dict[str, Any]:
     dags = {value.dag_id: value for value in module.values() if isinstance(value, DAG)}
     params = {"data_commit": None, "as_of": None, "environment": None, "force": False, "reason": ""}
     return {
+        "dag files": sorted(Path(file).name for file in list_py_file_paths("dags")),
         "heavy": sorted(HEAVY & set(sys.modules)),
         "dags": {name: describe(dag) for name, dag in dags.items()},
         "retries": judge_retries(module["RETRY_POLICY"]),

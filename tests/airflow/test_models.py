@@ -70,6 +70,10 @@ def loaded(folder: Path) -> dict[str, Any]:
     return probe(folder)
 
 
+def test_airflow_takes_no_other_file_for_one_with_dags(loaded: dict[str, Any]) -> None:
+    assert loaded["dag files"] == ["data_commits.py", "models.py"]
+
+
 def test_every_spec_becomes_a_dag_even_when_others_are_broken(loaded: dict[str, Any]) -> None:
     broken = {name for name, dag in loaded["dags"].items() if "broken" in dag["tags"]}
     assert broken == {"broken-one", "flight-delay.c", "d"}

@@ -229,7 +229,7 @@ def test_what_looks_like_a_spec_and_cannot_be_opened_is_told(tmp_path: Path, mon
 
 
 def test_the_specs_of_this_repository_are_right() -> None:
-    assert check_specs(find_specs(CHECKOUT / "models")) == []
+    assert check_specs([*find_specs(CHECKOUT / "models"), *find_specs(CHECKOUT / "examples")]) == []
     assert set(find_environments(CHECKOUT / "models" / "flight-delay.yaml")) >= {"dev", "prod"}
 
 

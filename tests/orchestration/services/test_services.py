@@ -162,6 +162,10 @@ def test_a_run_goes_through_the_scheduler_and_the_next_one_reuses_it(airflow: Ai
     assert {step.step: step.state for step in second.steps}["train"] == "reused"
 
 
+def test_airflow_imports_every_file_of_the_dags(airflow: Airflow) -> None:
+    assert airflow.request("GET", "/api/v2/importErrors")["import_errors"] == []
+
+
 def test_a_run_says_what_it_waits_for_and_goes_on_when_that_is_given_up(airflow: Airflow) -> None:
     airflow.request("PATCH", "/api/v2/pools/default_pool", json={"slots": 0}, params={"update_mask": "slots"})
     first = airflow.trigger("late", {})
