@@ -6,6 +6,8 @@ import os
 
 from airflow.plugins_manager import AirflowPlugin
 
+from pipeline.orchestration.mlflow_links import link_experiments
+
 _MLFLOW = os.environ.get("MODELRAIL_MLFLOW_URL")
 
 
@@ -14,4 +16,4 @@ class ModelrailLinks(AirflowPlugin):
 
     name = "modelrail_links"
     # without a url_route it opens in a tab of its own: MLflow does not let itself be framed
-    external_views = [{"name": "MLflow", "href": _MLFLOW, "destination": "nav"}] if _MLFLOW else []
+    external_views = [{"name": "MLflow", "href": link_experiments(_MLFLOW), "destination": "nav"}] if _MLFLOW else []

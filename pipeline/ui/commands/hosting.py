@@ -12,6 +12,7 @@ from pipeline.delivery.platforms.local.deployments import deployments
 from pipeline.delivery.platforms.local.deployments import stop as stop_deployment
 from pipeline.errors import ModelrailError
 from pipeline.home import home
+from pipeline.orchestration.mlflow_links import link_experiments
 from pipeline.orchestration.services.following import Outcome, follow
 from pipeline.orchestration.services.process_records import Services
 from pipeline.orchestration.services.rest_client import Airflow
@@ -122,7 +123,7 @@ def _tell_addresses(services: Services, outcome: Outcome | None) -> None:
     if outcome and "address" in (verified := outcome.results.get("verify", {})):
         console.print(f"Model    {verified['address']}")
     login = services.login
-    console.print(f"MLflow   {services.mlflow_url}")
+    console.print(f"MLflow   {link_experiments(services.mlflow_url)}")
     console.print(f"Airflow  {services.airflow_url}   user [bold]{login.user}[/], password [bold]{login.password}[/]")
     if outcome:
         console.print(f"         {outcome.page}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from pipeline.orchestration.mlflow_links import link_experiments
 from pipeline.ui.terminal.console import console
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def show_status(services: Services | None, dead: Sequence[Service], live: Sequen
     if services is None:
         console.print("Airflow and MLflow: not running ('modelrail up' starts them)")
     else:
-        console.print(f"Airflow  {services.airflow_url}\nMLflow   {services.mlflow_url}")
+        console.print(f"Airflow  {services.airflow_url}\nMLflow   {link_experiments(services.mlflow_url)}")
     for each in dead:
         console.print(f"[red]{each.name} has ended[/]: see {each.log}")
     for deployment in live:
