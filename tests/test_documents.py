@@ -15,7 +15,11 @@ import pytest
 from pipeline.home import CHECKOUT
 from pipeline.spec.loading.loading import load_spec
 
-DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(CHECKOUT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((CHECKOUT / "docs").glob("**/*.md")),
+]
+CONTRIBUTING = CHECKOUT / "CONTRIBUTING.md"
 TUTORIAL = CHECKOUT / "docs" / "your-own-data.md"
 COMMANDS = CHECKOUT / "docs" / "commands.md"
 DATA_COMMITS = CHECKOUT / "docs" / "data-commits.md"
@@ -30,6 +34,10 @@ KUBERNETES = CHECKOUT / "docs" / "kubernetes.md"
 RUN_ELSEWHERE = {
     "make run": "tests/orchestration/services (up --run), tests/ui/test_examples.py",
     "make setup": "sets up what these tests run in",
+    "make .venv/test.done": "sets up what these tests run in",
+    "make check": "make test",
+    ".venv/bin/python -m pytest tests/spec/test_cron.py": "this very run; and the test of its walks' paths",
+    ".venv/bin/python -m pytest tests/spec/test_cron.py -k ticks": "this very run; and the test of its walks' paths",
     'export PATH="$PWD/.venv/bin:$PATH"': "the environment of the tests",
     "modelrail up models/diabetes.yaml --run": "tests/orchestration/services",
     "modelrail up --detach": "tests/orchestration/services",
@@ -59,6 +67,10 @@ def read_blocks(document: Path) -> Iterator[Block]:
     text = document.read_text("utf-8")
     for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         yield Block(match[1], match[2], text[: match.start()].count("\n") + 1)
+
+
+def name_of(document: Path) -> str:
+    return document.relative_to(CHECKOUT).as_posix()
 
 
 def own_environment(folder: Path) -> dict[str, str]:
@@ -143,7 +155,7 @@ def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]], 
             run_shell(script, folder, f"{document.name}:{block.line}")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_a_shell_block_elsewhere_holds_only_commands_that_a_test_runs(document: Path) -> None:
     if document in {TUTORIAL, COMMANDS, DATA_COMMITS, KUBERNETES, *EXAMPLES}:
         return
@@ -157,7 +169,7 @@ def test_the_table_of_commands_run_elsewhere_has_no_leftovers() -> None:
     assert set(RUN_ELSEWHERE) <= shown
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_links_and_images_lead_somewhere(document: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
@@ -168,6 +180,42 @@ def test_links_and_images_lead_somewhere(document: Path) -> None:
         found = document.parent / path if path else document
         assert found.exists(), f"{document.name}: {target} leads nowhere"
         assert not anchor or anchor in find_anchors(found), f"{document.name}: {target} has no such heading"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_files_that_a_document_names_are_there(document: Path) -> None:
+    named = re.findall(r"`((?:pipeline|tests|plugins|dags)/[\w./-]+)", document.read_text("utf-8"))
+    missing = [path for path in named if not (CHECKOUT / path).exists()]
+    assert not missing, f"{document.name}: found {', '.join(missing)}; expected files of this repository"
+
+
+def test_each_walk_of_a_contributor_ends_with_a_commit_that_is_there() -> None:
+    text = CONTRIBUTING.read_text("utf-8")
+    walks = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    examples = [re.search(r"^Example: ([0-9a-f]{7}), \"(.+)\"\.$", walk, re.MULTILINE) for walk in walks]
+    assert len(examples) == 5
+    for walk, example in zip(walks, examples, strict=True):
+        assert example, f"CONTRIBUTING.md: found no example in the walk {walk.splitlines()[0]!r}"
+        subject = ["git", "-C", str(CHECKOUT), "show", "--no-patch", "--format=%s", example[1]]
+        done = subprocess.run(subject, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip("this checkout has no history")
+        assert done.stdout.startswith(example[2])
+
+
+def test_every_document_has_a_line_for_whoever_reads_by_role() -> None:
+    text = "".join(path.read_text("utf-8") for path in (CHECKOUT / "docs" / "README.md", CHECKOUT / "docs/examples.md"))
+    for document in (CHECKOUT / "docs").glob("*.md"):
+        assert document.name == "README.md" or f"({document.name}" in text, f"docs/README.md: lacks {document.name}"
+
+
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if path.parent in {CHECKOUT, CHECKOUT / "docs/decisions"}], ids=name_of
+)
+def test_lines_of_prose_fit_a_screen(document: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    long = [line for line in text.splitlines() if len(line) > 120 and not line.startswith(("|", "!["))]
+    assert not long, f"{document.name}: found lines of more than 120 characters:\n" + "\n".join(long)
 
 
 def lay_out_containers(folder: Path) -> None:
@@ -191,7 +239,7 @@ def test_pictures_are_small() -> None:
         assert picture.stat().st_size <= 150_000, f"{picture.name} is larger than 150 kB"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_specs_in_documents_are_valid(document: Path, project: Path) -> None:
     blocks = list(read_blocks(document))
     for own in re.findall(r"module: (\w+\.py)", document.read_text("utf-8")):  # a network, shown below its spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from pipeline.home import CHECKOUT
 from pipeline.spec.files import list_yaml
 from tests.test_documents import EXAMPLES, find_missing, own_environment, read_blocks, run_shell
+
+GALLERY = CHECKOUT / "docs" / "examples.md"
 
 
 @pytest.fixture
@@ -27,17 +30,28 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_gives_what_its_page_promises(clone: Path, page: Path) -> None:
-    said = ""
+    said = everything = ""
     try:
         for block in read_blocks(page):
             place = f"{page.name}:{block.line}"
             if block.kind == "sh":
                 said, _ = run_shell(block.text, clone, place)
+                everything += said
             elif block.kind == "text":
                 missing = find_missing(block.text, said)
                 assert missing is None, f"{place}: found no line with '{missing}' in:\n{said}"
+        for name, value in promised_metrics(page):
+            found = re.search(rf"^ +{name} +([\d.]+)", everything, re.MULTILINE)
+            assert found, f"examples.md: {page.name} has no {name}"
+            assert float(found[1]) == pytest.approx(value, abs=0.01), f"examples.md: {name} of {page.name}"
     finally:
         subprocess.run(["modelrail", "down"], cwd=clone, env=own_environment(clone.parent), check=False)
+
+
+def promised_metrics(page: Path) -> list[tuple[str, float]]:
+    """List what the gallery says that an example reaches."""
+    (row,) = [line for line in GALLERY.read_text("utf-8").splitlines() if f"({page.name})" in line]
+    return [(name, float(value)) for name, value in re.findall(r"`(\w+)` ([\d.]+)", row)]
 
 
 def test_every_example_with_a_spec_of_its_own_has_a_page() -> None:

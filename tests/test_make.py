@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline.home import CHECKOUT
 
@@ -85,3 +86,12 @@ def test_set_up_says_what_the_installer_refused_and_is_not_done(tmp_path: Path) 
     assert done.returncode != 0
     assert "  error: no such package\n" in done.stdout
     assert not (tmp_path / ".venv" / "run.done").exists()
+
+
+def test_the_hooks_before_a_commit_are_the_gate() -> None:
+    (local,) = YAML(typ="safe").load(CHECKOUT / ".pre-commit-config.yaml")["repos"]
+    hooks = [re.sub(r"^bash -c '(.*)'$", r"\1", hook["entry"]) for hook in local["hooks"]]
+    gate = (CHECKOUT / "Makefile").read_text().partition("\ncheck: ")[2].partition("\n\n")[0].splitlines()[1:]
+    assert hooks == [line.strip().replace("$(MODELRAIL)", ".venv/bin/modelrail") for line in gate]
+    assert local["repo"] == "local"
+    assert {hook["language"] for hook in local["hooks"]} == {"system"}
