@@ -61,7 +61,9 @@ define install
 	uv="$$(command -v uv || echo .venv/bin/uv)"
 	echo "Installing the $$(grep -c '^[a-z0-9]' $(1)) packages of $(1) (downloaded the first time, then compiled) ..."
 	# uv says a line as each phase ends, and then lists every package: that is left out.
-	"$$uv" pip install --python .venv/bin/python --require-hashes $(2) -r $(1) 2>&1 | awk '!/^( [-+~]|Using) / { print "  " $$0; fflush() }'
+	"$$uv" pip install --python .venv/bin/python --require-hashes $(2) -r $(1) 2>&1 | while read -r line; do
+	  case "$$line" in "+ "* | "- "* | "~ "* | "Using "*) ;; *) echo "  $$line" ;; esac
+	done
 	"$$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
 	echo "Done in $$SECONDS s"
 	touch $@
