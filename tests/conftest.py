@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline.delivery.platforms.local.deployments import stop_all
 from pipeline.extras import install_command, is_installed
+from tests.databases import Databases, share
 
 Commit = Callable[..., str]
 
@@ -38,6 +40,18 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """Return the databases of MLflow and Airflow that are made once for all tests."""
+    return share(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tracking(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return one MLflow database to all tests that do not look at it."""
+    return databases.copy_mlflow(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return an empty Git repository."""
@@ -45,6 +59,15 @@ def project(tmp_path: Path) -> Path:
     folder.mkdir()
     subprocess.run(["git", "init", "-q", "-b", "main", str(folder)], check=True)
     return folder
+
+
+@pytest.fixture
+def live_project(project: Path, tracking: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield the project as the current folder; its runs are recorded, and what they deploy is stopped afterwards."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
+    monkeypatch.chdir(project)
+    yield project
+    stop_all(project / ".modelrail")
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.delivery.platforms.local.deployments import live, stop_all
+from pipeline.delivery.platforms.local.deployments import live
 from pipeline.home import CHECKOUT
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
@@ -21,14 +20,6 @@ from tests.test_documents import read_blocks
 from .conftest import Commit
 
 FRAMEWORKS = [pytest.param(each, marks=pytest.mark.extra(each, "images")) for each in ("torch", "tensorflow")]
-
-
-@pytest.fixture
-def folder(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    monkeypatch.chdir(project)
-    yield project
-    stop_all(project / ".modelrail")
 
 
 def answers(folder: Path, commit: Commit, page: str, framework: str, inputs: list[dict[str, Any]]) -> list[Any]:
@@ -51,17 +42,17 @@ def answers(folder: Path, commit: Commit, page: str, framework: str, inputs: lis
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_network_reads_real_texts(folder: Path, commit: Commit, framework: str) -> None:
-    make_texts(folder / ".modelrail/texts")
+def test_a_network_reads_real_texts(live_project: Path, commit: Commit, framework: str) -> None:
+    make_texts(live_project / ".modelrail/texts")
     asked = ["a terrible waste of money", "What a wonderful, moving film!", "日本", "boring " * 5000]
-    found = answers(folder, commit, "example-sentiment.md", framework, [{"text": each} for each in asked])
+    found = answers(live_project, commit, "example-sentiment.md", framework, [{"text": each} for each in asked])
     assert found[:2] == [False, True]
     assert len(found) == 4
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_network_sees_real_digits(folder: Path, commit: Commit, framework: str) -> None:
-    digits = make_digits(folder / ".modelrail/digits")
+def test_a_network_sees_real_digits(live_project: Path, commit: Commit, framework: str) -> None:
+    digits = make_digits(live_project / ".modelrail/digits")
     images = [next(digits.glob(f"digits/part-*/{digit}/*.png")) for digit in range(10)]
     inputs = [{"image": base64.b64encode(each.read_bytes()).decode()} for each in images]
-    assert answers(folder, commit, "images.md", framework, inputs) == [str(digit) for digit in range(10)]
+    assert answers(live_project, commit, "images.md", framework, inputs) == [str(digit) for digit in range(10)]

@@ -25,6 +25,7 @@ from pipeline.orchestration.services import Airflow, down, up
 from pipeline.orchestration.services.settings import Places, make_environment
 from pipeline.storage.git.repository import open_repository
 from tests.conftest import git
+from tests.databases import Databases
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
 
@@ -56,9 +57,13 @@ def make_project(folder: Path) -> tuple[Path, str]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, Airflow, dict[str, str]]]:
+def place(
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, str, Airflow, dict[str, str]]]:
     project, commit = make_project(tmp_path_factory.mktemp("backfills"))
     state = project / ".modelrail"
+    databases.copy_mlflow(state / "mlflow.db")
+    databases.copy_airflow(state)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("MODELRAIL_", "MLFLOW_", "GIT_"))]:
             patch.delenv(name)

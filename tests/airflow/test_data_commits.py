@@ -22,6 +22,7 @@ from pipeline.operations.provenance.airflow_log import BY_ITSELF
 from pipeline.orchestration.data_commits.replaying import Replay
 from pipeline.orchestration.services import Airflow, down, up
 from tests.conftest import git
+from tests.databases import Databases
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
 
@@ -54,9 +55,11 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Airflow]]:
+def place(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Airflow]]:
     made = Place(tmp_path_factory.mktemp("watching"))
     state = made.project / ".modelrail"
+    databases.copy_mlflow(state / "mlflow.db")
+    databases.copy_airflow(state)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("MODELRAIL_", "MLFLOW_", "GIT_"))]:
             patch.delenv(name)

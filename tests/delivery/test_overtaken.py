@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.delivery.platforms.local.deployments import live, stop_all
+from pipeline.delivery.platforms.local.deployments import live
 from pipeline.delivery.promotion import promote, rollback
 from pipeline.delivery.releases import find_release
 from pipeline.delivery.stages import assign, current
@@ -54,23 +54,15 @@ def back() -> None:
     rollback("line", None, "local", why="it is wrong")
 
 
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def spec(project: Path, commit: Commit, tracking: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Yield a model with two releases, the second of which is live."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
-    monkeypatch.chdir(project)
+def spec(live_project: Path, commit: Commit) -> Path:
+    """Return a model with two releases, the second of which is live."""
     commit({"models/line.yaml": SPEC, "data/1.csv": part(2), ".gitignore": ".modelrail/\n"})
-    path = project / "models/line.yaml"
+    path = live_project / "models/line.yaml"
     run_job(path)
     commit({"data/2.csv": part(3)})
     run_job(path)
-    yield path
-    stop_all(project / ".modelrail")
+    return path
 
 
 def test_a_release_that_is_rolled_back_while_its_run_goes_on_is_not_deployed(spec: Path, project: Path) -> None:

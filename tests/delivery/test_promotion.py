@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +37,11 @@ def part(slope: float, rows: int = 60, noise: float = 0.0) -> str:
 
 
 @pytest.fixture
-def spec(project: Path, commit: Commit, tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> Iterator[Path]:
-    """Commit a spec, an environment and a first partition; stop what was deployed afterwards."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.getbasetemp() / 'promotion.db'}")
-    monkeypatch.chdir(project)
+def spec(live_project: Path, commit: Commit) -> Path:
+    """Commit a spec, an environment and a first partition."""
     files: dict[str, str | bytes] = {"models/line.yaml": SPEC, "environments/prod.yaml": PROD}
     commit({**files, "data/1.csv": part(2), ".gitignore": ".modelrail/\n"})
-    yield project / "models/line.yaml"
-    stop_all(project / ".modelrail")
+    return live_project / "models/line.yaml"
 
 
 def run_job(spec: Path, **changes: Any) -> dict[str, StepResult]:

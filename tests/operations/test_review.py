@@ -7,14 +7,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.delivery.platforms.local.deployments import stop_all
 from pipeline.delivery.promotion import promote, rollback
 from pipeline.errors import InputError, SpecError
 from pipeline.home import CHECKOUT
@@ -36,21 +34,13 @@ def part(slope: float) -> str:
     return "x,y\n" + "".join(f"{x / 10},{slope * x / 10 + 1}\n" for x in range(60))
 
 
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def spec(project: Path, commit: Commit, tracking: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Yield a model whose first release is live."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
-    monkeypatch.chdir(project)
+def spec(live_project: Path, commit: Commit) -> Path:
+    """Return a model whose first release is live."""
     commit({"models/line.yaml": SPEC, "data/1.csv": part(2), "data/2.csv": part(3), ".gitignore": ".modelrail/\n"})
-    path = project / "models/line.yaml"
+    path = live_project / "models/line.yaml"
     run_job(path)
-    yield path
-    stop_all(project / ".modelrail")
+    return path
 
 
 def run_job(spec: Path, **changes: Any) -> None:

@@ -62,10 +62,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def spec(project: Path, commit: Commit, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def spec(project: Path, commit: Commit, cluster: Cluster, tracking: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MODELRAIL_DASK", cluster.address)
     monkeypatch.setenv("MODELRAIL_STORE", str(cluster.folder / "store"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
     monkeypatch.chdir(project)
     files: dict[str, str | bytes] = {f"data/2013-{number:02}.csv": month(number) for number in range(1, 7)}
     text = SPEC.replace(

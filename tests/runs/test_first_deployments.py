@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.delivery.platforms.local.deployments import live, stop_all
+from pipeline.delivery.platforms.local.deployments import live
 from pipeline.delivery.releases import releases
 from pipeline.delivery.stages import assign, current_stages
 from pipeline.operations.review import review
@@ -38,18 +37,10 @@ def part(noise: float) -> str:
     return "x,y\n" + "".join(f"{x / 10},{2 * x / 10 + 1 + noise * (-1) ** x}\n" for x in range(60))
 
 
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def spec(project: Path, commit: Commit, tracking: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
-    monkeypatch.chdir(project)
+def spec(live_project: Path, commit: Commit) -> Path:
     commit({"models/line.yaml": SPEC, "environments/prod.yaml": PROD, ".gitignore": ".modelrail/\n"})
-    yield project / "models/line.yaml"
-    stop_all(project / ".modelrail")
+    return live_project / "models/line.yaml"
 
 
 def run_job(spec: Path, **changes: Any) -> dict[str, StepResult]:

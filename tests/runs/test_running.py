@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +54,12 @@ def month(seed: int, rows: int = 300, first: int | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.fixture(scope="session")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return one MLflow database to all tests that do not look at it: making one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def spec(project: Path, commit: Commit, tracking: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Commit a spec and three months of data; stop what was deployed afterwards."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
-    monkeypatch.chdir(project)
+def spec(live_project: Path, commit: Commit) -> Path:
+    """Commit a spec and three months of data."""
     files: dict[str, str | bytes] = {f"data/2013-{number:02}.csv": month(number) for number in (1, 2, 3)}
     commit({"models/late.yaml": SPEC, ".gitignore": ".modelrail/\n", **files})
-    yield project / "models/late.yaml"
-    stop_all(project / ".modelrail")
+    return live_project / "models/late.yaml"
 
 
 def run_job(spec: Path, **changes: Any) -> tuple[str, dict[str, StepResult]]:

@@ -24,10 +24,10 @@ from tests.runs.test_running import SPEC, month
 
 
 @pytest.fixture
-def opened(project: Path, commit: Commit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
+def opened(project: Path, commit: Commit, tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
     """Open a run of three months, with a store that both sides reach."""
     monkeypatch.setenv("MODELRAIL_STORE", str(tmp_path / "store"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
     files: dict[str, str | bytes] = {f"data/2013-{number:02}.csv": month(number) for number in (1, 2, 3)}
     commit({"models/late.yaml": SPEC, ".gitignore": ".modelrail/\n", **files})
     return make(project)

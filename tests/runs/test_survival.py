@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,6 @@ def make_rows(
 ROWS = make_rows()
 
 
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Share one MLflow database; once it is imported runs record in this process, which spares each a second."""
-    import mlflow  # noqa: F401 - at collection it would slow down every other test
-
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture
 def write(project: Path, commit: Commit) -> Write:
     """Return a function that commits a spec and files, and gives the spec's path."""
@@ -101,17 +93,14 @@ def write(project: Path, commit: Commit) -> Write:
 
 
 @pytest.fixture
-def do(project: Path, tracking: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Yield a function that runs a spec; stop what it deployed afterwards."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
-    monkeypatch.chdir(project)
+def do(live_project: Path) -> Run:
+    """Return a function that runs a spec."""
 
     def run_it(spec: Path, **changes: Any) -> dict[str, StepResult]:
         _, results = run(RunRequest(str(spec), **changes), report=lambda _: None)
         return {each.step: each for each in results}
 
-    yield run_it
-    stop_all(project / ".modelrail")
+    return run_it
 
 
 def zipped(name: str, content: bytes) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +48,9 @@ def day(name: str, seed: int, rows: int = 60) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def spec(project: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    monkeypatch.chdir(project)
+def spec(live_project: Path, commit: Commit) -> Path:
     commit({"models/halves.yaml": SPEC, ".gitignore": ".modelrail/\n", **day("mon", 1), **day("tue", 2)})
-    yield project / "models/halves.yaml"
-    stop_all(project / ".modelrail")
+    return live_project / "models/halves.yaml"
 
 
 def run_job(spec: Path) -> tuple[str, dict[str, StepResult]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,18 +48,10 @@ def part(slope: float) -> str:
     return "x,y\n" + "".join(f"{x / 10},{slope * x / 10 + 1}\n" for x in range(60))
 
 
-@pytest.fixture(scope="session")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def spec(project: Path, commit: Commit, tracking: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
-    monkeypatch.chdir(project)
+def spec(live_project: Path, commit: Commit) -> Path:
     commit({"models/line.yaml": SPEC, "data/1.csv": part(2), "data/2.csv": part(2.5), ".gitignore": ".modelrail/\n"})
-    yield project / "models/line.yaml"
-    stop_all(project / ".modelrail")
+    return live_project / "models/line.yaml"
 
 
 def run_job(spec: Path, **changes: Any) -> tuple[str, dict[str, StepResult]]:

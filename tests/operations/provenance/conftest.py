@@ -15,6 +15,7 @@ from pipeline.delivery.platforms.local.deployments import stop_all
 from pipeline.delivery.promotion import promote, rollback
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
+from tests.databases import Databases
 
 ANN, BOB = "Ann <ann@example.org>", "Bob <bob@example.org>"
 SPEC = """
@@ -83,9 +84,10 @@ def own_settings(folder: Path) -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="package")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Release three times: the first, on more data, with another spec; promote and roll back in prod."""
     told = Story(tmp_path_factory.mktemp("story"))
+    databases.copy_mlflow(told.project / ".modelrail/mlflow.db")
     with own_settings(told.folder):
         try:
             tell(told)

@@ -24,6 +24,7 @@ from pipeline.errors import InputError, ModelrailError
 from pipeline.orchestration.services import Airflow, Services, down, find_dead, follow, processes, running, settings, up
 from pipeline.orchestration.services.rest_client import _run as name_run
 from pipeline.orchestration.services.starting import wait_for_mlflow
+from tests.databases import Databases
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
 
@@ -62,8 +63,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def services(project: Path) -> Iterator[Services]:
+def services(project: Path, databases: Databases) -> Iterator[Services]:
     state = project / ".modelrail"
+    databases.copy_mlflow(state / "mlflow.db")
+    databases.copy_airflow(state)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("MODELRAIL_", "MLFLOW_", "GIT_"))]:
             patch.delenv(name)

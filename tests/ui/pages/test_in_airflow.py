@@ -20,6 +20,7 @@ from pipeline.orchestration.services import settings
 from pipeline.orchestration.services.ports import choose_port
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
+from tests.databases import Databases
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.filterwarnings("default")]
 SPEC = """\
@@ -53,8 +54,10 @@ def commit(project: Path, name: str, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     project = tmp_path_factory.mktemp("project")
+    databases.copy_mlflow(project / ".modelrail/mlflow.db")
+    databases.copy_airflow(project / ".modelrail")
     subprocess.run(["git", "init", "-q", "-b", "main", str(project)], check=True)
     commit(project, ".gitignore", ".modelrail/\n")
     commit(project, "models/quality.yaml", SPEC)
@@ -72,7 +75,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     named = ",".join(f"{name}:{role}" for name, role in users.items())
     environment = settings.make_environment(places) | {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": named}
     airflow = [sys.executable, "-m", "airflow"]
-    subprocess.run([*airflow, "db", "migrate"], env=environment, check=True, capture_output=True)
     subprocess.run([*airflow, "dags", "reserialize"], env=environment, check=True, capture_output=True)
     process = subprocess.Popen(
         [*airflow, "api-server"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
