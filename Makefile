@@ -1,5 +1,6 @@
 # make run    set everything up and run the main job on real data (EXIT=1: end by itself afterwards)
 # make test   set everything up, check the code, run every test
+# make test-quick  run the unit tests of what has changed since main, for a minute at most
 # make setup  set everything up
 # make extra-torch  install an extra: torch, tensorflow, images, boosting, text, dask, isolation, pods or signing (make extras: all of them)
 
@@ -8,7 +9,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := run
-.PHONY: run setup test check lock clean extras
+.PHONY: run setup test test-quick check lock clean extras
 
 # The first that this machine has: the locks hold for each.
 PYTHON ?= $(or $(shell for each in python3.11 python3.12 python3.13 python3; do command -v $$each && break; done),python3.11)
@@ -25,8 +26,12 @@ run: .venv/run.done
 
 setup: .venv/run.done
 
-test: .venv/test.done check
-	.venv/bin/python -m pytest -n auto --dist loadfile
+# The check and two pools of tests, beside each other.
+test: .venv/test.done
+	exec .venv/bin/python -m tests.pools
+
+test-quick: .venv/test.done
+	exec .venv/bin/python -m tests.quick
 
 check: .venv/test.done
 	.venv/bin/ruff check .

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.delivery.platforms.local.deployments import stop_all
 from pipeline.extras import install_command, is_installed
 from tests.databases import Databases, share
+from tests.leftovers import pytest_sessionfinish  # noqa: F401 - pytest calls it
 
 Commit = Callable[..., str]
+
+
+@pytest.hookimpl(tryfirst=True)  # before the workers look at groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a fixture of their file or folder on one worker; any other goes to whoever is free."""
+    for item in items:
+        if group := _find_group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _find_group(item: pytest.Item) -> str | None:
+    known: Mapping[str, Sequence[pytest.FixtureDef[Any]]] = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+    shared = {each[-1].scope: each[-1].baseid for each in known.values()}
+    file = item.nodeid.split("::")[0] if "module" in shared else None
+    return shared.get("package") or file
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
