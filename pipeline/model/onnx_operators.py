@@ -1,16 +1,18 @@
-"""The operators that a release may consist of.
+"""What a release's ONNX file may consist of: tensors of its own, and operators of a list.
 
-They are pure functions of their inputs: no random numbers, and nothing of a runtime's or a stranger's own. Functions
-that the file itself defines are made of these.
+The operators are pure functions of their inputs: no random numbers, and nothing of a runtime's or a stranger's own.
+Functions that the file itself defines are made of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from pipeline.model.onnx_wire import CHILDREN, LEAVES, fields
+from google.protobuf.message import DecodeError
 
-_OPERATOR, _DOMAIN, _FUNCTION_NAME, _FUNCTION_DOMAIN = 4, 7, 1, 10
+from pipeline.model.onnx_messages import model_class
+
 _STANDARD = frozenset(
     """Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Concat
     Constant ConstantOfShape Conv Cos Cosh CumSum Div Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements
@@ -28,43 +30,51 @@ _LEARNED = frozenset(
 )
 OPERATORS: Mapping[str, frozenset[str]] = {"": _STANDARD, "ai.onnx": _STANDARD, "ai.onnx.ml": _LEARNED}
 """Domain → the names that are allowed."""
+_OF_RUNTIMES = ("ai.onnx", "com.microsoft", "com.ms")
+"""What the names of domains begin with whose operators a runtime has: it prefers its own to the file's functions."""
 
 
-def foreign_operators(content: bytes) -> set[str]:
-    """Return the operators that no release has, as ``domain.Name``.
+def find_unsafe(content: bytes) -> tuple[str, str] | None:
+    """Find what keeps an ONNX file from being a release's: as what was found and what was expected.
 
     Parameters
     ----------
     content : bytes
-        A serialized ``ModelProto``. What cannot be walked is left to the runtime, which will refuse it.
+        A serialized ``ModelProto``. Bytes that protobuf cannot read are refused, not left to the runtime.
     """
-    used: set[tuple[str, str]] = set()
-    defined: set[tuple[str, str]] = set()
     try:
-        _collect(memoryview(content), "model", used, defined, 0)
-    except (IndexError, ValueError):
-        return set()
-    allowed = {(domain, name) for domain, names in OPERATORS.items() for name in names}
-    return {f"{domain}.{name}".lstrip(".") for domain, name in used - defined - allowed}
+        model = model_class().FromString(content)
+    except DecodeError:
+        return "bytes that cannot be read", "an ONNX graph"
+    messages = list(_messages(model))
+    if any(each.external_data or each.data_location for each in messages if _is(each, "TensorProto")):
+        return "tensors stored in other files", "all of them inside"
+    if foreign := _foreign_operators(messages):
+        return f"the operators {', '.join(foreign[:5])}", "those of ONNX that a release has"
+    return None
 
 
-def _collect(
-    message: memoryview, kind: str, used: set[tuple[str, str]], defined: set[tuple[str, str]], depth: int
-) -> None:
-    """Collect the operators that are used, and the functions that are defined; tensors are passed over."""
-    if depth > 100:
-        raise ValueError(depth)
-    children, texts = CHILDREN[kind], {}
-    for number, value in fields(message, LEAVES if kind == "attribute" else None):
-        if not isinstance(value, memoryview):
-            continue
-        if (kind == "node" and number in {_OPERATOR, _DOMAIN}) or (
-            kind == "function" and number in {_FUNCTION_NAME, _FUNCTION_DOMAIN}
-        ):
-            texts[number] = str(value, "utf-8")
-        if children.get(number) in {"graph", "node", "function", "training", "attribute"}:
-            _collect(value, children[number], used, defined, depth + 1)
-    if kind == "node":
-        used.add((texts.get(_DOMAIN, ""), texts.get(_OPERATOR, "")))
-    if kind == "function":
-        defined.add((texts.get(_FUNCTION_DOMAIN, ""), texts.get(_FUNCTION_NAME, "")))
+def _messages(message: Any) -> Iterator[Any]:
+    """Yield a message and all that are in it; no recursion is deeper than what protobuf reads."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for each in value if field.is_repeated else (value,):
+                yield from _messages(each)
+
+
+def _is(message: Any, name: str) -> bool:
+    return bool(message.DESCRIPTOR.name == name)
+
+
+def _foreign_operators(messages: list[Any]) -> list[str]:
+    used = {(_text(each.domain), _text(each.op_type), each.overload) for each in messages if _is(each, "NodeProto")}
+    functions = (each for each in messages if _is(each, "FunctionProto"))
+    defined = {(_text(each.domain), _text(each.name), each.overload) for each in functions}
+    own = {each for each in defined if each[0] and not each[0].startswith(_OF_RUNTIMES)}
+    names = {(domain, name) for domain, name, _ in used - own}
+    return sorted(f"{domain}.{name}".lstrip(".") for domain, name in names if name not in OPERATORS.get(domain, ()))
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import DeploymentError
-from pipeline.model.onnx_wire import has_external_data
+from pipeline.model.onnx_messages import FIELDS
+from pipeline.model.onnx_operators import find_unsafe
 from pipeline.model.signature import Input, Signature
 from pipeline.serving.process.workers import child_environment
 from pipeline.serving.scoring.model import load_model
@@ -119,7 +124,7 @@ def test_a_graph_that_reads_other_files_is_refused(tmp_path: Path) -> None:
 def test_a_graph_that_only_has_the_word_location_is_not_taken_for_one(tmp_path: Path) -> None:
     graph = line_graph(1.0)
     graph.doc_string = "location"
-    assert not has_external_data(graph.SerializeToString())
+    assert find_unsafe(graph.SerializeToString()) is None
 
 
 def unlike_graph() -> onnx.ModelProto:
@@ -176,6 +181,105 @@ def test_an_operator_that_no_release_has_is_refused(tmp_path: Path, graph: onnx.
     bundle = write_bundle(tmp_path / "b", graph=graph)
     with pytest.raises(DeploymentError, match=rf"model\.onnx: found the operators {found}; expected those of ONNX"):
         load_model(bundle)
+
+
+def under_a_name_of_the_runtime(node: onnx.NodeProto, domain: str, overload: str = "") -> onnx.ModelProto:
+    """Build a graph whose file defines a function as an operator that the runtime has: it takes its own."""
+    graph = unlike_graph()
+    opsets = [helper.make_opsetid("", 17)]
+    graph.functions.append(
+        helper.make_function(domain, "RandomUniformLike", ["numbers"], list(node.output), [node], opsets)
+    )
+    graph.functions[0].overload = overload
+    return graph
+
+
+EMPTY_GROUP = b"{|"  # of field 15: onnx.proto has none, and protobuf skips it
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        unlike_graph().SerializeToString() + EMPTY_GROUP,
+        EMPTY_GROUP + unlike_graph().SerializeToString(),
+        in_branch(RANDOM).SerializeToString() + EMPTY_GROUP,
+        under_a_name_of_the_runtime(helper.make_node("Neg", ["numbers"], ["y"]), "").SerializeToString(),
+        under_a_name_of_the_runtime(helper.make_node("Neg", ["numbers"], ["y"]), "ai.onnx").SerializeToString(),
+        under_a_name_of_the_runtime(helper.make_node("Neg", ["numbers"], ["y"]), "own", "b").SerializeToString(),
+    ],
+    ids=["group behind", "group before", "group behind a branch", "function", "function of ai.onnx", "overload"],
+)
+def test_no_bytes_around_an_operator_hide_it(tmp_path: Path, content: bytes) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    (bundle / "model.onnx").write_bytes(content)
+    seal(bundle)
+    with pytest.raises(DeploymentError, match=r"model\.onnx: found the operators .*RandomUniformLike; expected"):
+        load_model(bundle)
+
+
+def test_a_file_in_the_format_of_the_runtime_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(bundle / "model.onnx")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.log_severity_level = 4
+    ort.InferenceSession(unlike_graph().SerializeToString(), options, providers=["CPUExecutionProvider"])
+    assert (bundle / "model.onnx").read_bytes()[4:8] == b"ORTM"
+    seal(bundle)
+    with pytest.raises(DeploymentError, match=r"model\.onnx: found bytes that cannot be read; expected an ONNX graph"):
+        load_model(bundle)
+
+
+def test_bytes_that_protobuf_reads_are_not_read_in_the_format_of_the_runtime(tmp_path: Path) -> None:
+    text = onnx.ModelProto(producer_name="\x00\x00ORTM" + " " * 100).SerializeToString()
+    content = text + line_graph(2.0).SerializeToString()
+    assert content[4:8] == b"ORTM"
+    bundle = write_bundle(tmp_path / "b")
+    (bundle / "model.onnx").write_bytes(content)
+    seal(bundle)
+    assert load_model(bundle).version == "1.0.0"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=6), st.integers(0, 3)), min_size=1, max_size=3))
+def test_what_the_runtime_opens_was_read_alike(damages: list[tuple[int, bytes, int]]) -> None:
+    content = in_branch(RANDOM).SerializeToString()
+    for place, inserted, removed in damages:
+        cut = place % (len(content) + 1)
+        content = content[:cut] + inserted + content[cut + removed :]
+    if find_unsafe(content) is None:
+        with contextlib.suppress(Exception):
+            session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+            assert not is_random(session), content
+
+
+def is_random(session: ort.InferenceSession) -> bool:
+    row = {each.name: np.ones((4, 1)) for each in session.get_inputs()}
+    first, second = (session.run(None, row) for _ in range(2))
+    return any(not np.array_equal(*each) for each in zip(first, second, strict=True))
+
+
+def test_the_messages_that_are_read_are_those_of_onnx() -> None:
+    for name, fields in FIELDS.items():
+        there = getattr(onnx, name).DESCRIPTOR.fields_by_name
+        for field, (number, kind, several) in fields.items():
+            found = there[field]
+            assert (found.number, found.is_repeated) == (number, several)
+            assert found.message_type is None or kind in {found.message_type.name, "bytes"}
+
+
+def test_every_message_with_a_node_or_a_tensor_in_it_is_read() -> None:
+    """Walk onnx.proto: a field that leads to a node or to a tensor must not be passed over."""
+    waiting, seen = ["ModelProto"], set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        for field in getattr(onnx, name).DESCRIPTOR.fields:
+            inside = field.message_type.name if field.message_type else ""
+            if inside in FIELDS:
+                assert FIELDS[name].get(field.name, ("", ""))[1] == inside, f"{name}.{field.name}"
+                waiting += [inside] if inside not in seen else []
+    assert seen == set(FIELDS)
 
 
 def test_operators_are_those_of_functions_that_the_file_defines(tmp_path: Path) -> None:

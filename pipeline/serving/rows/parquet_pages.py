@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from pipeline.model.varints import read_varint
-
 _DECOMPRESSED, _IN_FILE = 2, 3
 _DEEPEST = 8
 _STRUCT = 12
+_LAST_SHIFT = 63
 
 
 def page_sizes(pages: memoryview) -> Iterator[int]:
@@ -64,12 +63,12 @@ def _reader(kind: int) -> Callable[[memoryview, int], tuple[int, int]]:
 
 
 def _integer(data: memoryview, place: int) -> tuple[int, int]:
-    value, place = read_varint(data, place)
+    value, place = _read_varint(data, place)
     return (value >> 1) ^ -(value & 1), place
 
 
 def _bytes(data: memoryview, place: int) -> tuple[int, int]:
-    length, place = read_varint(data, place)
+    length, place = _read_varint(data, place)
     return length, place + length
 
 
@@ -84,3 +83,25 @@ _READERS: Mapping[int, Callable[[memoryview, int], tuple[int, int]]] = {
     8: _bytes,
 }
 """Kind → reads such a value: true, false, byte, integers, double, bytes. Headers have no lists, sets or maps."""
+
+
+def _read_varint(data: memoryview, place: int) -> tuple[int, int]:
+    """Return a number and where it ends.
+
+    Raises
+    ------
+    ValueError
+        It has more than ten bytes, which no number of 64 bits needs.
+    IndexError
+        It is cut off.
+    """
+    value = shift = 0
+    while True:
+        part = data[place]
+        place += 1
+        value |= (part & 127) << shift
+        if part < 128:
+            return value, place
+        shift += 7
+        if shift > _LAST_SHIFT:
+            raise ValueError("a number of more than 64 bits")

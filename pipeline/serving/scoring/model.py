@@ -15,8 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.errors import DeploymentError
-from pipeline.model.onnx_operators import foreign_operators
-from pipeline.model.onnx_wire import has_external_data
+from pipeline.model.onnx_operators import find_unsafe
 from pipeline.model.sentences import ENCODER, PIECES
 from pipeline.model.sentences.encoding import SentenceEncoder
 from pipeline.model.signature import Signature
@@ -228,14 +227,13 @@ def _read_file(path: Path, digest: str, max_bytes: int | None) -> bytes:
 
 
 def _open_session(content: bytes, path: Path) -> ort.InferenceSession:
-    if has_external_data(content):
-        raise DeploymentError(f"{path}: found tensors stored in other files; expected all of them inside")
-    if foreign := foreign_operators(content):
-        listed = ", ".join(sorted(foreign)[:5])
-        raise DeploymentError(f"{path}: found the operators {listed}; expected those of ONNX that a release has")
+    if unsafe := find_unsafe(content):
+        raise DeploymentError(f"{path}: found {unsafe[0]}; expected {unsafe[1]}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Or the runtime reads bytes with the mark of its own format as that, and not as what was checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -11,8 +11,7 @@ from onnx import TensorProto, helper, inliner, version_converter
 
 from pipeline.errors import TrainingError
 from pipeline.model.graphs import ML_OPSET, OPSET, open_session
-from pipeline.model.onnx_operators import foreign_operators
-from pipeline.model.onnx_wire import has_external_data
+from pipeline.model.onnx_operators import find_unsafe
 from pipeline.steps.train.graph import INPUT, Graph
 from pipeline.steps.train.mapping import blocks
 from pipeline.steps.train.results import Array, Floats
@@ -65,7 +64,6 @@ def read_stranger(content: bytes, columns: int, classes: int, rows: Array) -> St
     TrainingError
         It is no model that a release may consist of, or gives something else.
     """
-    _refuse_unsafe(content)
     model = _parse(content)
     given, output = _input(model, columns), _output(model)
     stranger = Stranger(_ours(model, given, output), content, output, classes)
@@ -73,23 +71,21 @@ def read_stranger(content: bytes, columns: int, classes: int, rows: Array) -> St
     return stranger
 
 
-def _refuse_unsafe(content: bytes) -> None:
-    if has_external_data(content):
-        raise TrainingError("found model.onnx with tensors stored in other files; expected all of them inside")
-    if foreign := foreign_operators(content):
-        listed = ", ".join(sorted(foreign)[:5])
-        raise TrainingError(f"found model.onnx with the operators {listed}; expected those of ONNX that a release has")
-
-
 def _parse(content: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
+        _refuse_unsafe(content)
         onnx.checker.check_model(model, full_check=True)
     except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise TrainingError(f"found model.onnx, which is no valid ONNX ({_first_line(error)})") from error
     if model.graph.sparse_initializer:
         raise TrainingError("found model.onnx with sparse tensors; expected dense ones")
     return inliner.inline_local_functions(model) if model.functions else model
+
+
+def _refuse_unsafe(content: bytes) -> None:
+    if unsafe := find_unsafe(content):
+        raise TrainingError(f"found model.onnx with {unsafe[0]}; expected {unsafe[1]}")
 
 
 def _input(model: onnx.ModelProto, columns: int) -> str:
