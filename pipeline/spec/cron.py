@@ -1,10 +1,16 @@
-"""Cron expressions, as Airflow's scheduler reads them."""
+"""Cron expressions, as Airflow's scheduler reads them.
+
+What is right is decided here, by field and without a library, since every spec that is loaded asks; when one is due is
+asked of croniter, as Airflow does. Every expression that is right here is read alike by Airflow: what it takes for
+something else than it says (``9-9`` is all, ``22-2`` passes midnight) is refused.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import takewhile
 from typing import Final
 
 PRESETS: Final[Mapping[str, str]] = {
@@ -65,37 +71,26 @@ def _read_part(part: str, least: int, most: int, names: Mapping[str, int]) -> se
     low, high, step = match["low"], match["high"], int(match["step"] or 1)
     if low == "*":
         return set(range(least, most + 1, step)) if high is None and 1 <= step <= most else None
-    bounds = [names.get(word, int(word) if word.isdigit() else -1) for word in (low, high or low)]
-    if not least <= bounds[0] <= bounds[1] <= most or not 1 <= step <= most:
+    first, last = (names.get(word, int(word) if word.isdigit() else -1) for word in (low, high or low))
+    if not least <= first <= last <= most or (high and first == last) or not 1 <= step <= most:
         return None
-    end = most if match["step"] and high is None else bounds[1]
-    return set(range(bounds[0], end + 1, step))
+    end = most if match["step"] and high is None else last
+    return set(range(first, end + 1, step))
 
 
 def _never(fields: list[str], values: Mapping[str, set[int]]) -> tuple[str, str] | None:
-    """Notice days that no month has; with a day of the week, cron takes either."""
+    """Notice days that no month has; where days of the week are named as well, either is enough."""
     last = max(_LAST_DAYS.get(month, 31) for month in values["month"])
-    if fields[4].startswith("*") and min(values["day of the month"]) > last:
+    any_weekday = len({day % 7 for day in values["day of the week"]}) == 7
+    if any_weekday and min(values["day of the month"]) > last:
         return f"day {fields[2]} of month {fields[3]}, which never comes", f"a day up to {last}"
     return None
 
 
 def ticks(text: str, first: date, last: datetime) -> Iterator[datetime]:
-    """Yield the moments (UTC) at which a right cron expression is due, from the start of a day up to a moment.
+    """Yield the moments (UTC) at which a right cron expression is due, from the start of a day up to a moment."""
+    from croniter import croniter  # needed only where Airflow is; its import starts a process
 
-    As in cron, where day of the month and day of the week are both given, either is enough.
-    """
-    fields = PRESETS.get(text, text).lower().split()
-    found = [_values(field, *facts) for field, facts in zip(fields, _FIELDS.values(), strict=True)]
-    minutes, hours, days, months, weekdays = found
-    either = not fields[2].startswith("*") and not fields[4].startswith("*")
-    times = [time(hour, minute, tzinfo=UTC) for hour in sorted(hours) for minute in sorted(minutes)]
-    for number in range((last.date() - first).days + 1):
-        day = first + timedelta(days=number)
-        fits = (day.day in days, day.isoweekday() % 7 in {each % 7 for each in weekdays})
-        if day.month in months and (any(fits) if either else all(fits)):
-            yield from (at for each in times if (at := datetime.combine(day, each)) <= last)
-
-
-def _values(field: str, least: int, most: int, names: Mapping[str, int]) -> set[int]:
-    return {value for part in field.split(",") for value in _read_part(part, least, most, names) or ()}
+    before = datetime.combine(first, time.min, UTC) - timedelta(seconds=1)
+    due = croniter(PRESETS.get(text, text), before, ret_type=datetime)
+    yield from takewhile(lambda at: at <= last, due)
