@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from airflow.sdk import (
     CronTriggerTimetable,
 )
 from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException, ErrorType
-from modelrail_trigger import DataCommitTrigger, git_access
+from modelrail_trigger import DataCommitTrigger, git_login
 
 from pipeline.errors import TransientError
 from pipeline.orchestration.data_commits.sources import Source, Watched, find_watched
@@ -63,8 +64,8 @@ class Dispatch(BaseOperator):
         if not watched:
             raise AirflowSkipException(f"no spec watches {source} any more")
         try:
-            with git_access(source.connection, source.address):
-                reports = dispatch(watched, AirflowRuns())
+            credentials = partial(git_login, source.connection, source.address)
+            reports = dispatch(watched, AirflowRuns(), credentials=credentials)
         except TransientError as error:
             raise AirflowSkipException(f"{source} cannot be reached; the next tick tries again: {error}") from error
         for report in reports:

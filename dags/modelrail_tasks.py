@@ -49,11 +49,8 @@ class Task(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Do the task's work."""
-        from pipeline.runs.job import lending
-
         try:
-            with lending(_lend):
-                return self.work(context)
+            return self.work(context)
         except OSError as error:  # a full disk, a folder that may not be written
             raise explain_os_error(error) from error
 
@@ -82,7 +79,7 @@ class Plan(Task):
         """Check the params, plan, open the MLflow run."""
         from pipeline.runs import running
 
-        opened = running.open_run(running.RunRequest(spec=self.spec, **read_request(context)))
+        opened = running.open_run(running.RunRequest(spec=self.spec, **read_request(context)), open_login)
         context["ti"].xcom_push(key="opened", value=opened)
         self._link(opened["mlflow_run"])
         for line in describe_plan(opened):
@@ -113,7 +110,8 @@ class Step(Task):
         if self.task_id in opened["pods"] and not self._is_done(context, opened):
             self._pod = self._make_pod(opened)
             self._pod.start(context)  # usually does not come back: the task is deferred
-        return self._finish(opened, self._read_result(opened) or running.run_step(self.task_id, opened, self._batch))
+        found = self._read_result(opened)
+        return self._finish(opened, found or running.run_step(self.task_id, opened, self._batch, provider=open_login))
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the pod has ended."""
@@ -149,7 +147,7 @@ class Step(Task):
         led = self.task_id in opened["led"] and context["ti"].try_number == 1
         if led and self._read_result(opened) is not None:
             return True
-        return step_elsewhere.is_there(opened, self.task_id, self._batch)
+        return step_elsewhere.is_there(opened, self.task_id, self._batch, open_login)
 
     def _read_result(self, opened: dict[str, Any]) -> dict[str, Any] | None:
         from pipeline.runs import step_elsewhere
@@ -191,7 +189,7 @@ class Close(Task):
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
         opened = self._opened(context)
         outcome = judge_outcome(states, ti.xcom_pull(task_ids="release"), computed=opened["mlflow_run"] is not None)
-        running.close_run(opened, outcome)
+        running.close_run(opened, outcome, open_login)
         if opened["pods"]:
             from pipeline.runs import step_elsewhere
 
@@ -199,11 +197,11 @@ class Close(Task):
         self.log.info("the run has ended: %s", outcome)
 
 
-def _lend(connection: str, address: str) -> AbstractContextManager[None]:
-    """Let git use an Airflow connection while private data are fetched."""
-    from modelrail_trigger import git_access  # in plugins/, which a bundle of DAGs need not have
+def open_login(connection: str, address: str) -> AbstractContextManager[Mapping[str, str]]:
+    """Open the login of an Airflow connection, with which git fetches private data."""
+    from modelrail_trigger import git_login  # in plugins/, which a bundle of DAGs need not have
 
-    return git_access(connection, address)
+    return git_login(connection, address)
 
 
 def judge_outcome(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from pipeline.errors import redact
 from pipeline.orchestration.data_commits.sources import Source, read_tip, sign_of, wait_s
-from pipeline.storage.git.command import access
 
 _REMOTE_S = 2.0
 _LOOK_ANYWAY_S = 30.0
@@ -79,21 +79,20 @@ class _Looks:
         sign = None if self.source.remote else sign_of(self.source)
         waited = time.monotonic() - self._looked
         if sign is None or sign != self._sign or waited > _LOOK_ANYWAY_S:
-            with git_access(self.source.connection, self.source.address):
-                self._tip = read_tip(self.source)
+            self._tip = read_tip(self.source, partial(git_login, self.source.connection, self.source.address))
             self._sign, self._looked = sign, time.monotonic()
         return self._tip
 
 
 @contextmanager
-def git_access(connection: str, address: str) -> Iterator[None]:
-    """Let git use the SSH key or token of an Airflow connection: by its environment, never by its arguments."""
+def git_login(connection: str, address: str) -> Iterator[Mapping[str, str]]:
+    """Open the SSH key or token of an Airflow connection for git: by its environment, never by its arguments."""
     if not connection:
-        yield
+        yield {}
         return
     from airflow.providers.git.hooks.git import GitHook
 
     with _LOCK:  # the hook changes this process's environment as well
         hook = GitHook(connection, repo_url=address)
-        with hook.configure_hook_env(), access(hook.env):
-            yield
+        with hook.configure_hook_env():
+            yield dict(hook.env)

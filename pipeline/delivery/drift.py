@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.delivery.bundles import bundle_of
+from pipeline.delivery.deploying import DeploymentResult, Slot, go_live
 from pipeline.delivery.platforms.differences import Difference
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.platforms.target import Live
-from pipeline.delivery.promotion import Change, Place, find_place, go_live
+from pipeline.delivery.promotion import find_slot
 from pipeline.delivery.releases import Release, find_release
 from pipeline.delivery.stages import places_assigned
 from pipeline.errors import InputError, ModelrailError
 from pipeline.home import store_address
-from pipeline.storage.artifacts import open_store
+from pipeline.storage.artifacts import Store, open_store
 from pipeline.storage.git.repository import Repository
 
 _HERE = "local"
@@ -59,15 +60,15 @@ def observe(repository: Repository) -> list[Observation]:
 def _observe(repository: Repository, model: str, environment: str) -> Observation:
     release = ""
     try:
-        place = find_place(repository, model, environment)
-        release = find_due(place)[0].tag
-        live, differences = platform_of(place.spec).live(place.target), compare(place)
+        slot = find_slot(repository, model, environment)
+        release = find_due(slot)[0].tag
+        live, differences = platform_of(slot.spec).live(slot.target), compare(slot)
     except ModelrailError as error:  # one cluster that is away does not hide the others
         return Observation(model, environment, release, trouble=str(error))
     return Observation(model, environment, release, live, differences)
 
 
-def find_due(place: Place, version: str | None = None) -> tuple[Release, str | None]:
+def find_due(slot: Slot, version: str | None = None) -> tuple[Release, str | None]:
     """Return the release that should be live, or a version of choice, and the image that it has or would have.
 
     Raises
@@ -75,30 +76,33 @@ def find_due(place: Place, version: str | None = None) -> tuple[Release, str | N
     InputError
         If nothing was ever live there, and no version is given.
     """
-    history = place.history()
+    history = slot.history()
     wanted = version or (f"v{history[-1].version}" if history else None)
     if wanted is None:
         raise InputError(
-            f"found no release of {place.model} in {place.environment}; expected one: 'modelrail promote"
-            f" {place.model} VERSION --environment {place.environment} --why …', or a version"
+            f"found no release of {slot.model} in {slot.environment}; expected one: 'modelrail promote"
+            f" {slot.model} VERSION --environment {slot.environment} --why …', or a version"
         )
-    release = find_release(place.repository, f"{place.model}@{wanted}")
-    return release, place.image(release.version) or _image_to_be(place, release)
+    release = find_release(slot.repository, f"{slot.model}@{wanted}")
+    return release, slot.image(release.version) or _image_to_be(slot, release)
 
 
-def compare(place: Place) -> Sequence[Difference]:
+def compare(slot: Slot) -> Sequence[Difference]:
     """Say what deploying what Git says should be live would change there."""
-    release, image = find_due(place)
-    return platform_of(place.spec).differences(place.target, release, image)
+    release, image = find_due(slot)
+    return platform_of(slot.spec).differences(slot.target, release, image)
 
 
-def uphold(place: Place) -> Change:
+def uphold(slot: Slot) -> DeploymentResult:
     """Make live again what Git says should be; what others have changed is undone."""
-    release, _ = find_due(place)
-    return go_live(place, release, "deploy", why="as Git says")
+    release, _ = find_due(slot)
+    return go_live(slot, release, "deploy", _store(slot), why="as Git says")
 
 
-def _image_to_be(place: Place, release: Release) -> str | None:
-    state = place.target.state
-    bundle = bundle_of(release, open_store(store_address(state), state), state)
-    return platform_of(place.spec).package(place.target, release, bundle, push=False)
+def _image_to_be(slot: Slot, release: Release) -> str | None:
+    bundle = bundle_of(release, _store(slot), slot.target.state)
+    return platform_of(slot.spec).package(slot.target, release, bundle, push=False)
+
+
+def _store(slot: Slot) -> Store:
+    return open_store(store_address(slot.target.state), slot.target.state)

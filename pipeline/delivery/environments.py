@@ -15,8 +15,8 @@ from pipeline.delivery.platforms.local.deployments import live_by_environment
 from pipeline.delivery.releases import Version
 from pipeline.delivery.stages import Stage
 
-PlaceState = Literal["live", "waiting", "differs", "down", "unknown"]
-SAID: Mapping[PlaceState, str] = {
+LiveState = Literal["live", "waiting", "differs", "down", "unknown"]
+SAID: Mapping[LiveState, str] = {
     "live": "live",
     "waiting": "waiting for its first release",
     "differs": "another version answers",
@@ -39,7 +39,7 @@ class Answering(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class EnvironmentStatus:
     """A model in one environment.
 
     Attributes
@@ -53,7 +53,7 @@ class Place:
     """
 
     environment: str
-    state: PlaceState
+    state: LiveState
     version: str = ""
     answers: str = ""
     address: str = ""
@@ -70,9 +70,9 @@ class Place:
         return self.stage.date if self.stage else None
 
 
-def judge_place(
+def judge_status(
     name: str, wanted: Version | None, now: Answering | Literal["nothing", "unknown"], stage: Stage | None = None
-) -> Place:
+) -> EnvironmentStatus:
     """Hold what is live against what should be.
 
     Parameters
@@ -84,14 +84,16 @@ def judge_place(
     """
     version = f"v{wanted}" if wanted else ""
     if isinstance(now, str):
-        silent: PlaceState = "unknown" if now == "unknown" else "down"
-        return Place(name, silent if wanted else "waiting", version, stage=stage)
+        silent: LiveState = "unknown" if now == "unknown" else "down"
+        return EnvironmentStatus(name, silent if wanted else "waiting", version, stage=stage)
     answers = f"v{now.version.removeprefix('v')}"
-    state: PlaceState = "live" if version in ("", answers) else "differs"
-    return Place(name, state, version or answers, answers, now.address, stage)
+    state: LiveState = "live" if version in ("", answers) else "differs"
+    return EnvironmentStatus(name, state, version or answers, answers, now.address, stage)
 
 
-def places_here(model: str, current: Sequence[Stage], state: Path, declared: Iterable[str] = ()) -> list[Place]:
+def statuses_here(
+    model: str, current: Sequence[Stage], state: Path, declared: Iterable[str] = ()
+) -> list[EnvironmentStatus]:
     """Return each environment with what Git says and what this machine says of it.
 
     Parameters
@@ -105,15 +107,15 @@ def places_here(model: str, current: Sequence[Stage], state: Path, declared: Ite
 
     Returns
     -------
-    list of Place
+    list of EnvironmentStatus
         By environment; ``unknown`` where the model was never deployed on this machine.
     """
     assigned = {stage.environment: stage for stage in current}
     found = live_by_environment(model, state)
     here: dict[str, Answering | Literal["nothing"]] = {name or _HERE: now or "nothing" for name, now in found.items()}
     names = sorted({*assigned, *declared, *(name for name, now in here.items() if now != "nothing")})
-    return [_place(name, assigned.get(name), here.get(name, "unknown")) for name in names]
+    return [_status(name, assigned.get(name), here.get(name, "unknown")) for name in names]
 
 
-def _place(name: str, stage: Stage | None, now: Answering | Literal["nothing", "unknown"]) -> Place:
-    return judge_place(name, stage.version if stage else None, now, stage)
+def _status(name: str, stage: Stage | None, now: Answering | Literal["nothing", "unknown"]) -> EnvironmentStatus:
+    return judge_status(name, stage.version if stage else None, now, stage)

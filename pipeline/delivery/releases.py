@@ -20,11 +20,13 @@ from typing import Any
 from pipeline.errors import InputError, ReleaseError
 from pipeline.messages import count
 from pipeline.model.signature import Input, Signature
+from pipeline.retries import attempts
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.git.tags import Tag, child_commit, fetch_tags, list_names, list_tags, write_tag
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*@v\d+\.\d+\.\d+")
 _RULE = "-" * 8
+_MOST = 20  # runs of several clones may release at once
 
 
 @dataclass(frozen=True, order=True)
@@ -227,7 +229,7 @@ def record(
     bool
         Whether it was made by this call.
     """
-    for _ in range(20):
+    for _ in attempts(_MOST):
         if push:
             fetch_tags(repository, f"{model}@v*")
         history = releases(repository, model)
@@ -240,7 +242,7 @@ def record(
         commit = _commit_of_its_own(repository, release, history)
         if write_tag(repository, release.tag, commit, message(release, previous), push=push):
             return replace(release, commit=commit), True
-    raise ReleaseError(f"{model}: 20 versions in a row were taken by other runs while this one was being released")
+    raise ReleaseError(f"{model}: {_MOST} versions in a row were taken by other runs while this one was being released")
 
 
 def _commit_of_its_own(repository: Repository, release: Release, history: Sequence[Release]) -> str:

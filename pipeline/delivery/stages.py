@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from pipeline.delivery.releases import Release, Version, facts_of, with_facts
 from pipeline.errors import InputError, OvertakenError, ReleaseError
+from pipeline.retries import attempts
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.git.tags import Tag, fetch_tags, list_names, list_tags, write_tag
 
@@ -28,7 +29,7 @@ _VERBS: Mapping[Action, str] = {
     "rollback": "rolled back to in",
     "abort": "kept in",
 }
-_TRIES = 20
+_MOST = 20  # several people and runs may assign at once
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,13 @@ def current_stages(repository: Repository, model: str, environment: str | None =
     return stages_of(list_tags(repository, *(name for _, name in newest.values()))) if newest else []
 
 
+def newer(repository: Repository, stage: Stage) -> Stage | None:
+    """Return what should be live where a stage was, if another one was assigned after it."""
+    names = list_names(repository, f"{stage.model}#{stage.environment}#*")
+    numbers = [int(match["number"]) for name in names if (match := _NAME.fullmatch(name))]
+    return current(repository, stage.model, stage.environment) if max(numbers, default=0) > stage.number else None
+
+
 def places_assigned(repository: Repository) -> list[tuple[str, str]]:
     """List every model and environment that ever had a release assigned."""
     found = [match for name in list_names(repository, "*#*#*") if (match := _NAME.fullmatch(name))]
@@ -206,7 +214,7 @@ def assign(
     """
     check_environment(environment)
     pattern = f"{release.model}#{environment}#*"
-    for _ in range(_TRIES):
+    for _ in attempts(_MOST):
         if push:
             fetch_tags(repository, pattern)
         last = current(repository, release.model, environment)
@@ -233,7 +241,7 @@ def assign(
         if write_tag(repository, stage.tag, release.commit, text, push=push, beside=[release.tag] if push else ()):
             return stage
     raise ReleaseError(
-        f"{release.tag}: {_TRIES} stages of '{environment}' in a row were taken by others while this one was recorded"
+        f"{release.tag}: {_MOST} stages of '{environment}' in a row were taken by others while this one was recorded"
     )
 
 

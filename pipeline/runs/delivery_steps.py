@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.bundles import bundle_of, write_release
+from pipeline.delivery.deploying import Slot, go_live
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.platforms.target import Target
-from pipeline.delivery.promotion import Place, ask, make_live, record_abort
 from pipeline.delivery.releases import Evidence, Release, same_model
 from pipeline.delivery.signing import signs_bundles
-from pipeline.errors import AbortedError, DeploymentError
+from pipeline.delivery.verification import ask
+from pipeline.errors import DeploymentError
 from pipeline.runs.first_deployments import deploy_first
 from pipeline.runs.job import WORK_TREE, Job
 from pipeline.runs.plan.recipes import made_with, method_digest
@@ -107,19 +108,22 @@ def _registered(job: Job, release: Release) -> Path:
 def deploy(session: Session, chosen: Release) -> StepResult:
     """Record that the environment should have the release, then make it live on the environment's platform.
 
-    Its image is made first, where the platform runs images, for the record names it.
+    What somebody else has recorded since the run decided is not overwritten: then the run decides anew.
     """
     began = time.time()
-    target, platform, bundle = target_of(session.job), platform_of(session.job.spec), _bundle(session, chosen)
-    image = platform.package(target, chosen, bundle)
-    stage = session.assign(chosen, image)
-    before = platform.live(target)
-    place = Place(session.job.repository, session.job.environment, target)
-    try:
-        now, answering = make_live(place, chosen, bundle, session.store)
-    except AbortedError as error:
-        record_abort(session.job.repository, stage, error, push=session.job.spec.deploy.push_tags)
-        raise
+    job, target, train = session.job, target_of(session.job), session.artifact("train")
+    before = platform_of(job.spec).live(target)
+    made = go_live(
+        Slot(job.repository, job.environment, target),
+        chosen,
+        "deploy",
+        session.store,
+        why=job.request.reason,
+        after=session.last_stage(),
+        twin=train,
+        verified_later=True,
+    )
+    now, answering = made.live, made.answering
     if answering != chosen:
         return _overtaken(chosen, answering, began)
     same = before is not None and replace(before, replaced=None, note=None) == replace(now, replaced=None, note=None)
@@ -128,13 +132,13 @@ def deploy(session: Session, chosen: Release) -> StepResult:
         "address": now.address,
         "version": now.version,
         "replaced": now.replaced,
-        "stage": stage.tag,
-        "image": image,
+        "stage": made.stage.tag,
+        "image": made.stage.image,
         "released": True,
     }
-    first = deploy_first(session.job, chosen, partial(_refuse_in, session), session.artifact("train"))
-    facts["first"] = {each.environment: each.change.stage.tag if each.change else None for each in first}
-    say, same = "; ".join([say, *(each.say for each in first)]), same and not any(each.change for each in first)
+    first = deploy_first(job, chosen, partial(_refuse_in, session), session.store, train)
+    facts["first"] = {each.environment: each.deployed.stage.tag if each.deployed else None for each in first}
+    say, same = "; ".join([say, *(each.say for each in first)]), same and not any(each.deployed for each in first)
     return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.delivery.deploying import DeploymentResult, Slot, go_live
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.platforms.target import Target
-from pipeline.delivery.promotion import Change, Place, go_live
 from pipeline.delivery.releases import Release
 from pipeline.delivery.stages import current_stages
 from pipeline.runs.job import Job
@@ -20,7 +20,7 @@ from pipeline.spec.loading.declared_environments import find_declared
 from pipeline.spec.loading.loading import load_spec
 from pipeline.spec.loading.names import names_in
 from pipeline.spec.schema.spec import Spec
-from pipeline.storage.artifacts import Artifact
+from pipeline.storage.artifacts import Artifact, Store
 from pipeline.storage.git.repository import Repository
 
 
@@ -32,17 +32,17 @@ class First:
     ----------
     say : str
         What became of it.
-    change : Change or None
+    deployed : DeploymentResult or None
         None if it still waits.
     """
 
     environment: str
     say: str
-    change: Change | None = None
+    deployed: DeploymentResult | None = None
 
 
 def deploy_first(
-    job: Job, release: Release, refuse: Callable[[Spec], str | None], twin: Artifact | None = None
+    job: Job, release: Release, refuse: Callable[[Spec], str | None], store: Store, twin: Artifact
 ) -> list[First]:
     """Make a release live in every environment that waits for one, but the job's own.
 
@@ -59,15 +59,15 @@ def deploy_first(
     path = Path(job.request.spec)
     done = []
     for name in find_declared(path, job.model):
-        place = Place(job.repository, name, Target(load_spec(path, name).spec, name, job.state))
-        if name == job.environment or not _is_due(place, release):
+        slot = Slot(job.repository, name, Target(load_spec(path, name).spec, name, job.state))
+        if name == job.environment or not _is_due(slot, release):
             continue
-        if refusal := refuse(place.spec):
+        if refusal := refuse(slot.spec):
             done.append(First(name, f"{name} waits: {refusal}"))
             continue
         why = job.request.reason or f"its first release: {name} names the model (environment.models)"
-        change = go_live(place, release, "deploy", why=why, twin=twin)
-        done.append(First(name, f"for the first time live in {name} at {change.live.address}", change))
+        made = go_live(slot, release, "deploy", store, why=why, twin=twin)
+        done.append(First(name, f"for the first time live in {name} at {made.live.address}", made))
     return done
 
 
@@ -87,11 +87,11 @@ def waiting_in(repository: Repository, path: Path, model: str) -> list[str]:
     return [name for name in declared if name not in assigned]
 
 
-def _is_due(place: Place, release: Release) -> bool:
+def _is_due(slot: Slot, release: Release) -> bool:
     """Tell whether nothing was ever assigned there; or only this release, by a run that could not make it live."""
-    history = place.history()
+    history = slot.history()
     if not history:
         return True
     if len(history) > 1 or (history[0].action, history[0].version) != ("deploy", release.version):
         return False
-    return platform_of(place.spec).live(place.target) is None
+    return platform_of(slot.spec).live(slot.target) is None

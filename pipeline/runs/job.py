@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from pipeline.runs.request import RunRequest
 from pipeline.spec.companion_files import files_of
 from pipeline.spec.loading.loading import load_spec
 from pipeline.spec.schema.spec import Spec
+from pipeline.storage.git.credentials import CredentialsProvider, no_credentials
 from pipeline.storage.git.mirrors import is_url, mirror
 from pipeline.storage.git.repository import File, FileGroup, Repository, open_repository
 from pipeline.storage.large_files import LargeFile, Layout, find_partitions, list_folder, read_large
@@ -29,11 +29,7 @@ from pipeline.storage.periods import up_to
 WORK_TREE = "work tree"
 BUILT_IN = "built-in"
 
-Lend = Callable[[str, str], AbstractContextManager[None]]
-"""Connection and address → a context in which git has the credentials."""
-
 _FULL_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_LEND: ContextVar[Lend | None] = ContextVar("_LEND", default=None)
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,6 @@ class Job:
         Key → file, sorted by key.
     left_out : int
         Partitions of the commit that the as-of date leaves out.
-    lent : callable
-        Gives a context in which git has the credentials of the data.
     """
 
     request: RunRequest
@@ -81,7 +75,6 @@ class Job:
     partitions: Mapping[str, File]
     left_out: int
     state: Path = field(compare=False)
-    lent: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, compare=False, repr=False)
 
     @property
     def model(self) -> str:
@@ -108,27 +101,20 @@ class Job:
             return line_example()
         file, repository = self.partitions[partition], self.data_repository
         if isinstance(file, LargeFile):
-            return read_large(file, repository, self.state, self.lent)
+            return read_large(file, repository, self.state)
         members = file.members if isinstance(file, FileGroup) else ()
         large = (each for each in members if isinstance(each, LargeFile))
-        return repository.read(file, {each: read_large(each, repository, self.state, self.lent) for each in large})
+        return repository.read(file, {each: read_large(each, repository, self.state) for each in large})
 
 
-@contextmanager
-def lending(lend: Lend) -> Iterator[None]:
-    """Let ``open_job``, in this context, fetch private data with what ``data.connection`` names.
-
-    Only fetching the data has the credentials, so that no push of a tag to another repository can show them.
-    """
-    token = _LEND.set(lend)
-    try:
-        yield
-    finally:
-        _LEND.reset(token)
-
-
-def open_job(request: RunRequest) -> Job:
+def open_job(request: RunRequest, provider: CredentialsProvider | None = None) -> Job:
     """Resolve a request: read the spec, find the commits, list the partitions.
+
+    Parameters
+    ----------
+    provider : callable, optional
+        Opens the login that ``data.connection`` names. Only what fetches the data has it, so that no push of a tag to
+        another repository can show it.
 
     Raises
     ------
@@ -147,26 +133,24 @@ def open_job(request: RunRequest) -> Job:
         uncommitted += repository.changes(["pipeline"])
     spec_commit = repository.commit().id if repository.has_commits() else ""
     source = SpecSource(loaded.spec, repository.path_of(path), spec_commit, repository, tuple(uncommitted))
-    return resolve(request, source)
+    return resolve(request, source, provider)
 
 
-def resolve(request: RunRequest, source: SpecSource) -> Job:
+def resolve(request: RunRequest, source: SpecSource, provider: CredentialsProvider | None = None) -> Job:
     """Resolve a request whose spec is read: find the data commit, list the partitions."""
     spec, repository = source.spec, source.repository
     state = home(repository.root)
     with suppress(OSError):  # a plan needs no folder to write in; what writes says that it cannot
         prepare_home(state)
     uncommitted = [*source.uncommitted]
-    lent = _credentials(spec)
     if spec.data.files is None:
         if request.data_commit not in (None, "", BUILT_IN):
             raise InputError(f"data commit: found '{request.data_commit}'; expected none: the built-in data have none")
         data, address, commit, files = None, BUILT_IN, BUILT_IN, _line_partition()
     else:
-        with lent():
-            data, address = _data_repository(spec, repository, state)
-            commit, changed = _data_commit(request, spec, data, own=data.root == repository.root)
-        listed = partial(list_folder, repository=data, state=state, lent=lent)
+        data, address = _data_repository(spec, repository, state, provider)
+        commit, changed = _data_commit(request, spec, data, own=data.root == repository.root)
+        listed = partial(list_folder, repository=data, state=state)
         files = find_partitions(data, "" if commit == WORK_TREE else commit, _layout(spec), listed)
         uncommitted += changed
     partitions = up_to(files, request.as_of)
@@ -185,21 +169,19 @@ def resolve(request: RunRequest, source: SpecSource) -> Job:
         partitions=partitions,
         left_out=len(files) - len(partitions),
         state=state,
-        lent=lent,
     )
 
 
-def _credentials(spec: Spec) -> Callable[[], AbstractContextManager[None]]:
-    lend, address, connection = _LEND.get(), spec.data.repository or "", spec.data.connection
-    return partial(lend, connection, address) if lend and connection and is_url(address) else nullcontext
-
-
-def _data_repository(spec: Spec, own: Repository, state: Path) -> tuple[Repository, str]:
+def _data_repository(
+    spec: Spec, own: Repository, state: Path, provider: CredentialsProvider | None
+) -> tuple[Repository, str]:
     address = spec.data.repository
     if address is None:
         return own, "."
     if is_url(address):
-        return mirror(address, state), redact(address)
+        connection = spec.data.connection
+        credentials = partial(provider, connection, address) if provider and connection else no_credentials
+        return mirror(address, state, credentials), redact(address)
     folder = Path(address).expanduser()
     folder = own.root / folder  # an absolute one stays what it is
     if not folder.is_dir():

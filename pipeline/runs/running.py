@@ -23,6 +23,7 @@ from pipeline.errors import InputError, ModelrailError, OvertakenError, Transien
 from pipeline.extras import require
 from pipeline.home import home, tracking_address, working
 from pipeline.messages import quote
+from pipeline.retries import attempts
 from pipeline.runs.computing import accounted, compute, refuse_unknown
 from pipeline.runs.job import BUILT_IN, WORK_TREE, Job, open_job
 from pipeline.runs.plan.planning import ORDER, PlannedStep
@@ -35,16 +36,22 @@ from pipeline.runs.tracking import DirectRecorder, LookedBack, PipedRecorder, Re
 from pipeline.spec.catalogue.tasks import extras_of
 from pipeline.spec.placement import is_led, most_batches, pod_steps
 from pipeline.storage.artifacts import FolderStore
+from pipeline.storage.git.credentials import CredentialsProvider
 
 Outcome = Literal["released", "not released", "unchanged", "failed"]
 Opened = dict[str, Any]
 Report = Callable[[StepResult], None]
 
-_TRIES = 10
+_MOST = 10  # a fleet of runs may deploy to one environment
 
 
-def open_run(request: RunRequest) -> Opened:
+def open_run(request: RunRequest, provider: CredentialsProvider | None = None) -> Opened:
     """Begin a run: resolve its commits, plan it, and open its MLflow run if there is anything to compute.
+
+    Parameters
+    ----------
+    provider : callable, optional
+        As for `open_job`, here and below.
 
     Returns
     -------
@@ -53,11 +60,11 @@ def open_run(request: RunRequest) -> Opened:
         transform, in at most ``run.batches`` groups; ``pods`` the steps that run in pods.
     """
     with working(home(Path(request.spec).resolve())):
-        return _open_run(request)
+        return _open_run(open_job(request, provider))
 
 
-def _open_run(request: RunRequest) -> Opened:
-    session = Session(open_job(request), holds=True)
+def _open_run(job: Job) -> Opened:
+    session = Session(job, holds=True)
     _refuse_platform(session.job)
     session.refresh()
     steps = session.plan()
@@ -68,7 +75,11 @@ def _open_run(request: RunRequest) -> Opened:
 
 
 def run_step(
-    step: str, opened: Opened, partitions: Sequence[str] | None = None, threads: int | None = None
+    step: str,
+    opened: Opened,
+    partitions: Sequence[str] | None = None,
+    threads: int | None = None,
+    provider: CredentialsProvider | None = None,
 ) -> dict[str, Any]:
     """Run one step of an opened run, or reuse what is there.
 
@@ -86,9 +97,8 @@ def run_step(
     """
     request = pinned(opened)
     with working(home(Path(request.spec).resolve())):
-        return _run_opened(
-            step, opened, open_job(request), partitions, threads or (1 if partitions else os.cpu_count() or 1)
-        )
+        job = open_job(request, provider)
+        return _run_opened(step, opened, job, partitions, threads or (1 if partitions else os.cpu_count() or 1))
 
 
 def _run_opened(step: str, opened: Opened, job: Job, partitions: Sequence[str] | None, threads: int) -> dict[str, Any]:
@@ -99,13 +109,13 @@ def _run_opened(step: str, opened: Opened, job: Job, partitions: Sequence[str] |
     return _run_step(step, session, partitions, threads=threads).to_json()
 
 
-def close_run(opened: Opened, outcome: Outcome) -> None:
+def close_run(opened: Opened, outcome: Outcome, provider: CredentialsProvider | None = None) -> None:
     """End the MLflow run of an opened run."""
     request = pinned(opened)
     replayed = request.replay and request.as_of and outcome != "failed"
     if not (opened["mlflow_run"] or replayed):
         return
-    job = open_job(request)
+    job = open_job(request, provider)
     recorder = _direct(job, opened["mlflow_run"])
     if replayed:
         recorder.tell(_point(Session(job)))
@@ -226,14 +236,14 @@ def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, 
 
 def _deliver(act: Callable[[Session], StepResult], step: str, session: Session, threads: int) -> StepResult:
     """Release, deploy or verify by what is so now: whoever promotes or rolls back meanwhile has the last word."""
-    for _ in range(_TRIES):
+    for _ in attempts(_MOST):
         session.refresh()
         (evaluation,) = session.nodes()["evaluate"]
         if evaluation.recipe is not None and evaluation.artifact is None:  # another release is live than it was held to
             compute("evaluate", session, None, threads)
         with suppress(OvertakenError):
             return act(session)
-    raise TransientError(f"{step}: what should be live has changed {_TRIES} times while this run decided; run again")
+    raise TransientError(f"{step}: what should be live has changed {_MOST} times while this run decided; run again")
 
 
 def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:

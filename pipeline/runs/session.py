@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from pipeline.delivery.releases import Evidence, Release, record, releases_of
-from pipeline.delivery.stages import Stage, Standing, assign, stages_of, standing_of
+from pipeline.delivery.stages import Stage, Standing, stages_of, standing_of
 from pipeline.errors import InputError
 from pipeline.home import store_address
 from pipeline.model.columns import ColumnType
@@ -142,27 +142,10 @@ class Session:
         self._recorded = None
         return release
 
-    def assign(self, release: Release, image: str | None = None) -> Stage:
-        """Record that the job's environment should have a release, served by an image.
-
-        Raises
-        ------
-        OvertakenError
-            If somebody has promoted or rolled back since this session looked.
-        """
-        why, seen = self.job.request.reason, self._tags()[1]
-        stage = assign(
-            self.job.repository,
-            release,
-            self.job.environment,
-            action="deploy",
-            why=why,
-            push=self._push,
-            after=seen[-1].number if seen else 0,
-            image=image,
-        )
-        self._recorded = None
-        return stage
+    def last_stage(self) -> int:
+        """Return the number of the newest stage of the job's environment, as this session knows it; 0 for none."""
+        seen = self._tags()[1]
+        return seen[-1].number if seen else 0
 
     @property
     def _patterns(self) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from pipeline.spec.placement import companions, placement
 from pipeline.spec.schema.run import StepName
 from pipeline.spec.schema.spec import Spec
 from pipeline.storage.artifacts import open_store
+from pipeline.storage.git.credentials import CredentialsProvider
 from pipeline.storage.git.mirrors import check_out
 
 Result = dict[str, Any]
@@ -112,11 +113,13 @@ def forget(opened: Opened) -> None:
     open_store(store_address(state), state).remove_notes(_folder(opened))
 
 
-def is_there(opened: Opened, step: str, partitions: Sequence[str] | None) -> bool:
+def is_there(
+    opened: Opened, step: str, partitions: Sequence[str] | None, provider: CredentialsProvider | None = None
+) -> bool:
     """Tell whether the store has all that a step would make, so that nobody needs to be sent."""
     if step not in STEPS or opened["request"]["force"]:
         return False
-    nodes = Session(open_job(pinned(opened))).nodes()[step]
+    nodes = Session(open_job(pinned(opened), provider)).nodes()[step]
     return all(node.artifact for node in nodes if partitions is None or node.partition in partitions)
 
 

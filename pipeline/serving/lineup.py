@@ -14,7 +14,7 @@ Track = Literal["live", "canary", "shadow"]
 
 
 @dataclass(frozen=True)
-class Place:
+class LineupEntry:
     """A release and its part.
 
     Attributes
@@ -33,24 +33,26 @@ class Place:
     share: float = 1.0
 
     def argument(self) -> str:
-        """Return the form in which a place is passed on: ``TRACK:SHARE:FOLDER``."""
+        """Return the form in which an entry is passed on: ``TRACK:SHARE:FOLDER``."""
         return f"{self.track}:{self.share!r}:{self.bundle}"
 
 
-Lineup = tuple[Place, ...]
+Lineup = tuple[LineupEntry, ...]
 """The first live one of a model answers; further live ones are asked by their version."""
 
 
-def parse_place(text: str) -> Place:
-    """Read what `Place.argument` gave, or the bare folder of a live release."""
+def parse_entry(text: str) -> LineupEntry:
+    """Read what `LineupEntry.argument` gave, or the bare folder of a live release."""
     track, _, rest = text.partition(":")
     share, _, folder = rest.partition(":")
     if track not in {"live", "canary", "shadow"} or not folder:
-        return Place(Path(text))
-    return Place(Path(folder), track, float(share))  # type: ignore[arg-type]  # it was just looked up
+        return LineupEntry(Path(text))
+    return LineupEntry(Path(folder), track, float(share))  # type: ignore[arg-type]  # it was just looked up
 
 
-def lineup_of(places: Path | Place | str | Iterable[Path | Place | str]) -> Lineup:
+def lineup_of(entries: Path | LineupEntry | str | Iterable[Path | LineupEntry | str]) -> Lineup:
     """Return a lineup from a folder, or from several."""
-    several: Sequence[Path | Place | str] = [places] if isinstance(places, Path | Place | str) else list(places)
-    return tuple(each if isinstance(each, Place) else parse_place(str(each)) for each in several)
+    several: Sequence[Path | LineupEntry | str] = (
+        [entries] if isinstance(entries, Path | LineupEntry | str) else list(entries)
+    )
+    return tuple(each if isinstance(each, LineupEntry) else parse_entry(str(each)) for each in several)

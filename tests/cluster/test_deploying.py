@@ -15,7 +15,7 @@ import pytest
 from pipeline.delivery.bundles import bundle_of
 from pipeline.delivery.platforms.kubernetes.manifests import selector_of
 from pipeline.delivery.platforms.platforms import platform_of
-from pipeline.delivery.promotion import find_place, promote, rollback
+from pipeline.delivery.promotion import find_slot, promote, rollback
 from pipeline.delivery.releases import find_release
 from pipeline.delivery.stages import current, stages
 from pipeline.errors import AbortedError, DeploymentError, ModelrailError
@@ -85,7 +85,7 @@ def test_no_request_is_dropped_by_a_rollout_a_refusal_an_abort_and_a_rollback(
 
 
 def live_version(flights: Project) -> str:
-    place = find_place(open_repository(flights.root), NAME, "kubernetes")
+    place = find_slot(open_repository(flights.root), NAME, "kubernetes")
     live = platform_of(place.spec).live(place.target)
     assert live is not None
     return live.version
@@ -95,13 +95,13 @@ def test_what_keeps_pods_from_coming_up_is_said_and_what_was_live_stays(flights:
     flights.run()
     repository = open_repository(flights.root)
     release = find_release(repository, NAME)
-    found = find_place(repository, NAME, "kubernetes")
+    found = find_slot(repository, NAME, "kubernetes")
     bundle = bundle_of(release, open_store(str(found.target.state / "store"), found.target.state), found.target.state)
     good = found.image(release.version)
 
     def refused(image: str | None = good, **deploy: object) -> str:
         flights.configure(ready_within_s=25, **deploy)
-        place = find_place(repository, NAME, "kubernetes")
+        place = find_slot(repository, NAME, "kubernetes")
         with pytest.raises(AbortedError) as caught:
             platform_of(place.spec).deploy(place.target, release, bundle, image)
         assert flights.get("deployment", NAME)["status"]["availableReplicas"] == 1
@@ -198,7 +198,7 @@ def test_the_deployers_account_deploys_and_may_do_nothing_else(
                   "create rolebindings", "get nodes", "create namespaces"):  # fmt: skip
         assert may(flights, right) == "no", right
     assert may(flights, "patch deployments", "--namespace", "default") == "no"
-    place = find_place(open_repository(flights.root), NAME, "kubernetes")
+    place = find_slot(open_repository(flights.root), NAME, "kubernetes")
     with pytest.raises(
         DeploymentError, match=r"found no right to it \(.*cannot delete .*'modelrail manifests --access'"
     ):
@@ -216,7 +216,7 @@ def may(flights: Project, right: str, *more: str) -> str:
 
 def test_stopping_a_model_removes_all_of_it_and_what_is_anothers_is_not_touched(flights: Project) -> None:
     flights.run()
-    place = find_place(open_repository(flights.root), NAME, "kubernetes")
+    place = find_slot(open_repository(flights.root), NAME, "kubernetes")
     platform = platform_of(place.spec)
     assert platform.stop(place.target) is not None
     kinds = "deployment,service,configmap,networkpolicy,poddisruptionbudget,serviceaccount"

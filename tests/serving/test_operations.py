@@ -29,7 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from pipeline.errors import DeploymentError, InputError
 from pipeline.serving.inference.access import Access
 from pipeline.serving.inference.fleet import load_fleet
-from pipeline.serving.lineup import Place
+from pipeline.serving.lineup import LineupEntry
 from pipeline.serving.observing.metrics import Meters
 from pipeline.serving.rows.bodies import RejectedError
 from pipeline.serving.settings import Settings, settings_from
@@ -244,7 +244,7 @@ def test_several_models_and_versions_answer_in_one_process(start: Start, tmp_pat
 def test_a_canary_needs_a_live_release(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b")
     with pytest.raises(DeploymentError, match="line: found only a canary; expected a live release beside it"):
-        load_fleet((Place(bundle, "canary", 0.1),), Meters(None, 0, {}))
+        load_fleet((LineupEntry(bundle, "canary", 0.1),), Meters(None, 0, {}))
 
 
 def test_a_trace_is_accepted_and_passed_on(start: Start, tmp_path: Path) -> None:

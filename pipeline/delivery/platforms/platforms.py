@@ -33,9 +33,9 @@ def _argo() -> Platform:
 
 
 def _server() -> Platform:
-    from pipeline.delivery.platforms.host.platform import Server
+    from pipeline.delivery.platforms.host.platform import SystemdHost
 
-    return Server()
+    return SystemdHost()
 
 
 PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local, "kubernetes": _kubernetes, "server": _server}

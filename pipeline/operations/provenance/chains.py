@@ -23,7 +23,7 @@ _DONE = {"deploy": "deployed", "promote": "promoted", "rollback": "rolled back t
 
 
 @dataclass(frozen=True)
-class Node:
+class ChainNode:
     """A link of a chain.
 
     Attributes
@@ -45,16 +45,16 @@ class Node:
     name: str
     said: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    nodes: tuple[Node, ...] = ()
+    nodes: tuple[ChainNode, ...] = ()
     here: bool = False
 
-    def mark(self, name: str) -> Node:
+    def mark(self, name: str) -> ChainNode:
         """Mark the nodes of that name, or of the code at that commit, as what was asked about."""
         code = commit_of(self.name) if self.kind == "code" else None
         here = self.name == name or (code is not None and name.startswith(code))
         return replace(self, here=here, nodes=tuple(each.mark(name) for each in self.nodes))
 
-    def find(self, kind: str) -> Iterator[Node]:
+    def find(self, kind: str) -> Iterator[ChainNode]:
         """Yield the nodes of a kind, at any depth."""
         if self.kind == kind:
             yield self
@@ -62,76 +62,78 @@ class Node:
             yield from each.find(kind)
 
 
-def chain_of(release: Release, sources: Sources, prediction: Node | None = None) -> Node:
+def chain_of(release: Release, sources: Sources, prediction: ChainNode | None = None) -> ChainNode:
     """Return the whole chain of a release, both ways; one of its predictions is shown among them."""
     evidence = release.evidence
     facts = {"model": release.model, "version": str(release.version), "commit": release.commit, "date": release.date,
              "who": evidence.who, "why": evidence.why, "verdict": list(evidence.verdict),
              "metrics": dict(evidence.metrics), "image": evidence.image}  # fmt: skip
     said = f"released {_moment(release.date)} by {evidence.who}" + (f": {evidence.why}" if evidence.why else "")
-    sides = (Node("side", "made from", nodes=_origins(release, sources)),
-             Node("side", "led to", nodes=_outcomes(release, sources, prediction)))  # fmt: skip
-    return Node("release", release.tag, said, facts, sides)
+    sides = (ChainNode("side", "made from", nodes=_origins(release, sources)),
+             ChainNode("side", "led to", nodes=_outcomes(release, sources, prediction)))  # fmt: skip
+    return ChainNode("release", release.tag, said, facts, sides)
 
 
-def _origins(release: Release, sources: Sources) -> tuple[Node, ...]:
+def _origins(release: Release, sources: Sources) -> tuple[ChainNode, ...]:
     return (
         _data(release, sources),
         _spec(release, sources),
-        Node("code", release.evidence.code),
+        ChainNode("code", release.evidence.code),
         *_steps(release, sources),
         *_run(release),
     )
 
 
-def _data(release: Release, sources: Sources) -> Node:
+def _data(release: Release, sources: Sources) -> ChainNode:
     evidence, found = release.evidence, sources.data_commit(release)
     place = "this repository" if evidence.data_repository == OWN else evidence.data_repository
     said = f"of {place}" + (f", {describe_commit(found.commit)}" if found.commit else "")
     facts = {"repository": evidence.data_repository, "as_of": evidence.as_of, **commit_facts(found.commit)}
-    return Node("data", evidence.data_commit, said, facts, _partitions(release, sources))
+    return ChainNode("data", evidence.data_commit, said, facts, _partitions(release, sources))
 
 
-def _partitions(release: Release, sources: Sources) -> tuple[Node, ...]:
+def _partitions(release: Release, sources: Sources) -> tuple[ChainNode, ...]:
     before = sources.before(release)
     then = digests_of(sources.artifact(before.evidence.artifacts.get("normalize", ""))) if before else {}
     now = digests_of(sources.artifact(release.evidence.artifacts.get("normalize", "")))
     found = compare_partitions(now, then)
     if found is None or then is None:
-        return (Node("partitions", count(release.evidence.partitions, "partition"), f"what changed is {GONE}"),)
+        return (ChainNode("partitions", count(release.evidence.partitions, "partition"), f"what changed is {GONE}"),)
     since = f" since {before.tag}" if before else ""
     kinds = ((f"new{since}", found.added), (f"changed{since}", found.changed), (f"removed{since}", found.removed),
              (f"as in {before.tag}" if before else "the same", found.same))  # fmt: skip
     return tuple(
-        Node("partitions", f"{len(keys):,} {word}", _span(keys), {"partitions": keys}) for word, keys in kinds if keys
+        ChainNode("partitions", f"{len(keys):,} {word}", _span(keys), {"partitions": keys})
+        for word, keys in kinds
+        if keys
     )
 
 
-def _spec(release: Release, sources: Sources) -> Node:
+def _spec(release: Release, sources: Sources) -> ChainNode:
     evidence = release.evidence
     commit = sources.spec_commit(evidence.spec_commit)
     overlay = f" with environments/{evidence.environment}.yaml" if evidence.environment else ""
     said = f"{evidence.spec_path}{overlay}" + (f", {describe_commit(commit)}" if commit else "")
     facts = {"path": evidence.spec_path, "environment": evidence.environment, **commit_facts(commit)}
-    return Node("spec", evidence.spec_commit, said, facts)
+    return ChainNode("spec", evidence.spec_commit, said, facts)
 
 
-def _steps(release: Release, sources: Sources) -> Iterator[Node]:
+def _steps(release: Release, sources: Sources) -> Iterator[ChainNode]:
     features = sources.catalogue.features(release)
     rows = {name: sources.catalogue.rows(release, each, name) for name, each in features.items()}
     for step, made in (("clean", rows), ("transform", features)):
         nodes = tuple(artifact_node(each, release.evidence.data_commit) for each in made.values() if each)
         missing = len(made) - len(nodes)
         said = f"{count(len(nodes), 'artifact')}" + (f", {missing} {GONE}" if missing else "")
-        yield Node("step", step, said if made else GONE, {"missing": missing if made else None}, nodes)
+        yield ChainNode("step", step, said if made else GONE, {"missing": missing if made else None}, nodes)
     for step in _WHOLE:
         key = release.evidence.artifacts.get(step, "")
         artifact = sources.artifact(key)
-        node = artifact_node(artifact, release.evidence.data_commit) if artifact else Node("artifact", key, GONE)
-        yield Node("step", step, nodes=(node,))
+        node = artifact_node(artifact, release.evidence.data_commit) if artifact else ChainNode("artifact", key, GONE)
+        yield ChainNode("step", step, nodes=(node,))
 
 
-def artifact_node(artifact: Artifact, data_commit: str = "") -> Node:
+def artifact_node(artifact: Artifact, data_commit: str = "") -> ChainNode:
     """Describe an artifact; one that was made for another data commit was reused."""
     manifest = artifact.manifest
     commits = manifest["commits"]
@@ -145,38 +147,40 @@ def artifact_node(artifact: Artifact, data_commit: str = "") -> Node:
     facts = {"step": manifest["step"], "partition": manifest["partition"], "model": manifest["model"],
              "digest": artifact.digest, "rows": manifest.get("rows"), "seconds": manifest["seconds"],
              "created": manifest["created"], "commits": commits, "recipe": manifest["recipe"]}  # fmt: skip
-    return Node("artifact", artifact.key, ", ".join(filter(None, parts)), facts)
+    return ChainNode("artifact", artifact.key, ", ".join(filter(None, parts)), facts)
 
 
-def _run(release: Release) -> Iterator[Node]:
+def _run(release: Release) -> Iterator[ChainNode]:
     if release.evidence.mlflow_run:
-        yield Node("run", release.evidence.mlflow_run, "in MLflow")
+        yield ChainNode("run", release.evidence.mlflow_run, "in MLflow")
 
 
-def _outcomes(release: Release, sources: Sources, prediction: Node | None) -> tuple[Node, ...]:
+def _outcomes(release: Release, sources: Sources, prediction: ChainNode | None) -> tuple[ChainNode, ...]:
     stages = [_stage(stage, after) for stage, after in sources.stages_of(release)]
     live = [place for place in sources.places(release.model) if place.answers == f"v{release.version}"]
     deployed = [
-        Node("deployment", place.environment, f"answers at {place.address}", {"address": place.address})
+        ChainNode("deployment", place.environment, f"answers at {place.address}", {"address": place.address})
         for place in live
     ]
     return (*stages, *deployed, _predictions(release, sources, prediction))
 
 
-def _stage(stage: Stage, after: Stage | None) -> Node:
+def _stage(stage: Stage, after: Stage | None) -> ChainNode:
     until = f"until {_moment(after.date)} ({after.tag})" if after else "and should be live there now"
     said = f"{_DONE[stage.action]} {_moment(stage.date)} by {stage.who}, {until}"
     facts = {"environment": stage.environment, "action": stage.action, "who": stage.who, "why": stage.why,
              "date": stage.date, "until": after and after.date, "next": after and after.tag}  # fmt: skip
-    return Node("stage", stage.tag, f"{said}: {stage.why}" if stage.why else said, facts)
+    return ChainNode("stage", stage.tag, f"{said}: {stage.why}" if stage.why else said, facts)
 
 
-def _predictions(release: Release, sources: Sources, prediction: Node | None) -> Node:
+def _predictions(release: Release, sources: Sources, prediction: ChainNode | None) -> ChainNode:
     found = count_predictions(sources.state, release.tag)
     said = f"{count(found.count, 'request')} in this machine's logs, {found.first[:19]} to {found.last[:19]}"
     facts = {"requests": found.count, "first": found.first or None, "last": found.last or None}
     shown = () if prediction is None else (prediction,)
-    return Node("predictions", f"{release.tag}:…", said if found.count else "none in this machine's logs", facts, shown)
+    return ChainNode(
+        "predictions", f"{release.tag}:…", said if found.count else "none in this machine's logs", facts, shown
+    )
 
 
 def describe_commit(commit: Commit) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.delivery.environments import Place, places_here
-from pipeline.delivery.promotion import find_place
+from pipeline.delivery.environments import EnvironmentStatus, statuses_here
+from pipeline.delivery.promotion import find_slot
 from pipeline.delivery.stages import current_stages
 from pipeline.spec.comparing import Change, compare
 from pipeline.spec.loading.declared_environments import find_declared
@@ -22,7 +22,7 @@ class EnvironmentDifference:
     ----------
     changes : tuple of Change
         By key of the spec, each environment laid over it.
-    live : tuple of Place or None
+    live : tuple of EnvironmentStatus or None
         What should be live in each, and what answers on this machine; None where nothing ever was.
     """
 
@@ -30,7 +30,7 @@ class EnvironmentDifference:
     before: str
     after: str
     changes: tuple[Change, ...]
-    live: tuple[Place | None, Place | None]
+    live: tuple[EnvironmentStatus | None, EnvironmentStatus | None]
 
     def to_json(self) -> dict[str, Any]:
         """Return a document for programs."""
@@ -59,18 +59,18 @@ def compare_environments(repository: Repository, model: str, before: str, after:
     SpecError
         If the spec is not valid in one of them.
     """
-    places = [find_place(repository, model, name) for name in (before, after)]
+    places = [find_slot(repository, model, name) for name in (before, after)]
     here = {place.environment: place for place in _places(repository, model, places[0].target.state)}
     one, other = (place.spec.model_dump(mode="json") for place in places)
     return EnvironmentDifference(model, before, after, tuple(compare(one, other)), (here.get(before), here.get(after)))
 
 
-def _places(repository: Repository, model: str, state: Any) -> Iterable[Place]:
+def _places(repository: Repository, model: str, state: Any) -> Iterable[EnvironmentStatus]:
     declared = find_declared(repository.root / "models" / "any.yaml", model)
-    return places_here(model, current_stages(repository, model), state, declared)
+    return statuses_here(model, current_stages(repository, model), state, declared)
 
 
-def _describe(place: Place | None) -> dict[str, Any] | None:
+def _describe(place: EnvironmentStatus | None) -> dict[str, Any] | None:
     if place is None:
         return None
     stage = place.stage

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pipeline.delivery.environments import Answering, Place, judge_place, places_here
+from pipeline.delivery.environments import Answering, EnvironmentStatus, judge_status, statuses_here
 from pipeline.delivery.platforms.platforms import platform_of
-from pipeline.delivery.promotion import find_place
+from pipeline.delivery.promotion import find_slot
 from pipeline.delivery.releases import Release, releases_of
 from pipeline.delivery.stages import Stage, stages_of
 from pipeline.errors import ModelrailError, ReleaseError
@@ -77,21 +77,21 @@ class Sources:
         after = {(each.environment, each.number): each for each in mine}
         return [(each, after.get((each.environment, each.number + 1))) for each in mine if each.release == release.tag]
 
-    def places(self, model: str) -> list[Place]:
+    def places(self, model: str) -> list[EnvironmentStatus]:
         """Say for each environment what should be live, and what answers: on this machine, or on its platform."""
         newest = {each.environment: each for each in self.stages if each.model == model}
-        here = places_here(model, list(newest.values()), self.state)
+        here = statuses_here(model, list(newest.values()), self.state)
         return [self._ask(model, each) if each.state == "unknown" else each for each in here]
 
-    def _ask(self, model: str, place: Place) -> Place:
+    def _ask(self, model: str, place: EnvironmentStatus) -> EnvironmentStatus:
         try:
-            target = find_place(self.repository, model, place.environment).target
+            target = find_slot(self.repository, model, place.environment).target
             if target.spec.environment.platform == "local":
                 return place  # of another machine
             now: Answering | Literal["nothing"] = platform_of(target.spec).live(target) or "nothing"
         except (ModelrailError, OSError):  # its spec is gone, or the platform does not answer
             return place
-        return judge_place(place.environment, place.stage.version if place.stage else None, now, place.stage)
+        return judge_status(place.environment, place.stage.version if place.stage else None, now, place.stage)
 
     def data_commit(self, release: Release) -> DataCommit:
         """Look up the data commit of a release."""

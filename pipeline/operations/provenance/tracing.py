@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.delivery.releases import Release, Version
 from pipeline.errors import InputError, ModelrailError
 from pipeline.messages import closest, count, examples, quote
-from pipeline.operations.provenance.chains import Node, artifact_node, chain_of, commit_facts, describe_commit
+from pipeline.operations.provenance.chains import ChainNode, artifact_node, chain_of, commit_facts, describe_commit
 from pipeline.operations.provenance.code import commit_of
 from pipeline.operations.provenance.predictions import find_prediction, release_of
 from pipeline.operations.provenance.sources import OWN, Sources
@@ -36,7 +36,7 @@ class Subject:
     ----------
     releases : tuple of Release
         Those whose chains it is part of, the one to show first at the front.
-    node : Node or None
+    node : ChainNode or None
         Itself, where no chain has a node of that name.
     """
 
@@ -44,7 +44,7 @@ class Subject:
     name: str
     said: str
     releases: tuple[Release, ...] = ()
-    node: Node | None = None
+    node: ChainNode | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Trace:
 
     Attributes
     ----------
-    chains : tuple of Node
+    chains : tuple of ChainNode
         Of at most three releases.
     others : tuple of str
         Tags of the other releases that it is part of.
@@ -61,7 +61,7 @@ class Trace:
 
     asked: str
     subject: Subject
-    chains: tuple[Node, ...]
+    chains: tuple[ChainNode, ...]
     others: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _prediction(asked: str, sources: Sources) -> Subject | None:
     when = f"answered {logged['@timestamp']}, status {logged['http.response.status_code']}" if logged else ""
     seen = when or ("captured" if found.captured else "no log or captured sample of this machine has it")
     return Subject(
-        "prediction", asked, seen, (_tagged(tag, sources),), Node("prediction", asked, seen, facts, here=True)
+        "prediction", asked, seen, (_tagged(tag, sources),), ChainNode("prediction", asked, seen, facts, here=True)
     )
 
 
@@ -217,7 +217,7 @@ def _commit(asked: str, sources: Sources) -> Subject | None:
         if any(commit.id in _commits(each) for each in sources.all_releases()):
             return _subject_of(commit.id, sources)
         after = _taken_in(name, repository, commit.id, sources)
-        node = Node("commit", commit.id, f"{describe_commit(commit)} ({name})", commit_facts(commit), here=True)
+        node = ChainNode("commit", commit.id, f"{describe_commit(commit)} ({name})", commit_facts(commit), here=True)
         said = f"{len(after)} made from what followed it, first {after[0].tag}" if after else "in no release"
         return Subject("commit", commit.id, f"a commit of the {name}: {said}", after, node)
     return None
@@ -249,7 +249,7 @@ def _unreleased_run(asked: str, sources: Sources) -> Subject | None:
     released = tuple(each for each in sources.all_releases() if each.evidence.mlflow_run == parent)
     what = f"the step {facts.get('step', '?')} of the run {parent}" if parent != asked else "an MLflow run"
     said = f"{what}, {facts.get('outcome', 'of which no release was made')}" if not released else what
-    return Subject("run", asked, said, released, Node("run", asked, said, facts, here=True))
+    return Subject("run", asked, said, released, ChainNode("run", asked, said, facts, here=True))
 
 
 def _newest(found: Iterable[Release]) -> tuple[Release, ...]:

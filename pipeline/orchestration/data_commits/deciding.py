@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from pipeline.orchestration.data_commits.history import Change, DataCommit, Stretch
+from pipeline.orchestration.data_commits.history import DataCommit, FileChange, Stretch
 from pipeline.spec.schema.schedule import OnDataCommit
 from pipeline.storage.periods import last_day
 
@@ -164,7 +164,7 @@ def _digests_of(stretch: Stretch, key_of: KeyOf, base: Mapping[str, str]) -> set
 
 def _apply(commit: DataCommit, contents: Contents) -> Arrival | None:
     """Follow a commit; give what it means, None if it changes no partition."""
-    changes: dict[str, list[Change]] = {}
+    changes: dict[str, list[FileChange]] = {}
     for each in commit.changes:
         if (key := contents.key_of(each.path)) and each.before != each.after:
             changes.setdefault(key, []).append(each)

@@ -19,6 +19,7 @@ from pipeline.orchestration.data_commits.following import View
 from pipeline.orchestration.data_commits.history import Stretch, list_commits, read_commits, read_parent, read_stretch
 from pipeline.orchestration.data_commits.replaying import Replay, plan_replay
 from pipeline.orchestration.data_commits.sources import Watched, open_source
+from pipeline.storage.git.credentials import Credentials, no_credentials
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.large_files import Layout
 
@@ -116,7 +117,12 @@ class Report:
         }
 
 
-def dispatch(watched: Sequence[Watched], runs: Runs, now: Callable[[], datetime] | None = None) -> list[Report]:
+def dispatch(
+    watched: Sequence[Watched],
+    runs: Runs,
+    now: Callable[[], datetime] | None = None,
+    credentials: Credentials = no_credentials,
+) -> list[Report]:
     """Start what the new commits of one source call for, of every model that reads it.
 
     Raises
@@ -124,7 +130,7 @@ def dispatch(watched: Sequence[Watched], runs: Runs, now: Callable[[], datetime]
     TransientError
         If the repository cannot be reached now; nothing was started then.
     """
-    repository = open_source(watched[0].source, watched[0].path)
+    repository = open_source(watched[0].source, watched[0].path, credentials)
     tip = repository.commit(watched[0].source.branch or "HEAD").id
     read = cache(lambda since: read_stretch(repository, since, tip))  # many models, mostly at the same commit
     clock = now or (lambda: datetime.now(UTC))

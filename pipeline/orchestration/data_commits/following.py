@@ -7,12 +7,11 @@ with it. A pointer that cannot be read here hides nothing: the run that it start
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import DataError, InputError
-from pipeline.orchestration.data_commits.history import Change, DataCommit, Stretch
+from pipeline.orchestration.data_commits.history import DataCommit, FileChange, Stretch
 from pipeline.storage.git.repository import File, Repository
 from pipeline.storage.large_files import LargeFile, Layout, list_folder
 from pipeline.storage.large_files.finding import is_pointer, unfold, unknown
@@ -70,16 +69,18 @@ class View:
 
     def _list(self, folder: LargeFile) -> list[LargeFile]:
         try:
-            return list(list_folder(folder, self.repository, self.state, nullcontext))
+            return list(list_folder(folder, self.repository, self.state))
         except (DataError, InputError):
             return [unknown(folder, self.layout.files)]
 
 
-def _unfold(changes: Iterable[Change], unfolded: Mapping[tuple[str, str], Mapping[str, str]]) -> Iterator[Change]:
+def _unfold(
+    changes: Iterable[FileChange], unfolded: Mapping[tuple[str, str], Mapping[str, str]]
+) -> Iterator[FileChange]:
     for change in changes:
         before, after = (unfolded.get((change.path, name)) if name else None for name in (change.before, change.after))
         if before is None and after is None:
             yield change
         else:
             old, new = before or {}, after or {}
-            yield from (Change(path, old.get(path), new.get(path)) for path in {**old, **new})
+            yield from (FileChange(path, old.get(path), new.get(path)) for path in {**old, **new})

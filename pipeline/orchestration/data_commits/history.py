@@ -12,7 +12,7 @@ _FORM = f"--format={_MARK}%H%x00%s"
 
 
 @dataclass(frozen=True)
-class Change:
+class FileChange:
     """One file that a commit changed: Git's ids of its content before and after, None where there is no file."""
 
     path: str
@@ -26,7 +26,7 @@ class DataCommit:
 
     id: str
     subject: str
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def list_commits(repository: Repository, tip: str) -> list[str]:
 
 def _parse(output: str) -> Iterator[DataCommit]:
     tokens = iter(output.split("\0"))
-    commit, subject, changes = "", "", list[Change]()
+    commit, subject, changes = "", "", list[FileChange]()
     for token in tokens:
         if token.startswith(_MARK):
             if commit:
@@ -94,7 +94,7 @@ def _parse(output: str) -> Iterator[DataCommit]:
             commit, subject, changes = token[1:], next(tokens), []
         elif token.lstrip("\n").startswith(":"):
             _, _, before, after, _ = token.lstrip("\n").split(" ")
-            changes.append(Change(next(tokens), _id(before), _id(after)))
+            changes.append(FileChange(next(tokens), _id(before), _id(after)))
     if commit:
         yield DataCommit(commit, subject, tuple(changes))
 

@@ -12,6 +12,7 @@ from pipeline.home import home
 from pipeline.spec.files import list_yaml
 from pipeline.spec.loading.loading import load_spec
 from pipeline.spec.schema.spec import Spec
+from pipeline.storage.git.credentials import Credentials, no_credentials
 from pipeline.storage.git.mirrors import is_url, mirror, read_remote_tip
 from pipeline.storage.git.repository import Repository, open_repository
 
@@ -97,16 +98,16 @@ def find_root(path: Path) -> Path:
     return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
 
 
-def open_source(source: Source, beside: Path) -> Repository:
+def open_source(source: Source, beside: Path, credentials: Credentials = no_credentials) -> Repository:
     """Open the repository; a remote one is mirrored, and the mirror brought up to date."""
     if not source.remote:
         return open_repository(Path(source.address))
-    repository = mirror(source.address, home(beside))
+    repository = mirror(source.address, home(beside), credentials)
     repository.update()
     return repository
 
 
-def read_tip(source: Source) -> str:
+def read_tip(source: Source, credentials: Credentials = no_credentials) -> str:
     """Return the newest commit's id, without fetching anything.
 
     Raises
@@ -117,7 +118,7 @@ def read_tip(source: Source) -> str:
         If there is no such repository or branch.
     """
     if source.remote:
-        return read_remote_tip(source.address, source.branch)
+        return read_remote_tip(source.address, source.branch, credentials)
     return open_repository(Path(source.address)).commit(source.branch or "HEAD").id
 
 

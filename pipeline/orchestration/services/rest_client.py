@@ -14,8 +14,8 @@ from urllib.parse import quote
 import httpx
 
 from pipeline.errors import InputError, ModelrailError, TransientError
+from pipeline.retries import ATTEMPTS, attempts
 
-_TRIES = 5
 _PAGE = 100
 
 
@@ -207,17 +207,16 @@ class Airflow:
         TransientError
             When it does not answer.
         """
-        for attempt in range(_TRIES):
-            with _transient(f"Airflow: {method} {path}", final=attempt == _TRIES - 1):
+        for attempt in attempts(pause_s=0.2):
+            final = attempt == ATTEMPTS - 1
+            with _transient(f"Airflow: {method} {path}", final=final):
                 answer = self._client.request(method, path, **options)
-                if answer.status_code == httpx.codes.UNAUTHORIZED and attempt < _TRIES - 1:
+                if answer.status_code == httpx.codes.UNAUTHORIZED and not final:
                     self._log_in()
                 elif answer.status_code >= 500:
                     raise httpx.TransportError(f"answered {answer.status_code}: {answer.text[:200]}")
                 else:
                     return _read_answer(answer, f"Airflow: {method} {path}", missing)
-                continue
-            time.sleep(0.2 * 2**attempt)
         raise TransientError(f"Airflow: {method} {path} got no answer")
 
     def _wait_for_dag(self, dag_id: str, newer_than: datetime, timeout_s: float) -> dict[str, Any]:

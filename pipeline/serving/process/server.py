@@ -37,7 +37,7 @@ from pipeline.errors import DeploymentError, InputError
 from pipeline.serving.http.application import Application
 from pipeline.serving.http.protocol import Protocol
 from pipeline.serving.inference.fleet import Fleet, load_fleet
-from pipeline.serving.lineup import Lineup, Place, lineup_of, parse_place
+from pipeline.serving.lineup import Lineup, LineupEntry, lineup_of, parse_entry
 from pipeline.serving.observing.metrics import Meters
 from pipeline.serving.process.workers import Workers, listen
 from pipeline.serving.settings import Settings, settings_from
@@ -47,7 +47,7 @@ _GOODBYE_S = 2.0
 
 
 def serve(
-    bundles: Path | Place | Lineup,
+    bundles: Path | LineupEntry | Lineup,
     host: str = "127.0.0.1",
     port: int = 8080,
     workers: int = 1,
@@ -57,7 +57,7 @@ def serve(
 
     Parameters
     ----------
-    bundles : Path, Place or lineup
+    bundles : Path, LineupEntry or lineup
         Folder of the release, or of several with their parts.
     host, port : str, int
         Where to listen.
@@ -277,7 +277,7 @@ def _serve_supervised(options: argparse.Namespace) -> None:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.serving.process.server", description="Serve releases.")
     parser.add_argument(
-        "--bundle", type=parse_place, action="append", required=True, help="folder of a release, or TRACK:SHARE:FOLDER"
+        "--bundle", type=parse_entry, action="append", required=True, help="folder of a release, or TRACK:SHARE:FOLDER"
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)

@@ -22,7 +22,7 @@ Elsewhere: TypeAlias = Callable[[int, Sequence[int]], Mapping[int, Outcome]]
 """Number of training rows, numbers of parameter sets → each one's outcome."""
 
 MIN_ROWS = 100
-_TRIES = 100
+_DRAWS_A_TRIAL = 100
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def draw_params(search: Search, seed: int) -> Iterator[dict[str, Any]]:
     """Draw the parameter sets to try, each different; fewer than `search.trials` where the space holds no more."""
     generator = np.random.default_rng(seed)
     seen: list[dict[str, Any]] = []
-    for _ in range(search.trials * _TRIES):
+    for _ in range(search.trials * _DRAWS_A_TRIAL):
         drawn = {name: _draw(choices, generator) for name, choices in search.space.items()}
         if drawn not in seen:
             seen.append(drawn)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StoreError
+from pipeline.retries import attempts
 from pipeline.storage.artifacts.artifact import (
     KEY,
     MANIFEST,
@@ -27,7 +28,7 @@ from pipeline.storage.artifacts.artifact import (
     size_of,
 )
 
-_TRIES = 100
+_MOST = 100  # a rename takes microseconds, and all the workers of a run may be at it
 
 
 class FolderStore(Store):
@@ -60,7 +61,7 @@ class FolderStore(Store):
 
     def _name(self, key: str, folder: Path, target: Path) -> Artifact | None:
         """Rename the draft to its key, unless a whole artifact came first; a damaged one is put aside."""
-        for _ in range(_TRIES):
+        for _ in attempts(_MOST):
             try:
                 folder.rename(target)
             except OSError:
@@ -88,7 +89,7 @@ class FolderStore(Store):
 
     def notes(self, folder: str) -> dict[str, bytes]:  # noqa: D102
         root = self.root / NOTES
-        for _ in range(_TRIES):
+        for _ in attempts(_MOST):
             names = sorted(Path(place) / file for place, _, files in os.walk(root / folder) for file in files)
             content = {path.relative_to(root).as_posix(): _read(str(path)) for path in names}
             found = {name: each for name, each in content.items() if each is not None}

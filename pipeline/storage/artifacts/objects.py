@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StoreError
+from pipeline.retries import attempts
 from pipeline.storage.artifacts.artifact import (
     KEY,
     MANIFEST,
@@ -28,7 +29,7 @@ from pipeline.storage.artifacts.artifact import (
 
 _MOST_ONE_BY_ONE = 64
 """As many artifacts are asked for singly; for more, all of the store is listed once."""
-_TRIES = 10
+_MOST = 10  # notes come and go while a listing is on its way
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 """What file systems call the time at which a file was written."""
 
@@ -104,7 +105,7 @@ class ObjectStore(Store):
 
     def notes(self, folder: str) -> dict[str, bytes]:  # noqa: D102
         root = f"{self.root}/{NOTES}"
-        for _ in range(_TRIES):
+        for _ in attempts(_MOST):
             self._call("invalidate_cache")
             found = self._call("find", f"{root}/{folder}")
             content = self._call("cat", found, on_error="omit") if found else {}

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +17,6 @@ _REPOSITORY_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREF
 UNREACHABLE = re.compile(
     r"could not resolve|unable to access|connection|timed out|early EOF|hung up|cannot lock ref|\.lock'", re.IGNORECASE
 )
-
-
-_ACCESS: ContextVar[Mapping[str, str]] = ContextVar("git_access", default={})  # noqa: B039 - nobody changes it
 
 
 class GitError(InputError):
@@ -42,18 +37,8 @@ class Attempt:
         return UNREACHABLE.search(self.message) is not None
 
 
-@contextmanager
-def access(environment: Mapping[str, str]) -> Iterator[None]:
-    """Let git, in this context, have these variables too: where its credentials are."""
-    token = _ACCESS.set(dict(environment))
-    try:
-        yield
-    finally:
-        _ACCESS.reset(token)
-
-
 def run_git(
-    arguments: Sequence[str], folder: Path, stdin: str = "", environment: dict[str, str] | None = None
+    arguments: Sequence[str], folder: Path, stdin: str = "", environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git in a folder; whether it succeeded is for the caller to see."""
     data = stdin.encode("utf-8", "surrogateescape")
@@ -63,7 +48,7 @@ def run_git(
             cwd=folder,
             input=data,
             capture_output=True,
-            env=git_environment() | (environment or {}),
+            env={**git_environment(), **(environment or {})},
             check=False,
         )
     except FileNotFoundError as error:
@@ -73,7 +58,7 @@ def run_git(
 def git_environment() -> dict[str, str]:
     """Return the variables that git is run with: it asks nobody, and speaks English."""
     inherited = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
-    return inherited | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **_ACCESS.get()}
+    return inherited | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
 
 
 def text_of(output: bytes) -> str:

@@ -9,25 +9,28 @@ from pathlib import Path
 
 from pipeline.errors import InputError, TransientError, redact
 from pipeline.storage.git.command import UNREACHABLE, run_git, text_of
+from pipeline.storage.git.credentials import Credentials, no_credentials
 from pipeline.storage.git.repository import Repository
 
 _URL = re.compile(r"[a-z+]+://|[^/]+@[^/]+:")
 
 
-def mirror(address: str, state: Path) -> Repository:
+def mirror(address: str, state: Path, credentials: Credentials = no_credentials) -> Repository:
     """Clone a repository by its URL into a bare mirror, or open the mirror made before."""
     folder = mirror_folder(address, state)
     if not (folder / "HEAD").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
-        result = run_git(["clone", "--quiet", "--bare", "--end-of-options", address, str(draft)], folder.parent)
+        clone = ["clone", "--quiet", "--bare", "--end-of-options", address, str(draft)]
+        with credentials() as login:
+            result = run_git(clone, folder.parent, environment=login)
         if result.returncode:
             message = f"git clone of {address} failed: {text_of(result.stderr)}"
             transient = UNREACHABLE.search(message)
             raise TransientError(message) if transient else InputError(f"{message} (data.repository)")
         if not folder.exists():
             draft.rename(folder)
-    return Repository(folder, bare=True, mirrored=True)
+    return Repository(folder, bare=True, mirrored=True, credentials=credentials)
 
 
 def check_out(address: str, commit: str, state: Path) -> Path:
@@ -53,10 +56,12 @@ def is_url(address: str) -> bool:
     return _URL.match(address) is not None
 
 
-def read_remote_tip(address: str, branch: str) -> str:
+def read_remote_tip(address: str, branch: str, credentials: Credentials) -> str:
     """Ask a repository, by its URL, for the id of a branch's newest commit (of its default branch if empty)."""
     wanted = f"refs/heads/{branch}" if branch else "HEAD"
-    result = run_git(["ls-remote", "--quiet", "--end-of-options", address, wanted], Path.cwd())
+    question = ["ls-remote", "--quiet", "--end-of-options", address, wanted]
+    with credentials() as login:
+        result = run_git(question, Path.cwd(), environment=login)
     if result.returncode:
         message = f"git ls-remote of {address} failed: {text_of(result.stderr)}"
         raise TransientError(message) if UNREACHABLE.search(message) else InputError(f"{message} (data.repository)")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.errors import DeploymentError, TransientError
+from pipeline.retries import attempts
 from pipeline.storage.git.repository import Repository
 
-_TRIES = 5
 _FILE, _FOLDER = "100644", "040000"
 
 
@@ -52,7 +52,7 @@ def publish(
     TransientError
         If the remote does not answer, or others are always faster.
     """
-    for _ in range(_TRIES):
+    for _ in attempts(pause_s=0.05):
         repository.update()
         tip = _resolve(repository, f"refs/heads/{branch}")
         before = read_tree(repository, tip, folder)

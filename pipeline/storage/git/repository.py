@@ -13,12 +13,13 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.errors import InputError, TransientError
 from pipeline.storage.git.command import UNREACHABLE, Attempt, GitError, git_environment, run_git, text_of
+from pipeline.storage.git.credentials import Credentials, no_credentials
 
 _IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
 _ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -75,11 +76,14 @@ class Repository:
         The top of the work tree, or the folder of a bare repository.
     mirrored : bool
         Whether it is a clone that Modelrail made, to be updated from where it came.
+    credentials : callable
+        Opens the login of where it came from.
     """
 
     root: Path
     bare: bool = False
     mirrored: bool = False
+    credentials: Credentials = field(default=no_credentials, compare=False, repr=False)
 
     def commit(self, revision: str = "HEAD") -> Commit:
         """Resolve a branch, tag or (shortened) commit id.
@@ -199,9 +203,9 @@ class Repository:
 
     def update(self) -> None:
         """Fetch a mirror's branches and tags from where it was cloned."""
-        self._git(
-            "fetch", "--quiet", "--prune", "--force", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
-        )
+        everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        with self.credentials() as login:
+            self._git("fetch", "--quiet", "--prune", "--force", "origin", *everything, environment=login)
 
     def is_ancestor(self, earlier: str, later: str) -> bool:
         """Tell whether a commit is part of another one's history (or is that one); False where either is not here."""
@@ -252,9 +256,18 @@ class Repository:
         result = run_git(arguments, self.root, stdin=stdin, environment=self.identity())
         return Attempt(result.returncode == 0, text_of(result.stdout), text_of(result.stderr))
 
+    def ask_for_login(self, question: str) -> Attempt:
+        """Ask git for a login, as it would for a fetch."""
+        with self.credentials() as login:
+            done = run_git(["credential", "fill"], self.root, stdin=question, environment=login)
+        return Attempt(done.returncode == 0, text_of(done.stdout), text_of(done.stderr))
+
     def run_over_ssh(self, host: str, port: int | None, command: str) -> Attempt:
         """Run a command on a host by the SSH that git would use for it, with its keys."""
-        environment = git_environment()
+        with self.credentials() as login:
+            return self._run_over_ssh(host, port, command, {**git_environment(), **login})
+
+    def _run_over_ssh(self, host: str, port: int | None, command: str, environment: Mapping[str, str]) -> Attempt:
         configured = text_of(run_git(["config", "core.sshCommand"], self.root).stdout)
         ssh = environment.get("GIT_SSH_COMMAND") or configured or "ssh"
         options = ["-p", str(port)] if port else []
@@ -262,8 +275,8 @@ class Repository:
         done = subprocess.run(shell, capture_output=True, env=environment, stdin=subprocess.DEVNULL, check=False)
         return Attempt(done.returncode == 0, text_of(done.stdout), text_of(done.stderr))
 
-    def _git(self, *arguments: str, stdin: str = "") -> str:
-        result = run_git(arguments, self.root, stdin=stdin)
+    def _git(self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> str:
+        result = run_git(arguments, self.root, stdin=stdin, environment=environment)
         if result.returncode:
             message = f"git {arguments[0]} in {self.root} failed: {text_of(result.stderr)}"
             raise TransientError(message) if UNREACHABLE.search(message) else GitError(message)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.errors import ReleaseError, TransientError
+from pipeline.retries import attempts
 from pipeline.storage.git.command import Attempt
 from pipeline.storage.git.repository import Repository
 
 _FORM = "%(refname:strip=2)%00%(*objectname)%00%(taggerdate:iso-strict)%00%(taggername) %(taggeremail)%00%(contents)%01"
 _PUSHING = "refs/modelrail/pushing/"
-_TRIES = 5
 _CLOBBERED = re.compile(r"-> (\S+) +\(would clobber existing tag\)")
 
 
@@ -158,7 +158,7 @@ def settle(repository: Repository) -> None:
 
 def _push(repository: Repository, name: str, beside: Sequence[str]) -> bool:
     refs = [f"refs/tags/{each}" for each in (*beside, name)]
-    for _ in range(_TRIES):
+    for _ in attempts(pause_s=0.05):
         done = repository.attempt("push", "--quiet", "--atomic", "origin", *refs)
         theirs = None if done.succeeded else _remote_object(repository, name)
         if done.succeeded or theirs == repository.ask("rev-parse", f"refs/tags/{name}").strip():

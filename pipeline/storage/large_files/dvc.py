@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.storage.artifacts import download
 from pipeline.storage.git.repository import Repository
-from pipeline.storage.large_files.locations import Place
+from pipeline.storage.large_files.locations import Location
 from pipeline.storage.large_files.pointers import LargeFile
 
 _LAYOUTS: Mapping[str, tuple[str, ...]] = {"md5": ("files/md5/", ""), "md5-dos2unix": ("", "files/md5/")}
@@ -44,7 +44,7 @@ class _Config:
         return self.sections.get(section, {}).get(key, "")
 
 
-def dvc_places(file: LargeFile, repository: Repository) -> Iterator[Place]:
+def dvc_locations(file: LargeFile, repository: Repository) -> Iterator[Location]:
     """Yield the places that may have a content, the nearest first.
 
     Raises
@@ -56,10 +56,10 @@ def dvc_places(file: LargeFile, repository: Repository) -> Iterator[Place]:
     if config.folder is not None:
         cache = config.folder / (config.get("cache", "dir") or "cache")
         for layout in _LAYOUTS[file.algorithm]:
-            yield Place(f"in {cache}", path=cache / f"{layout}{file.digest[:2]}/{file.digest[2:]}")
+            yield Location(f"in {cache}", path=cache / f"{layout}{file.digest[:2]}/{file.digest[2:]}")
     name = file.remote or config.get("core", "remote")
     if not name:
-        yield Place("at a remote, for none is configured (.dvc/config, core.remote)")
+        yield Location("at a remote, for none is configured (.dvc/config, core.remote)")
         return
     options = config.sections.get(f'remote "{name}"', {})
     if not options.get("url"):
@@ -67,18 +67,18 @@ def dvc_places(file: LargeFile, repository: Repository) -> Iterator[Place]:
             f".dvc/config: found no remote '{name}', which {file.pointer} needs; expected its url: "
             f"'dvc remote add {name} URL', and commit"
         )
-    yield from _remote_places(name, options, file, config)
+    yield from _remote_locations(name, options, file, config)
 
 
-def _remote_places(name: str, options: Mapping[str, str], file: LargeFile, config: _Config) -> Iterator[Place]:
+def _remote_locations(name: str, options: Mapping[str, str], file: LargeFile, config: _Config) -> Iterator[Location]:
     url = options["url"].removeprefix("file://").rstrip("/")
     for layout in _LAYOUTS[file.algorithm]:
         address = f"{url}/{layout}{file.digest[:2]}/{file.digest[2:]}"
         says = f"at the DVC remote '{name}' ({address})"
         if "://" in url:
-            yield Place(says, download=partial(download, address, options=_fsspec_options(url, options)))
+            yield Location(says, download=partial(download, address, options=_fsspec_options(url, options)))
         else:
-            yield Place(says, path=_resolve(address, name, config))
+            yield Location(says, path=_resolve(address, name, config))
 
 
 def _resolve(address: str, name: str, config: _Config) -> Path:

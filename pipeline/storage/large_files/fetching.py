@@ -9,20 +9,17 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import DataError
 from pipeline.storage.git.repository import Repository
-from pipeline.storage.large_files.dvc import dvc_places
-from pipeline.storage.large_files.lfs import lfs_places
-from pipeline.storage.large_files.locations import Place
+from pipeline.storage.large_files.dvc import dvc_locations
+from pipeline.storage.large_files.lfs import lfs_locations
+from pipeline.storage.large_files.locations import Location
 from pipeline.storage.large_files.pointers import Kind, LargeFile, digest_of, read_listing
-
-Lent = Callable[[], AbstractContextManager[None]]
-"""Gives a context in which git has credentials of the data repository."""
 
 _ABANDONED_S = 24 * 3600.0
 _PUSH: Mapping[Kind, str] = {"Git LFS": "git lfs push --all origin", "DVC": "dvc push"}
@@ -37,7 +34,7 @@ class _Shelf:
     def path(self, file: LargeFile) -> Path:
         return self.folder / file.algorithm / file.digest[:2] / file.digest
 
-    def take(self, file: LargeFile, place: Place) -> bytes | None:
+    def take(self, file: LargeFile, place: Location) -> bytes | None:
         """Download a content; None if it is not there. The wrong bytes are given back, and not kept."""
         target = self.path(file)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,15 +57,13 @@ class _Shelf:
                     part.unlink()
 
 
-def read_large(file: LargeFile, repository: Repository, state: Path, lent: Lent) -> bytes:
+def read_large(file: LargeFile, repository: Repository, state: Path) -> bytes:
     """Read the content of a large file.
 
     Parameters
     ----------
     state : Path
         Below it downloads are kept.
-    lent : callable
-        Used only if a server asks for credentials.
 
     Raises
     ------
@@ -78,7 +73,7 @@ def read_large(file: LargeFile, repository: Repository, state: Path, lent: Lent)
         If its remote does not answer.
     """
     shelf, tried = _Shelf(state / "cache" / "large-files"), list[str]()
-    for place in (Place("", path=shelf.path(file)), *_places(file, repository, lent)):
+    for place in (Location("", path=shelf.path(file)), *_locations(file, repository)):
         content = _read(place.path) if place.path else shelf.take(file, place)
         if content is not None and _is_right(file, content):
             return content
@@ -92,13 +87,13 @@ def read_large(file: LargeFile, repository: Repository, state: Path, lent: Lent)
     )
 
 
-def list_folder(folder: LargeFile, repository: Repository, state: Path, lent: Lent) -> Iterator[LargeFile]:
+def list_folder(folder: LargeFile, repository: Repository, state: Path) -> Iterator[LargeFile]:
     """List the files of a folder that one DVC pointer stands for; errors as of ``read_large``."""
-    return read_listing(read_large(folder, repository, state, lent), folder)
+    return read_listing(read_large(folder, repository, state), folder)
 
 
-def _places(file: LargeFile, repository: Repository, lent: Lent) -> Iterator[Place]:
-    return dvc_places(file, repository) if file.kind == "DVC" else lfs_places(file, repository, lent)
+def _locations(file: LargeFile, repository: Repository) -> Iterator[Location]:
+    return dvc_locations(file, repository) if file.kind == "DVC" else lfs_locations(file, repository)
 
 
 def _read(path: Path) -> bytes | None:

@@ -6,8 +6,7 @@ https://github.com/git-lfs/git-lfs/blob/main/docs/api/server-discovery.md
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,7 +15,7 @@ from pipeline.errors import InputError, redact
 from pipeline.storage.artifacts import download
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.large_files.lfs_ssh import ask_grant, read_ssh_address
-from pipeline.storage.large_files.locations import Place
+from pipeline.storage.large_files.locations import Location
 from pipeline.storage.large_files.pointers import LargeFile
 
 _REMOTE_URL = re.compile(r"remote\.(.+)\.url")
@@ -25,32 +24,30 @@ _LAYOUTS = ("{0}/{1}/{2}", "{2}")
 """Where an object store has a content: as the folder ``lfs/objects`` of a clone, or by its digest alone."""
 
 
-def lfs_places(
-    file: LargeFile, repository: Repository, lent: Callable[[], AbstractContextManager[None]]
-) -> Iterator[Place]:
+def lfs_locations(file: LargeFile, repository: Repository) -> Iterator[Location]:
     """Yield the places that may have a content, the nearest first."""
     settings = _settings(file, repository)
     own = repository.common_folder() / (settings.get("lfs.storage") or "lfs") / "objects"
-    yield Place(f"in {own}", path=_object_in(own, file))
+    yield Location(f"in {own}", path=_object_in(own, file))
     remote = _remote_of(settings)
     address = settings.get("lfs.url") or settings.get(f"remote.{remote}.lfsurl") or ""
     origin = repository.ask("ls-remote", "--get-url", remote).strip() if remote else ""
     if not (address or origin):
         return
     if (folder := _folder_of(address or origin, repository)) is not None:
-        yield Place(f"at the remote {redact(address or origin)}", path=_object_in(folder, file))
+        yield Location(f"at the remote {redact(address or origin)}", path=_object_in(folder, file))
         return
     if _STORE_URL.match(address):
         yield from _stored(file, address.rstrip("/"))
         return
     says = f"at the LFS server {redact(address or _derive(origin))}"
-    yield Place(says, download=partial(_download, file, address, origin, repository, lent))
+    yield Location(says, download=partial(_download, file, address, origin, repository))
 
 
-def _stored(file: LargeFile, address: str) -> Iterator[Place]:
+def _stored(file: LargeFile, address: str) -> Iterator[Location]:
     for layout in _LAYOUTS:
         place = f"{address}/{layout.format(file.digest[:2], file.digest[2:4], file.digest)}"
-        yield Place(f"at the LFS store {place}", download=partial(download, place, options={}))
+        yield Location(f"at the LFS store {place}", download=partial(download, place, options={}))
 
 
 def _download(
@@ -58,17 +55,16 @@ def _download(
     address: str,
     origin: str,
     repository: Repository,
-    lent: Callable[[], AbstractContextManager[None]],
     target: Path,
 ) -> bool:
     """Ask the server: the one that settings name, the one that the repository's host grants, the one that follows."""
-    from pipeline.storage.large_files.lfs_server import Server
+    from pipeline.storage.large_files.lfs_server import LfsServer
 
     host = None if address else read_ssh_address(origin)
-    grant = ask_grant(host, repository, lent) if host else None
+    grant = ask_grant(host, repository) if host else None
     if grant:
-        return Server(grant.href, repository, lent, grant.headers).download(file, target)
-    return Server(address or _derive(origin), repository, lent).download(file, target)
+        return LfsServer(grant.href, repository, grant.headers).download(file, target)
+    return LfsServer(address or _derive(origin), repository).download(file, target)
 
 
 def _settings(file: LargeFile, repository: Repository) -> dict[str, str]:

@@ -10,8 +10,7 @@ import base64
 import http.client
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -27,17 +26,16 @@ _TIMEOUT_S = 60.0
 _MISSING, _REFUSED = (404, 410), (401, 403)
 
 
-class Server:
+class LfsServer:
     """The batch API at one address."""
 
     def __init__(
         self,
         address: str,
         repository: Repository,
-        lent: Callable[[], AbstractContextManager[None]],
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._repository, self._lent, self._headers = repository, lent, headers or {}
+        self._repository, self._headers = repository, headers or {}
         parts = urlsplit(address)
         self._authorization = _basic(unquote(parts.username), unquote(parts.password or "")) if parts.username else ""
         self.address = _without_login(parts).geturl().rstrip("/")
@@ -112,8 +110,7 @@ class Server:
         """Ask git for a login, as it would for a fetch; tell whether there is one."""
         parts = urlsplit(self.address)
         question = f"protocol={parts.scheme}\nhost={parts.netloc}\npath={parts.path.lstrip('/')}\n\n"
-        with self._lent():
-            answer = self._repository.attempt("credential", "fill", stdin=question)
+        answer = self._repository.ask_for_login(question)
         found = dict(line.split("=", 1) for line in answer.output.splitlines() if "=" in line)
         if answer.succeeded and found.get("password"):
             self._authorization = _basic(found.get("username", ""), found["password"])

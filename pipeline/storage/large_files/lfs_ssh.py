@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -45,13 +44,10 @@ def read_ssh_address(address: str) -> SshAddress | None:
     return SshAddress(found["host"], found["path"]) if found else None
 
 
-def ask_grant(
-    address: SshAddress, repository: Repository, lent: Callable[[], AbstractContextManager[None]]
-) -> Grant | None:
+def ask_grant(address: SshAddress, repository: Repository) -> Grant | None:
     """Ask by ``git-lfs-authenticate``; None if the host does not answer or has no such command."""
     command = f"git-lfs-authenticate {shlex.quote(address.path)} download"
-    with lent():
-        answer = repository.run_over_ssh(address.host, address.port, command)
+    answer = repository.run_over_ssh(address.host, address.port, command)
     try:
         found = json.loads(answer.output) if answer.succeeded else {}
     except ValueError:

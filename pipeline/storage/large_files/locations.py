@@ -12,8 +12,8 @@ def _nothing(_: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
-    """One place that may have a content.
+class Location:
+    """One location that may have a content.
 
     Attributes
     ----------

@@ -13,7 +13,7 @@ from pipeline.ui.commands.options import Json, Model, print_json
 from pipeline.ui.commands.releases import Stage, tell_change
 
 if TYPE_CHECKING:
-    from pipeline.delivery.promotion import Place
+    from pipeline.delivery.deploying import Slot
 
 app = typer.Typer()
 images = typer.Typer(help="Container images: build them.", no_args_is_help=True)
@@ -63,28 +63,28 @@ def manifests(
     from pipeline.delivery.platforms.kubernetes import manifests as objects
     from pipeline.delivery.platforms.kubernetes.access import accounts
 
-    place = _place(model, environment)
+    slot = _slot(model, environment)
     if access:
-        typer.echo(objects.to_yaml(accounts(place.spec)), nl=False)
+        typer.echo(objects.to_yaml(accounts(slot.spec)), nl=False)
         return
     if application:
         from pipeline.delivery.platforms.kubernetes.argo.gitops import application_of
 
-        typer.echo(objects.to_yaml([application_of(place.target)]), nl=False)
+        typer.echo(objects.to_yaml([application_of(slot.target)]), nl=False)
         return
-    if place.spec.environment.platform == "server":
+    if slot.spec.environment.platform == "server":
         from pipeline.delivery.platforms.host.platform import units_of
         from pipeline.delivery.platforms.host.systemd_units import to_text
 
-        typer.echo(to_text(units_of(place.target)), nl=False)
+        typer.echo(to_text(units_of(slot.target)), nl=False)
         return
-    release, image = find_due(place, version)
+    release, image = find_due(slot, version)
     if image is None:
         raise InputError(
-            f"{place.environment}: found the platform {place.spec.environment.platform}; expected one with"
+            f"{slot.environment}: found the platform {slot.spec.environment.platform}; expected one with"
             " objects or units (environment.platform: kubernetes or server)"
         )
-    typer.echo(objects.to_yaml(objects.manifests(place.spec, release, place.target.environment, image)), nl=False)
+    typer.echo(objects.to_yaml(objects.manifests(slot.spec, release, slot.target.environment, image)), nl=False)
 
 
 @app.command(epilog="Example: modelrail deploy flight-delay --environment kubernetes --dry-run")
@@ -101,19 +101,19 @@ def deploy(
 
     from pipeline.delivery.drift import compare, uphold
 
-    place = _place(model, environment)
+    slot = _slot(model, environment)
     if not dry_run:
-        tell_change(uphold(place), as_json=as_json)
+        tell_change(uphold(slot), as_json=as_json)
         return
-    found = compare(place)
+    found = compare(slot)
     if as_json:
         print_json([asdict(each) for each in found])
     else:
         typer.echo("\n".join(map(str, found)) or "nothing would change")
 
 
-def _place(model: str, environment: str | None) -> Place:
-    from pipeline.delivery.promotion import find_place
+def _slot(model: str, environment: str | None) -> Slot:
+    from pipeline.delivery.promotion import find_slot
     from pipeline.storage.git.repository import open_repository
 
-    return find_place(open_repository(Path.cwd()), model, environment)
+    return find_slot(open_repository(Path.cwd()), model, environment)

@@ -10,7 +10,7 @@ import typer
 from pipeline.ui.commands.options import Json, Model, print_json
 
 if TYPE_CHECKING:
-    from pipeline.delivery.promotion import Change
+    from pipeline.delivery.deploying import DeploymentResult
 
 app = typer.Typer()
 
@@ -31,7 +31,7 @@ def releases(
     """List a model's newest releases with their evidence, and where they should be live and are."""
     from sys import maxsize
 
-    from pipeline.delivery.environments import places_here
+    from pipeline.delivery.environments import statuses_here
     from pipeline.delivery.releases import newest_releases
     from pipeline.delivery.stages import current_stages
     from pipeline.home import home
@@ -43,7 +43,7 @@ def releases(
     repository = open_repository(Path.cwd())
     history, count = newest_releases(repository, model, maxsize if every else _NEWEST)
     declared = find_declared(repository.root / "models" / "any.yaml", model)
-    places = places_here(model, current_stages(repository, model), home(), declared)
+    places = statuses_here(model, current_stages(repository, model), home(), declared)
     if not (history or places):
         find_spec_of(model, repository.root / "models")
     if as_json:
@@ -80,7 +80,7 @@ def rollback(
     tell_change(promotion.rollback(model, to, environment, why=why), as_json=as_json)
 
 
-def tell_change(change: Change, *, as_json: bool) -> None:
+def tell_change(change: DeploymentResult, *, as_json: bool) -> None:
     """Print what a change of what is live came to."""
     from dataclasses import asdict
 

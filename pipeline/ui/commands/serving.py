@@ -28,15 +28,15 @@ def serve(
 ) -> None:
     """Serve a release in the foreground, until Ctrl-C."""
     from pipeline.delivery.bundles import bundle_of
-    from pipeline.serving.lineup import Place
+    from pipeline.serving.lineup import LineupEntry
     from pipeline.serving.process.server import serve as serve_bundle
 
-    places = [Place(bundle_of(*_release(model)))]
+    places = [LineupEntry(bundle_of(*_release(model)))]
     if canary:
         name, _, share = canary.partition("=")
-        places.append(Place(bundle_of(*_release(name)), "canary", _parse_share(share)))
+        places.append(LineupEntry(bundle_of(*_release(name)), "canary", _parse_share(share)))
     if shadow:
-        places.append(Place(bundle_of(*_release(shadow)), "shadow"))
+        places.append(LineupEntry(bundle_of(*_release(shadow)), "shadow"))
     serve_bundle(tuple(places), host, port, workers)
 
 

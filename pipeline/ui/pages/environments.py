@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.delivery.environments import Place, judge_place
+from pipeline.delivery.environments import EnvironmentStatus, judge_status
 from pipeline.delivery.platforms.platforms import PLATFORMS, platform_of
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.stages import Stage
@@ -24,7 +24,7 @@ class Health:
     why: str = ""
 
 
-def find_places(source: Source, shelf: Shelf) -> list[Place]:
+def find_statuses(source: Source, shelf: Shelf) -> list[EnvironmentStatus]:
     """Return the model's environments: where it was ever live, the one that its spec names, those that name it."""
     assert source.spec is not None  # noqa: S101 - a broken spec has no environments
     history = shelf.ledger.stages(source.name)
@@ -32,15 +32,15 @@ def find_places(source: Source, shelf: Shelf) -> list[Place]:
     own = source.spec.environment.platform
     declared = [name for name, spec in overlays.items() if source.name in spec.environment.models]
     return [
-        _place(name, overlays.get(name), source.spec, history.get(name, []), shelf)
+        _status(name, overlays.get(name), source.spec, history.get(name, []), shelf)
         for name in dict.fromkeys((own, *history, *declared))
     ]
 
 
-def _place(name: str, overlay: Spec | None, spec: Spec, history: Sequence[Stage], shelf: Shelf) -> Place:
+def _status(name: str, overlay: Spec | None, spec: Spec, history: Sequence[Stage], shelf: Shelf) -> EnvironmentStatus:
     stage = history[-1] if history else None
     now = _ask(Target(overlay or spec, name if overlay else None, shelf.state), shelf)
-    return judge_place(name, stage.version if stage else None, now, stage)
+    return judge_status(name, stage.version if stage else None, now, stage)
 
 
 def _ask(target: Target, shelf: Shelf) -> Live | Literal["nothing", "unknown"]:
@@ -53,7 +53,7 @@ def _ask(target: Target, shelf: Shelf) -> Live | Literal["nothing", "unknown"]:
     return shelf.lately.ask(("live", target.model, target.environment), look, "unknown")
 
 
-def judge_health(problems: Sequence[str], places: Sequence[Place], last_run: str) -> Health:
+def judge_health(problems: Sequence[str], places: Sequence[EnvironmentStatus], last_run: str) -> Health:
     """Say how a model does; the first of several troubles counts.
 
     Parameters

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pipeline.delivery.environments import Place
+from pipeline.delivery.environments import EnvironmentStatus
 from pipeline.delivery.releases import Release
 from pipeline.errors import ModelrailError
 from pipeline.operations.provenance.commits import DataCommit
@@ -15,7 +15,7 @@ from pipeline.spec.schema.spec import Spec
 from pipeline.ui.pages.archive import Archive, Shelf
 from pipeline.ui.pages.charts import Spark, spark
 from pipeline.ui.pages.costs import Bill, bill
-from pipeline.ui.pages.environments import Health, find_places, judge_health
+from pipeline.ui.pages.environments import Health, find_statuses, judge_health
 from pipeline.ui.pages.runs import RunFacts
 from pipeline.ui.pages.specs import Source
 
@@ -40,7 +40,7 @@ class Row:
     source: Source
     trainer: str
     health: Health
-    places: Sequence[Place] = ()
+    places: Sequence[EnvironmentStatus] = ()
     released: int = 0
     data: DataCommit | None = None
     metric: Metric | None = None
@@ -98,7 +98,7 @@ def _row(archive: Archive, source: Source, run: RunFacts | None) -> Row:
 
 def _known_row(shelf: Shelf, source: Source, spec: Spec, run: RunFacts | None) -> Row:
     history = shelf.ledger.releases(source.name)
-    places = find_places(source, shelf)
+    places = find_statuses(source, shelf)
     since = (datetime.now(UTC) - timedelta(days=COST_DAYS)).isoformat()
     return Row(
         source=source,

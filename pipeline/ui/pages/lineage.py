@@ -23,7 +23,7 @@ WHOLE = ("normalize", "train", "evaluate")
 
 
 @dataclass(frozen=True)
-class Node:
+class LineageNode:
     """A box of the graph.
 
     Attributes
@@ -64,13 +64,13 @@ class Column:
     """
 
     head: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[LineageNode, ...]
     edges: tuple[Edge, ...] = ()
     chained: bool = False
 
 
 def trace(
-    release: Release, previous: Release | None, find: Find, look_up: Lookup, places: Sequence[Node]
+    release: Release, previous: Release | None, find: Find, look_up: Lookup, places: Sequence[LineageNode]
 ) -> tuple[Column, ...]:
     """Return the graph of a release.
 
@@ -78,7 +78,7 @@ def trace(
     ----------
     previous : Release or None
         The one before, with which it is compared.
-    places : sequence of Node
+    places : sequence of LineageNode
         Where it is or was live.
     """
     made = {step: find(release.evidence.artifacts.get(step, "")) for step in WHOLE}
@@ -98,7 +98,7 @@ def _normalized(release: Release | None, find: Find) -> Artifact | None:
     return find(release.evidence.artifacts.get("normalize", "")) if release else None
 
 
-def _origins(release: Release, previous: Release | None, look_up: Lookup) -> tuple[Node, ...]:
+def _origins(release: Release, previous: Release | None, look_up: Lookup) -> tuple[LineageNode, ...]:
     evidence, before = release.evidence, previous.evidence if previous else None
     data, spec = look_up(evidence.data_commit), evidence.spec_commit
 
@@ -107,55 +107,61 @@ def _origins(release: Release, previous: Release | None, look_up: Lookup) -> tup
 
     return (
         _commit_node("Data commit", data, "same" if before and before.data_commit == evidence.data_commit else "new"),
-        Node("Spec commit", (spec[:10], evidence.spec_path), tone("spec_commit"), title=spec),
-        Node("Code", (evidence.code,), tone("code"), title=evidence.code),
+        LineageNode("Spec commit", (spec[:10], evidence.spec_path), tone("spec_commit"), title=spec),
+        LineageNode("Code", (evidence.code,), tone("code"), title=evidence.code),
     )  # fmt: skip
 
 
-def _commit_node(head: str, data: DataCommit, tone: Tone) -> Node:
+def _commit_node(head: str, data: DataCommit, tone: Tone) -> LineageNode:
     if data.commit is None:
-        return Node(head, (data.short,), tone)
+        return LineageNode(head, (data.short,), tone)
     commit = data.commit
     lines = (f"{data.short}, {commit.date:%Y-%m-%d}", commit.subject)
-    return Node(head, lines, tone, title=f"{commit.id} {commit.subject}")
+    return LineageNode(head, lines, tone, title=f"{commit.id} {commit.subject}")
 
 
-def _groups(release: Release, partitions: Partitions | None) -> tuple[Node, ...]:
+def _groups(release: Release, partitions: Partitions | None) -> tuple[LineageNode, ...]:
     if partitions is None:
-        return (Node(count(release.evidence.partitions, "partition"), ("what changed is no longer in the store",)),)
+        return (
+            LineageNode(count(release.evidence.partitions, "partition"), ("what changed is no longer in the store",)),
+        )
     kinds: tuple[tuple[str, tuple[str, ...], Tone], ...] = (
         ("new", partitions.added, "new"),
         ("changed", partitions.changed, "new"),
         ("reused", partitions.same, "same"),
         ("removed", partitions.removed, "bad"),
     )
-    return tuple(Node(f"{len(keys):,} {word}", (span_of(keys),), tone, keys) for word, keys, tone in kinds if keys)
+    return tuple(
+        LineageNode(f"{len(keys):,} {word}", (span_of(keys),), tone, keys) for word, keys, tone in kinds if keys
+    )
 
 
-def _steps(release: Release, made: Mapping[str, Artifact | None], partitions: Partitions | None) -> tuple[Node, ...]:
+def _steps(
+    release: Release, made: Mapping[str, Artifact | None], partitions: Partitions | None
+) -> tuple[LineageNode, ...]:
     counts = (
         (f"new in {len(partitions.new):,} of {count(release.evidence.partitions, 'partition')}",) if partitions else ()
     )
     tone: Tone = "new" if partitions is None or partitions.new else "same"
-    pairs = (Node("clean", counts, tone), Node("transform", counts, tone))
+    pairs = (LineageNode("clean", counts, tone), LineageNode("transform", counts, tone))
     return (*pairs, *(_step(step, artifact, release) for step, artifact in made.items()))
 
 
-def _step(step: str, artifact: Artifact | None, release: Release) -> Node:
+def _step(step: str, artifact: Artifact | None, release: Release) -> LineageNode:
     if artifact is None:
-        return Node(step, ("no longer in the store",))
+        return LineageNode(step, ("no longer in the store",))
     manifest = artifact.manifest
     own = manifest["commits"]["data"] == release.evidence.data_commit
     rows = f", {manifest['rows']:,} rows" if manifest.get("rows") else ""
     said = f"{short_seconds(manifest['seconds'])}{rows}" if own else f"made for data {manifest['commits']['data'][:10]}"
-    return Node(step, (said,), "new" if own else "same", title=artifact.key)
+    return LineageNode(step, (said,), "new" if own else "same", title=artifact.key)
 
 
-def _released(release: Release) -> Node:
+def _released(release: Release) -> LineageNode:
     passed = sum(line.endswith(": passed") for line in release.evidence.verdict)
     gate = f"gate: {passed} of {len(release.evidence.verdict)} passed" if passed else "no gate"
     date = f"{release.date:%Y-%m-%d %H:%M}" if release.date else ""
-    return Node(f"v{release.version}", (gate, date), "good", title=release.tag)
+    return LineageNode(f"v{release.version}", (gate, date), "good", title=release.tag)
 
 
 def _connect(column: Column, targets: int, *, only: int | None = None, fan: bool = False) -> Column:

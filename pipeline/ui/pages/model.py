@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pipeline.delivery.environments import Place
+from pipeline.delivery.environments import EnvironmentStatus
 from pipeline.delivery.releases import Release, Version
 from pipeline.delivery.stages import Stage
 from pipeline.errors import redact
@@ -18,25 +18,25 @@ from pipeline.spec.schema.spec import Bound, Spec
 from pipeline.ui.pages.archive import Archive, Shelf
 from pipeline.ui.pages.charts import Chart, Measured, chart
 from pipeline.ui.pages.costs import Bill, bill
-from pipeline.ui.pages.environments import Health, find_places, judge_health
+from pipeline.ui.pages.environments import Health, find_statuses, judge_health
 from pipeline.ui.pages.evaluations import Found, read_evaluation
 from pipeline.ui.pages.fleet import Metric, course_of, headline_metric
 from pipeline.ui.pages.formatting import moment
-from pipeline.ui.pages.lineage import Column, Node, trace
+from pipeline.ui.pages.lineage import Column, LineageNode, trace
 from pipeline.ui.pages.runs import RunFacts
 from pipeline.ui.pages.specs import Source
 
 PAGE = 20
 """Releases on one page of the history."""
 
-Change = Literal["promote", "rollback"]
+ModelAction = Literal["promote", "rollback"]
 
 
 @dataclass(frozen=True)
 class Offer:
     """A change of what is live that somebody may ask for."""
 
-    action: Change
+    action: ModelAction
     environment: str
 
 
@@ -89,7 +89,7 @@ class ModelPage:
     gate: Sequence[str]
     data_address: str
     health: Health
-    places: Sequence[Place] = ()
+    places: Sequence[EnvironmentStatus] = ()
     metric: Metric | None = None
     cost: Bill | None = None
     chosen: Release | None = None
@@ -129,7 +129,7 @@ def model_page(
     shelf = archive.shelf(source)
     history = shelf.ledger.releases(source.name)
     stages = shelf.ledger.stages(source.name)
-    places = find_places(source, shelf)
+    places = find_statuses(source, shelf)
     name = headline_metric(spec)
     pages = max(1, -(-len(history) // PAGE))
     page = min(max(1, page), pages)
@@ -185,7 +185,7 @@ def walk_forward(name: str, runs: Sequence[RunFacts], limits: Sequence[float] = 
     return chart([found[date] for date in sorted(found)], limits) if len(found) > 1 else None
 
 
-def offers_for(version: Version, places: Sequence[Place]) -> tuple[Offer, ...]:
+def offers_for(version: Version, places: Sequence[EnvironmentStatus]) -> tuple[Offer, ...]:
     """Say where a release could be made live: rolled back to where a later one is live, promoted elsewhere."""
     return tuple(
         Offer("rollback" if place.version and version < Version.parse(place.version) else "promote", place.environment)
@@ -207,7 +207,7 @@ def _lineage(
     chosen: Release | None,
     history: Sequence[Release],
     stages: Mapping[str, Sequence[Stage]],
-    places: Sequence[Place],
+    places: Sequence[EnvironmentStatus],
     shelf: Shelf,
     look_up: Lookup,
 ) -> Sequence[Column]:
@@ -218,14 +218,14 @@ def _lineage(
     return trace(chosen, earlier[-1] if earlier else None, shelf.find, look_up, live)
 
 
-def _live_node(place: Place, history: Sequence[Stage], version: Version) -> Node:
+def _live_node(place: EnvironmentStatus, history: Sequence[Stage], version: Version) -> LineageNode:
     if place.version == f"v{version}":
         said = place.said if place.state != "live" else f"live{_since(place.since)}"
-        return Node(place.environment, (said, place.address), "good" if place.state == "live" else "bad")
+        return LineageNode(place.environment, (said, place.address), "good" if place.state == "live" else "bad")
     past = [each for each in history if each.version == version]
     if past:
-        return Node(place.environment, (f"was live{_since(past[-1].date)}", f"now {place.version}"), "same")
-    return Node(place.environment, ("never live here", f"now {place.version}" if place.version else ""), "wait")
+        return LineageNode(place.environment, (f"was live{_since(past[-1].date)}", f"now {place.version}"), "same")
+    return LineageNode(place.environment, ("never live here", f"now {place.version}" if place.version else ""), "wait")
 
 
 def _since(date: datetime | None) -> str:
@@ -246,7 +246,7 @@ def _candidate(runs: Sequence[RunFacts], history: Sequence[Release], shelf: Shel
     return None
 
 
-def _trend(spec: Spec, name: str, history: Sequence[Release], places: Sequence[Place]) -> Chart | None:
+def _trend(spec: Spec, name: str, history: Sequence[Release], places: Sequence[EnvironmentStatus]) -> Chart | None:
     live: dict[str, list[str]] = {}
     for place in places:
         live.setdefault(place.version, []).append(place.environment)
@@ -266,7 +266,7 @@ def _limits(spec: Spec, name: str) -> list[float]:
     return [each for each in (bound.at_least, bound.at_most) if each is not None] if bound else []
 
 
-def _row(release: Release, places: Sequence[Place], look_up: Lookup) -> HistoryRow:
+def _row(release: Release, places: Sequence[EnvironmentStatus], look_up: Lookup) -> HistoryRow:
     version = f"v{release.version}"
     live = tuple(place.environment for place in places if place.version == version)
     return HistoryRow(release, look_up(release.evidence.data_commit), live, offers_for(release.version, places))

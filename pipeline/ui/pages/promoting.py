@@ -10,9 +10,9 @@ from pipeline.delivery.promotion import promote, rollback
 from pipeline.delivery.releases import Release
 from pipeline.errors import InputError
 from pipeline.ui.pages.archive import Archive, Shelf
-from pipeline.ui.pages.environments import find_places
+from pipeline.ui.pages.environments import find_statuses
 from pipeline.ui.pages.formatting import number
-from pipeline.ui.pages.model import Change
+from pipeline.ui.pages.model import ModelAction
 from pipeline.ui.pages.specs import Source
 
 W = TypeVar("W", bound=str)
@@ -34,7 +34,7 @@ class ChangePage:
     """
 
     model: str
-    action: Change
+    action: ModelAction
     environment: str
     wanted: Release
     before: str
@@ -55,9 +55,9 @@ def change_page(archive: Archive, source: Source, asked: Mapping[str, str]) -> C
         If there is no such action, environment or release, or it is live there already.
     """
     shelf = archive.shelf(source)
-    action = _one_of(asked.get("action", ""), get_args(Change), "action")
+    action = _one_of(asked.get("action", ""), get_args(ModelAction), "action")
     wanted = _wanted(shelf, source.name, asked.get("version", ""))
-    places = {place.environment: place for place in find_places(source, shelf)}
+    places = {place.environment: place for place in find_statuses(source, shelf)}
     environment = _one_of(asked.get("environment", ""), tuple(places), "environment")
     before = places[environment].version
     if before == f"v{wanted.version}":

@@ -9,7 +9,7 @@ from pipeline.messages import count
 from pipeline.ui.terminal.sections import Section
 
 if TYPE_CHECKING:
-    from pipeline.delivery.environments import Place
+    from pipeline.delivery.environments import EnvironmentStatus
     from pipeline.operations.data_comparison import Difference, Partition
     from pipeline.operations.provenance.differences import ArtifactChange, ImportanceChange, ReleaseDifference
     from pipeline.operations.provenance.environments import EnvironmentDifference
@@ -149,14 +149,14 @@ def environment_title(found: EnvironmentDifference) -> str:
 def environment_sections(found: EnvironmentDifference) -> list[Section]:
     """Say what differs between two environments, and what should be live in each."""
     names = (found.before, found.after)
-    rows = [(name, *_place(place)) for name, place in zip(names, found.live, strict=True)]
+    rows = [(name, *_status(place)) for name, place in zip(names, found.live, strict=True)]
     return [
         _spec("Spec", found.changes, "nothing differs"),
         Section("Should be live", ("environment", "release", "since", "by", "on this machine"), rows),
     ]
 
 
-def _place(place: Place | None) -> tuple[str, str, str, str]:
+def _status(place: EnvironmentStatus | None) -> tuple[str, str, str, str]:
     if place is None:
         return ("nothing yet", "", "", "")
     if place.state == "waiting":

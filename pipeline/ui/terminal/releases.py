@@ -12,8 +12,8 @@ from rich.table import Table
 from pipeline.ui.terminal.console import console, print_columns, print_whole
 
 if TYPE_CHECKING:
-    from pipeline.delivery.environments import Place
-    from pipeline.delivery.promotion import Change
+    from pipeline.delivery.deploying import DeploymentResult
+    from pipeline.delivery.environments import EnvironmentStatus
     from pipeline.delivery.releases import Release
 
 
@@ -26,7 +26,7 @@ _HERE: Mapping[str, str] = {
 }
 
 
-def show_releases(model: str, history: Sequence[Release], places: Sequence[Place], count: int) -> None:
+def show_releases(model: str, history: Sequence[Release], places: Sequence[EnvironmentStatus], count: int) -> None:
     """Print the releases, newest first, then each environment: what Git says, and what this machine says.
 
     Parameters
@@ -45,12 +45,12 @@ def show_releases(model: str, history: Sequence[Release], places: Sequence[Place
         print_whole(_places(places))
 
 
-def _releases(history: Sequence[Release], places: Sequence[Place]) -> None:
+def _releases(history: Sequence[Release], places: Sequence[EnvironmentStatus]) -> None:
     heads = ("release", "date", "data", "spec", "should be live in", "metrics")
     print_columns(heads, [_row(each, places) for each in reversed(history)])
 
 
-def _row(release: Release, places: Sequence[Place]) -> tuple[str, ...]:
+def _row(release: Release, places: Sequence[EnvironmentStatus]) -> tuple[str, ...]:
     evidence = release.evidence
     metrics = (f"{name} {each['value']:.4f}" for name, each in evidence.metrics.items() if each["value"] is not None)
     return (
@@ -63,7 +63,7 @@ def _row(release: Release, places: Sequence[Place]) -> tuple[str, ...]:
     )
 
 
-def _places(places: Sequence[Place]) -> Table:
+def _places(places: Sequence[EnvironmentStatus]) -> Table:
     table = _table("environment", "should be live", "since", "by", "on this machine")
     for place in places:
         by = f"{place.stage.action}, {place.stage.who}" if place.stage else ""
@@ -77,7 +77,7 @@ def _places(places: Sequence[Place]) -> Table:
     return table
 
 
-def _wanted(place: Place) -> str:
+def _wanted(place: EnvironmentStatus) -> str:
     if place.stage:
         return place.version
     return "its first release" if place.state == "waiting" else "no stage in Git"
@@ -94,12 +94,14 @@ def _moment(date: datetime | None) -> str:
     return f"{date:%Y-%m-%d %H:%M}" if date else ""
 
 
-def _environments(release: Release, places: Sequence[Place]) -> list[str]:
+def _environments(release: Release, places: Sequence[EnvironmentStatus]) -> list[str]:
     """Name the environments where Git says that a release should be live."""
     return [place.environment for place in places if place.stage and place.stage.version == release.version]
 
 
-def describe_releases(model: str, history: Sequence[Release], places: Sequence[Place], count: int) -> Mapping[str, Any]:
+def describe_releases(
+    model: str, history: Sequence[Release], places: Sequence[EnvironmentStatus], count: int
+) -> Mapping[str, Any]:
     """Say for a program what `show_releases` says to a person."""
     releases = [
         vars(each)  # and not asdict, which copies each number of the evidence: seconds at 1,000 releases
@@ -114,7 +116,7 @@ def describe_releases(model: str, history: Sequence[Release], places: Sequence[P
     return {"model": model, "count": count, "environments": [_describe(each) for each in places], "releases": releases}
 
 
-def _describe(place: Place) -> Mapping[str, Any]:
+def _describe(place: EnvironmentStatus) -> Mapping[str, Any]:
     stage = place.stage
     said = {name: getattr(stage, name, None) for name in ("tag", "release", "action", "who", "why", "date")}
     return {
@@ -128,7 +130,7 @@ def _describe(place: Place) -> Mapping[str, Any]:
     }
 
 
-def show_change(change: Change) -> None:
+def show_change(change: DeploymentResult) -> None:
     """Print what a promotion or a rollback came to."""
     stage, live = change.stage, change.live
     console.print(

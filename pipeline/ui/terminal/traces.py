@@ -10,7 +10,7 @@ from rich.markup import escape
 from pipeline.ui.terminal.console import console, plain
 
 if TYPE_CHECKING:
-    from pipeline.operations.provenance.chains import Node
+    from pipeline.operations.provenance.chains import ChainNode
     from pipeline.operations.provenance.tracing import Trace
 
 _SHORT = {"data", "spec", "artifact", "run", "commit"}
@@ -38,7 +38,7 @@ def show_trace(found: Trace) -> None:
         console.print(f"\nalso in {', '.join(found.others[:_MOST])}{more}; 'modelrail trace' each for its chain")
 
 
-def _draw(node: Node, lead: str = "") -> Iterator[str]:
+def _draw(node: ChainNode, lead: str = "") -> Iterator[str]:
     """Draw what hangs below a node, a line each; Rich's own tree cuts lines off."""
     shown = _shown(node)
     for each in shown:
@@ -49,17 +49,17 @@ def _draw(node: Node, lead: str = "") -> Iterator[str]:
         yield from _draw(each, f"{lead}{'   ' if last else '│  '}")
 
 
-def _shown(node: Node) -> Sequence[Node]:
+def _shown(node: ChainNode) -> Sequence[ChainNode]:
     if _is_single(node):
         return ()
     return node.nodes if node.kind != "step" else [each for each in node.nodes if each.here]
 
 
-def _is_single(node: Node) -> bool:
+def _is_single(node: ChainNode) -> bool:
     return node.kind == "step" and len(node.nodes) == 1 and not node.said
 
 
-def _line(node: Node) -> str:
+def _line(node: ChainNode) -> str:
     if node.kind == "side":
         return f"[dim]{escape(node.name)}[/]"
     name = node.name[:_DIGITS] if node.kind in _SHORT else node.name
@@ -69,5 +69,5 @@ def _line(node: Node) -> str:
     return f"{kind}[bold]{escape(plain(name))}[/]{said}{_HERE if node.here else ''}"
 
 
-def _has_here(node: Node) -> bool:
+def _has_here(node: ChainNode) -> bool:
     return node.here or any(map(_has_here, node.nodes))

@@ -19,7 +19,7 @@ from pipeline.delivery.platforms.local.canary import roll_out
 from pipeline.delivery.platforms.local.state import DESIRED, ROLLOUT, folder_of, read_json, write_json
 from pipeline.errors import AbortedError, DeploymentError, TransientError
 from pipeline.serving.client import predict
-from pipeline.serving.lineup import Place, Track
+from pipeline.serving.lineup import LineupEntry, Track
 from pipeline.serving.process.workers import child_environment
 from pipeline.spec.schema.canary import Canary
 from tests.delivery.rollouts.candidates import SLOPE, asking, erring_graph, slow_graph
@@ -175,7 +175,7 @@ def test_what_a_killed_deploy_asked_for_is_waited_for_before_anybody_goes_on(
     first, folder = release("1.0.0", line_graph(SLOPE)), folder_of("line", state)
     asked = read_json(folder / DESIRED)
     assert asked is not None
-    canary = Place(Path(first.bundle), "canary", 0.25).argument()
+    canary = LineupEntry(Path(first.bundle), "canary", 0.25).argument()
     for signals in ((signal.SIGHUP,), ()):  # it was killed after it had told the supervisor, and before
         os.kill(first.pid, signal.SIGSTOP)
         write_json(folder / DESIRED, asked | {"request": os.urandom(8).hex(), "beside": [canary]})

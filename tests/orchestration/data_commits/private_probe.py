@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from modelrail_tasks import Task
+from modelrail_tasks import Task, open_login
 
 from pipeline.runs.job import open_job
 from pipeline.runs.request import RunRequest
@@ -17,8 +17,8 @@ class Open(Task):
     """Open the job twice: the mirror is made, and brought up to date; read what is asked for."""
 
     def work(self, context: Any) -> dict[str, list[str]]:
-        open_job(RunRequest(context["spec"]))
-        job = open_job(RunRequest(context["spec"]))
+        open_job(RunRequest(context["spec"]), open_login)
+        job = open_job(RunRequest(context["spec"]), open_login)
         found = {"partitions": list(job.partitions)}
         return found | ({"read": [job.read(each).decode() for each in context["read"]]} if context["read"] else {})
 

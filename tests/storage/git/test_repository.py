@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,24 @@ def test_a_mirror_learns_of_new_commits(project: Path, commit: Commit, tmp_path:
     newer = commit({"a.csv": "x\n2\n"})
     repository.update()
     assert repository.commit("main").id == newer
+
+
+def test_only_what_fetches_has_the_login(project: Path, commit: Commit, tmp_path: Path) -> None:
+    commit({"a.csv": "x\n1\n"})
+    told = tmp_path / "told"
+
+    def login() -> AbstractContextManager[Mapping[str, str]]:
+        return nullcontext({"GIT_TRACE": str(told), "TOKEN": "s3cret"})
+
+    repository = mirror(project.as_uri(), tmp_path, login)
+    assert "built-in: git clone" in told.read_text()
+    told.unlink()
+    assert repository.files(repository.commit("main").id)
+    assert not told.exists()
+    repository.update()
+    assert "built-in: git fetch" in told.read_text()
+    assert "s3cret" not in repr(repository) + told.read_text()
+    assert repository == mirror(project.as_uri(), tmp_path)
 
 
 def test_the_work_tree_lists_new_files_with_the_ids_that_git_will_give_them(project: Path, commit: Commit) -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +17,8 @@ import fsspec
 import pytest
 
 from pipeline.errors import DataError, InputError, TransientError
-from pipeline.runs.job import lending, open_job
+from pipeline.runs.job import open_job
 from pipeline.runs.request import RunRequest
-from pipeline.storage.git.command import access
 from pipeline.storage.large_files import LargeFile
 from tests.conftest import git
 from tests.storage.large_files.conftest import LOGIN, Data, LfsServer, lfs_pointer, month
@@ -48,13 +47,10 @@ def log_in(folder: Path) -> Path:
 
 
 @contextmanager
-def connection(_name: str, _address: str) -> Iterator[None]:
+def connection(_name: str, _address: str) -> Iterator[Mapping[str, str]]:
     """Yield git the login by its environment, as Airflow's Git provider does."""
     helper = os.environ["HELPER"]
-    with access(
-        {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "credential.helper", "GIT_CONFIG_VALUE_0": helper},
-    ):
-        yield
+    yield {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "credential.helper", "GIT_CONFIG_VALUE_0": helper}
 
 
 def test_pointers_are_told_from_files_by_what_they_are(data: Data) -> None:
@@ -127,8 +123,7 @@ def test_a_connection_of_airflow_lends_its_login_also_to_threads(
     spec.write_text(
         spec.read_text().replace(data.address, data.folder.as_uri()).replace("files:", "connection: c, files:")
     )
-    with lending(connection):
-        job = open_job(RunRequest(str(spec)))
+    job = open_job(RunRequest(str(spec)), connection)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(job.read, "2013-01").result() == month(1)
     assert "s3cret" not in repr(job)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.delivery.environments import Place, judge_place
+from pipeline.delivery.environments import EnvironmentStatus, judge_status
 from pipeline.delivery.platforms.target import Live
 from pipeline.delivery.releases import Version
 from pipeline.errors import InputError
@@ -60,19 +60,23 @@ def test_a_place_is_judged_by_what_git_says_and_what_answers() -> None:
         return Live("m", version, "http://127.0.0.1:1")
 
     wanted = Version(1, 2, 0)
-    assert judge_place("prod", wanted, live("1.2.0")).state == "live"
-    assert judge_place("prod", wanted, live("1.1.0")).said == "another version answers: v1.1.0"
-    assert judge_place("prod", wanted, "nothing").state == "down"
-    assert judge_place("prod", None, "nothing").said == "waiting for its first release"
-    down = judge_place("prod", wanted, "nothing")
+    assert judge_status("prod", wanted, live("1.2.0")).state == "live"
+    assert judge_status("prod", wanted, live("1.1.0")).said == "another version answers: v1.1.0"
+    assert judge_status("prod", wanted, "nothing").state == "down"
+    assert judge_status("prod", None, "nothing").said == "waiting for its first release"
+    down = judge_status("prod", wanted, "nothing")
     assert judge_health((), [down], "success").word == "nothing answers"
-    assert judge_health((), [judge_place("prod", wanted, live("1.2.0"))], "failed").word == "last run failed"
+    assert judge_health((), [judge_status("prod", wanted, live("1.2.0"))], "failed").word == "last run failed"
     assert judge_health(("m.yaml:1:1: …",), [], "").word == "broken spec"
     assert judge_health((), [], "").word == "waiting"
 
 
 def test_earlier_releases_are_rolled_back_to_and_later_ones_promoted() -> None:
-    places = [Place("prod", "live", "v1.1.0"), Place("dev", "live", "v1.2.0"), Place("new", "waiting")]
+    places = [
+        EnvironmentStatus("prod", "live", "v1.1.0"),
+        EnvironmentStatus("dev", "live", "v1.2.0"),
+        EnvironmentStatus("new", "waiting"),
+    ]
     offers = [(each.action, each.environment) for each in offers_for(Version(1, 1, 5), places)]
     assert offers == [("promote", "prod"), ("rollback", "dev"), ("promote", "new")]
     assert [each.environment for each in offers_for(Version(1, 1, 0), places)] == ["dev", "new"]

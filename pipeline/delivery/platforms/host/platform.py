@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.delivery.platforms.differences import Difference
-from pipeline.delivery.platforms.host import commands
-from pipeline.delivery.platforms.host.commands import Facts, Wanted
+from pipeline.delivery.platforms.host.changes import remove, steps
+from pipeline.delivery.platforms.host.facts import Facts, Wanted, ask, differences, look, read_facts
 from pipeline.delivery.platforms.host.runtimes import collected
 from pipeline.delivery.platforms.host.ssh import RefusedError, run
-from pipeline.delivery.platforms.host.systemd_units import Place, place_of, units
+from pipeline.delivery.platforms.host.systemd_units import Installation, installation_of, units
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import AbortedError, DeploymentError
 from pipeline.serving.client import Post, headers
 
 
-class Server:
+class SystemdHost:
     """A host that systemd runs on."""
 
     def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> None:
@@ -39,13 +39,13 @@ class Server:
                 f"{release.tag}: found no ONNX graph in {bundle}; expected one: the host's server runs graphs alone, so"
                 " a model in the native format is served by 'modelrail serve' or on the platform local"
             )
-        place = _place(target)
-        before = _own(place)
-        with collected(place.settings.python, place.settings.extras) as (runtime, folder):
+        installed = _installation(target)
+        before = _own(installed)
+        with collected(installed.settings.python, installed.settings.extras) as (runtime, folder):
             wanted = _wanted(target, release, runtime)
             try:
-                for each in commands.steps(place, wanted, before, bundle, folder):
-                    run(place.settings, each)
+                for each in steps(installed, wanted, before, bundle, folder):
+                    run(installed.settings, each)
             except RefusedError as error:
                 stays = before.live.get("version", "unknown")
                 said = f"deploy {release.tag}: {error}; version {stays} stays live"
@@ -54,36 +54,38 @@ class Server:
                 raise DeploymentError(f"deploy {release.tag}: {error}") from error
         replaced = before.live.get("version") if before.active == "active" else None
         version = str(release.version)
-        return Live(target.model, version, _address(place, _look(place)), None if replaced == version else replaced)
+        return Live(
+            target.model, version, _address(installed, _look(installed)), None if replaced == version else replaced
+        )
 
     def live(self, target: Target) -> Live | None:
         """Return the release that the host's server answers with."""
-        place = _place(target)
-        return _live(target, place, _look(place))
+        installed = _installation(target)
+        return _live(target, installed, _look(installed))
 
     def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
         """Hold the host's units, links and server against what they should be."""
         del image
-        place = _place(target)
-        with collected(place.settings.python, place.settings.extras) as (runtime, _):
+        installed = _installation(target)
+        with collected(installed.settings.python, installed.settings.extras) as (runtime, _):
             wanted = _wanted(target, release, runtime)
-        return list(commands.differences(place, wanted, _look(place), str(release.version)))
+        return list(differences(installed, wanted, _look(installed), str(release.version)))
 
     def stop(self, target: Target) -> Live | None:
         """End the server and remove what it had on the host, but for its settings."""
-        place = _place(target)
-        found = _own(place)
-        run(place.settings, commands.remove(place))
-        return _live(target, place, found)
+        installed = _installation(target)
+        found = _own(installed)
+        run(installed.settings, remove(installed))
+        return _live(target, installed, found)
 
     def post(self, target: Target) -> Post:
         """Ask from the host itself: this process need not reach the port."""
-        place = _place(target)
+        installed = _installation(target)
 
         def send(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
             question = {"body": body.decode(), "headers": headers(), "timeout_s": timeout_s}
-            command = commands.ask(place, address.partition("://")[0], "/api/predict")
-            status, content = json.loads(run(place.settings, command, json.dumps(question).encode()))
+            command = ask(installed, address.partition("://")[0], "/api/predict")
+            status, content = json.loads(run(installed.settings, command, json.dumps(question).encode()))
             return status, content.encode()
 
         return send
@@ -94,21 +96,21 @@ def units_of(target: Target) -> Mapping[str, str]:
     return units(target.spec, target.environment)
 
 
-def _place(target: Target) -> Place:
-    return place_of(target.spec, target.environment)
+def _installation(target: Target) -> Installation:
+    return installation_of(target.spec, target.environment)
 
 
-def _look(place: Place) -> Facts:
-    return commands.read_facts(run(place.settings, commands.look(place)))
+def _look(installed: Installation) -> Facts:
+    return read_facts(run(installed.settings, look(installed)))
 
 
-def _own(place: Place) -> Facts:
+def _own(installed: Installation) -> Facts:
     """Look at what is there; refuse to touch what is another model's, or another environment's."""
-    facts = _look(place)
-    if facts.owner not in {"", place.owner}:
+    facts = _look(installed)
+    if facts.owner not in {"", installed.owner}:
         raise DeploymentError(
-            f"{place.settings.host}:{place.home}: found it to be of {facts.owner}; expected names that differ in more"
-            " than signs, or another folder (deploy.server.folder)"
+            f"{installed.settings.host}:{installed.home}: found it to be of {facts.owner}; expected names that differ"
+            " in more than signs, or another folder (deploy.server.folder)"
         )
     return facts
 
@@ -118,11 +120,11 @@ def _wanted(target: Target, release: Release, runtime: str) -> Wanted:
     return Wanted(name, runtime, units_of(target), target.spec.deploy.strategy)
 
 
-def _live(target: Target, place: Place, facts: Facts) -> Live | None:
+def _live(target: Target, installed: Installation, facts: Facts) -> Live | None:
     if facts.active != "active" or "version" not in facts.live:
         return None
-    return Live(target.model, facts.live["version"], _address(place, facts))
+    return Live(target.model, facts.live["version"], _address(installed, facts))
 
 
-def _address(place: Place, facts: Facts) -> str:
-    return f"{facts.live.get('scheme', 'http')}://{place.address}"
+def _address(installed: Installation, facts: Facts) -> str:
+    return f"{facts.live.get('scheme', 'http')}://{installed.address}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import tarfile
 import tempfile
@@ -9,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from pipeline.delivery.platforms.host.commands import REFUSED, Command, ssh_arguments
+from pipeline.delivery.platforms.host.commands import REFUSED, Command
 from pipeline.errors import DeploymentError, TransientError
 from pipeline.spec.schema.server import Server
 
@@ -49,7 +50,7 @@ def run(settings: Server, command: Command, given: bytes = b"") -> str:
         source.seek(0)
         try:
             done = subprocess.run(
-                ssh_arguments(settings, command.script),
+                _arguments(settings, command.script),
                 stdin=source,
                 capture_output=True,
                 timeout=LONGEST_S,
@@ -62,6 +63,15 @@ def run(settings: Server, command: Command, given: bytes = b"") -> str:
     if done.returncode == 0:
         return done.stdout.decode(errors="replace")
     raise _explain(settings, where, done.returncode, done.stderr.decode(errors="replace").strip()[-2000:])
+
+
+def _arguments(settings: Server, script: str) -> tuple[str, ...]:
+    """Return the command line that runs a script on a host; on this machine that is its ``sh``."""
+    if settings.host == "localhost":
+        return ("sh", "-c", script)
+    port = ("-p", str(settings.ssh_port)) if settings.ssh_port else ()
+    options = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15")
+    return ("ssh", *options, *port, "--", settings.host, f"sh -c {shlex.quote(script)}")
 
 
 def _pack(folder: Path, target: IO[bytes]) -> None:

@@ -82,7 +82,7 @@ WantedBy=sockets.target
 
 
 @dataclass(frozen=True)
-class Place:
+class Installation:
     """Where a model is on a host.
 
     Attributes
@@ -126,8 +126,8 @@ class Place:
         return f"{_bracketed(wildcard.get(self.settings.listen, self.settings.listen))}:{self.port}"
 
 
-def place_of(spec: Spec, environment: str | None) -> Place:
-    """Return the place of a model.
+def installation_of(spec: Spec, environment: str | None) -> Installation:
+    """Return the installed of a model.
 
     Raises
     ------
@@ -140,17 +140,17 @@ def place_of(spec: Spec, environment: str | None) -> Place:
     model = spec.model.name
     name = "-".join(["modelrail", *(_plain(each) for each in (model, environment) if each)])
     owner = f"{model}#{environment}" if environment else model
-    return Place(settings, name, str(PurePosixPath(settings.folder, name)), owner, spec.deploy.port)
+    return Installation(settings, name, str(PurePosixPath(settings.folder, name)), owner, spec.deploy.port)
 
 
 def units(spec: Spec, environment: str | None) -> Mapping[str, str]:
     """Return the units of a model: name of the file → its text."""
-    place, settings = place_of(spec, environment), spec.deploy.server
-    user_units = place.settings.units == "user"
+    installed, settings = installation_of(spec, environment), spec.deploy.server
+    user_units = installed.settings.units == "user"
     service = _SERVICE.format(
-        description=_description(place),
-        name=place.name,
-        home=place.home,
+        description=_description(installed),
+        name=installed.name,
+        home=installed.home,
         workers=spec.deploy.workers,
         limits=_limits(spec),
         identity="" if user_units or settings is None else _identity(settings.user),
@@ -158,8 +158,11 @@ def units(spec: Spec, environment: str | None) -> Mapping[str, str]:
         + ("" if user_units else _SYSTEM_ONLY),
         target="default.target" if user_units else "multi-user.target",
     )
-    listen = f"{_bracketed(place.settings.listen)}:{spec.deploy.port}"
-    return {place.socket: _SOCKET.format(description=_description(place), listen=listen), place.service: service}
+    listen = f"{_bracketed(installed.settings.listen)}:{spec.deploy.port}"
+    return {
+        installed.socket: _SOCKET.format(description=_description(installed), listen=listen),
+        installed.service: service,
+    }
 
 
 def to_text(texts: Mapping[str, str]) -> str:
@@ -167,8 +170,8 @@ def to_text(texts: Mapping[str, str]) -> str:
     return "\n".join(f"# {name}\n{text}" for name, text in texts.items())
 
 
-def _description(place: Place) -> str:
-    return f"Modelrail: {place.owner}".replace("%", "%%")
+def _description(installed: Installation) -> str:
+    return f"Modelrail: {installed.owner}".replace("%", "%%")
 
 
 def _identity(user: str | None) -> str:

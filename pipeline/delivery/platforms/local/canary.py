@@ -18,7 +18,7 @@ from pipeline.delivery.rollouts.driving import Sight, drive
 from pipeline.delivery.rollouts.readings import Reading, read_metrics
 from pipeline.errors import DeploymentError, TransientError
 from pipeline.serving import client
-from pipeline.serving.lineup import Place, Track
+from pipeline.serving.lineup import LineupEntry, Track
 from pipeline.spec.schema.canary import Canary
 
 _METRICS_S = 5.0
@@ -90,7 +90,7 @@ class _Tracks:
         return Rollout(candidate, stable, "", began=time.time())
 
     def keep(self, weight: int) -> Sight:
-        canary = Place(self._bundle, self._track, weight / 100).argument()
+        canary = LineupEntry(self._bundle, self._track, weight / 100).argument()
         try:
             self._change(Path(self._stable.bundle), canary)
         except ChangedError:

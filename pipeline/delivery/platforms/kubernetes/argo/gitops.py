@@ -47,15 +47,17 @@ class GitOpsKubernetes(Kubernetes):
         with open_target(target) as cluster:
             own(cluster, target)
             before = self.live(target)
-            place = _Place(target, mirror(_settings(target).repository, target.state))
-            if place.settings.applied_by == "argocd":
-                place.application()  # without one, a commit would change nothing
+            manifests = _Manifests(target, mirror(_settings(target).repository, target.state))
+            if manifests.settings.applied_by == "argocd":
+                manifests.application()  # without one, a commit would change nothing
             objects = _objects(target, release, image, cluster)
-            made = place.publish(write_folder(place.repository, _files(objects)), _message(release, target, image))
+            made = manifests.publish(
+                write_folder(manifests.repository, _files(objects)), _message(release, target, image)
+            )
             try:
-                place.wait(made, cluster, objects)
+                manifests.wait(made, cluster, objects)
             except DeploymentError as error:
-                raise DeploymentError(f"deploy {release.tag}: {error}{place.restore(made, release)}") from error
+                raise DeploymentError(f"deploy {release.tag}: {error}{manifests.restore(made, release)}") from error
         replaced = before.version if before and before.version != str(release.version) else None
         note = None if made.changed else "the deployment repository had it already"
         return Live(release.model, str(release.version), address_of(target), replaced, note, image)
@@ -64,22 +66,22 @@ class GitOpsKubernetes(Kubernetes):
         """Hold what the deployment repository has against what it should have, and the cluster against that."""
         if image is None:
             raise InputError(f"{release.tag}: found no image of it; expected one: 'modelrail promote' makes it")
-        place = _Place(target, mirror(_settings(target).repository, target.state))
-        follower = place.settings.applied_by
+        manifests = _Manifests(target, mirror(_settings(target).repository, target.state))
+        follower = manifests.settings.applied_by
         with open_target(target) as cluster:
             wanted = _objects(target, release, image, cluster)
             added = [each for one in wanted for each in _added(find(cluster, one), _MANAGERS[follower])]
-        seen = cd.differences(place.application()) if follower == "argocd" else ()
-        return [*_compare(place.read(), _files(wanted)), *seen, *added]
+        seen = cd.differences(manifests.application()) if follower == "argocd" else ()
+        return [*_compare(manifests.read(), _files(wanted)), *seen, *added]
 
     def stop(self, target: Target) -> Live | None:
         """Commit that nothing is there; Argo CD removes the objects."""
         before = self.live(target)
-        place = _Place(target, mirror(_settings(target).repository, target.state))
-        tree = write_folder(place.repository, {"README.md": _EMPTY})
-        made = place.publish(tree, f"Remove {target.model} from {target.environment or 'default'}\n")
+        manifests = _Manifests(target, mirror(_settings(target).repository, target.state))
+        tree = write_folder(manifests.repository, {"README.md": _EMPTY})
+        made = manifests.publish(tree, f"Remove {target.model} from {target.environment or 'default'}\n")
         with open_target(target) as cluster:
-            place.wait(made, cluster, ())
+            manifests.wait(made, cluster, ())
         return before
 
 
@@ -89,7 +91,7 @@ def application_of(target: Target) -> Manifest:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Manifests:
     """A model's folder in the deployment repository, and its application."""
 
     target: Target
