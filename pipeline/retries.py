@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 ATTEMPTS = 5
 
 
-def attempts(most: int = ATTEMPTS, pause_s: float = 0.0) -> Iterator[int]:
-    """Yield the number of each attempt, from 0.
+def attempts(most: int = ATTEMPTS, pause_s: float = 0.0) -> Iterable[int]:
+    """Return the numbers of the attempts, from 0, to be gone through; there is a pause before each but the first.
 
     Parameters
     ----------
@@ -29,7 +29,11 @@ def attempts(most: int = ATTEMPTS, pause_s: float = 0.0) -> Iterator[int]:
     pause_s : float
         The longest pause before the second attempt, in seconds; 0 for none.
     """
+    return _paced(most, pause_s) if pause_s else range(most)
+
+
+def _paced(most: int, pause_s: float) -> Iterator[int]:
     for number in range(most):
-        if number and pause_s:
+        if number:
             time.sleep(pause_s * 2 ** (number - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         yield number

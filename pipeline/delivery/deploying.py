@@ -122,9 +122,8 @@ def go_live(
     bundle = bundle_of(release, store, slot.target.state, twin)
     # Only a promotion and a run try something new: the image is made anew, and a canary may come first.
     tried_before = action != "promote" and not verified_later
-    before = slot.image(release.version) if tried_before else None
-    image = before or platform_of(slot.spec).package(slot.target, release, bundle)
-    push = slot.spec.deploy.push_tags
+    before, spec = slot.image(release.version) if tried_before else None, slot.spec
+    image, push = before or platform_of(spec).package(slot.target, release, bundle), spec.deploy.push_tags
     stage = assign(
         slot.repository, release, slot.environment, action=action, why=why, who=who, push=push, after=after, image=image
     )
@@ -148,13 +147,14 @@ def _make_live(slot: Slot, stage: Stage, release: Release, bundle: Path, store: 
     Release
         What is live now.
     """
-    platform = platform_of(slot.spec)
+    spec = slot.spec
+    platform = platform_of(spec)
     live = platform.deploy(slot.target, release, bundle, stage.image)
     while (now := newer(slot.repository, stage)) and now.version != release.version:
         stage, release = now, find_release(slot.repository, now.release)
         target = replace(slot.target, at_once=now.action == "rollback")
         live = platform.deploy(target, release, bundle_of(release, store, target.state), now.image)
-    remember(store, release, slot.environment, slot.spec)
+    remember(store, release, slot.environment, spec)
     return live, release
 
 

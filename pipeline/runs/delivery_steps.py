@@ -204,10 +204,10 @@ def choose(session: Session) -> tuple[Release | None, str]:
     What is live already stays. What was rolled back from is held, and a model that was trained on older data than what
     is live (a run of an old commit) does not replace it, until somebody promotes it.
     """
-    known = same_model(session.releases(), session.artifact("train").digest)
+    releases, standing, environment = session.releases(), session.standing(), session.job.environment
+    known = same_model(releases, session.artifact("train").digest)
     if known is None:
         return None, "nothing was released"
-    standing, environment = session.standing(), session.job.environment
     if known.version == standing.current:
         return known, ""
     mend = f"'modelrail promote {known.model} v{known.version} --environment {environment} --why …' makes it live"
@@ -216,16 +216,15 @@ def choose(session: Session) -> tuple[Release | None, str]:
             None,
             f"{known.tag} is held, since {environment} was rolled back from it; {mend}, or a newer release does",
         )
-    if newer := _newer_data(session):
+    live = next((each for each in releases if each.version == standing.current), None)
+    if newer := _newer_data(session.job, live):
         return None, f"{known.tag} was made from older data than {newer.tag}, which is live in {environment}; {mend}"
     refusal = refuse(session.job, judge_again(session))
     return (None, f"not deployed: {refusal}") if refusal else (known, "")
 
 
-def _newer_data(session: Session) -> Release | None:
+def _newer_data(job: Job, live: Release | None) -> Release | None:
     """Return the live release if the run's data commit lies before the one that it was made from."""
-    job, current = session.job, session.standing().current
-    live = next((each for each in session.releases() if each.version == current), None)
     if live is None or job.data_repository is None or live.evidence.data_repository != job.data_address:
         return None
     there = live.evidence.data_commit

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from pipeline.delivery.rollouts.analysis import Analysis
-from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.deploy import Canary
 
 Verdict = Literal["promote", "abort"]
 

@@ -16,7 +16,7 @@ from pipeline.delivery.rollouts.analysis import Analysis, analyse
 from pipeline.delivery.rollouts.deciding import Rollout, Seen, after, next_rollout_action
 from pipeline.delivery.rollouts.readings import NOTHING, Reading
 from pipeline.errors import AbortedError, TransientError
-from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.deploy import Canary
 
 PATIENCE_S = 120.0
 """Longest time for which a platform that does not answer is asked again; then the next try goes on."""

@@ -9,8 +9,7 @@ from pipeline.messages import examples, quote, suggest
 from pipeline.spec.canary_weights import expect_weight, replicas_for
 from pipeline.spec.checking.view import View
 from pipeline.spec.findings import Finding
-from pipeline.spec.schema.canary import CANARY_METRICS, Canary
-from pipeline.spec.schema.deploy import Deploy
+from pipeline.spec.schema.deploy import CANARY_METRICS, Canary, Deploy
 
 ARGO = "argo-rollouts"
 TRACKS = {"canary": 2, "shadow": 1, ARGO: 1}

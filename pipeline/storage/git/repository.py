@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.errors import InputError, TransientError
@@ -226,11 +227,12 @@ class Repository:
 
     def who(self) -> str:
         """Name the person that Git knows as the user: ``Name <address>``."""
-        result = run_git(["var", "GIT_COMMITTER_IDENT"], self.root, environment=self.identity())
+        result = run_git(["var", "GIT_COMMITTER_IDENT"], self.root, environment=self._identity)
         return text_of(result.stdout).rpartition(">")[0] + ">"
 
-    def identity(self) -> dict[str, str]:
-        """Return variables that name an author where the user has not told Git who they are."""
+    @cached_property
+    def _identity(self) -> dict[str, str]:
+        """Variables that name an author where the user has not told Git who they are."""
         if run_git(["var", "GIT_COMMITTER_IDENT"], self.root).returncode == 0 and self._configured("user.email"):
             return {}
         roles = ("COMMITTER", "AUTHOR")
@@ -252,8 +254,8 @@ class Repository:
         return self._git(*arguments, stdin=stdin)
 
     def attempt(self, *arguments: str, stdin: str = "") -> Attempt:
-        """Run a git command that may fail, as the user that `identity` names."""
-        result = run_git(arguments, self.root, stdin=stdin, environment=self.identity())
+        """Run a git command that may fail, under a name that stands in where the user has told Git none."""
+        result = run_git(arguments, self.root, stdin=stdin, environment=self._identity)
         return Attempt(result.returncode == 0, text_of(result.stdout), text_of(result.stderr))
 
     def ask_for_login(self, question: str) -> Attempt:

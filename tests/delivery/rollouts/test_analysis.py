@@ -17,7 +17,7 @@ from pipeline.delivery.rollouts.deciding import Rollout
 from pipeline.delivery.rollouts.driving import Sight, drive
 from pipeline.delivery.rollouts.readings import NOTHING, Reading
 from pipeline.errors import AbortedError
-from pipeline.spec.schema.canary import CANARY_METRICS, Canary
+from pipeline.spec.schema.deploy import CANARY_METRICS, Canary
 from tests.delivery.rollouts.simulation import Server
 
 LIMITS = {"errors": 0.01, "latency": 1.5, "outputs": 0.25}

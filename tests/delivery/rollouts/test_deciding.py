@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.delivery.rollouts.analysis import Analysis, Comparison
 from pipeline.delivery.rollouts.deciding import Action, Rollout, Seen, after, next_rollout_action
-from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.deploy import Canary
 
 PLAN = Canary.model_validate(
     {"steps": [{"weight": 5, "hold_s": 60}, {"weight": 25, "hold_s": 120}], "min_requests": 100, "deadline_s": 1000}

@@ -21,7 +21,7 @@ from pipeline.errors import AbortedError, DeploymentError, TransientError
 from pipeline.serving.client import predict
 from pipeline.serving.lineup import LineupEntry, Track
 from pipeline.serving.process.workers import child_environment
-from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.deploy import Canary
 from tests.delivery.rollouts.candidates import SLOPE, asking, erring_graph, slow_graph
 from tests.serving.bundles import line_graph, write_bundle
 
@@ -140,7 +140,7 @@ import sys
 from pathlib import Path
 from pipeline.delivery.platforms.local import deployments
 from pipeline.delivery.platforms.local.canary import roll_out
-from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.deploy import Canary
 bundle, state, plan = Path(sys.argv[1]), Path(sys.argv[2]), Canary.model_validate_json(sys.argv[3])
 def put(path, beside, was):
     return deployments.deploy(path, model="line", port=0, state=state, beside=beside, instead_of=was)

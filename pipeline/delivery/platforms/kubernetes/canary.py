@@ -34,7 +34,7 @@ from pipeline.delivery.rollouts.deciding import Rollout
 from pipeline.delivery.rollouts.driving import Sight, drive
 from pipeline.delivery.rollouts.readings import read_metrics, total
 from pipeline.errors import DeploymentError, InputError
-from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.deploy import Canary
 
 _OUT_S = 30.0
 _POLL_S = 0.5

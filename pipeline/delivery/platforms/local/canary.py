@@ -19,7 +19,7 @@ from pipeline.delivery.rollouts.readings import Reading, read_metrics
 from pipeline.errors import DeploymentError, TransientError
 from pipeline.serving import client
 from pipeline.serving.lineup import LineupEntry, Track
-from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.deploy import Canary
 
 _METRICS_S = 5.0
 

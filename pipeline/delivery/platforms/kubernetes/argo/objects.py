@@ -12,7 +12,7 @@ from math import ceil, log, sqrt
 from statistics import NormalDist
 from typing import Any
 
-from pipeline.spec.schema.canary import Canary
+from pipeline.spec.schema.deploy import Canary
 
 Manifest = dict[str, Any]
 
