@@ -208,15 +208,14 @@ class Airflow:
             When it does not answer.
         """
         for attempt in attempts(pause_s=0.2):
-            final = attempt == ATTEMPTS - 1
-            with _transient(f"Airflow: {method} {path}", final=final):
+            with _transient(f"Airflow: {method} {path}", final=attempt == ATTEMPTS - 1):
                 answer = self._client.request(method, path, **options)
-                if answer.status_code == httpx.codes.UNAUTHORIZED and not final:
+                if answer.status_code == httpx.codes.UNAUTHORIZED:
                     self._log_in()
-                elif answer.status_code >= 500:
+                    answer = self._client.request(method, path, **options)
+                if answer.status_code >= 500:
                     raise httpx.TransportError(f"answered {answer.status_code}: {answer.text[:200]}")
-                else:
-                    return _read_answer(answer, f"Airflow: {method} {path}", missing)
+                return _read_answer(answer, f"Airflow: {method} {path}", missing)
         raise TransientError(f"Airflow: {method} {path} got no answer")
 
     def _wait_for_dag(self, dag_id: str, newer_than: datetime, timeout_s: float) -> dict[str, Any]:
