@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _keep_detailed(code: str | int | None) -> str | int | None:
-    """Let 2 say only that a plan changes something, where that is asked for: every error is 1 then, as in Terraform."""
+    """Reserve exit code 2 for a plan that changes something, where asked to: every error is 1 then, as in Terraform."""
     return 1 if "--detailed-exitcode" in sys.argv and code not in (0, None) else code
 
 

@@ -11,7 +11,7 @@
     ├── StoreError                              the artifact store gave back something else than it was given
     ├── DeploymentError                         the release could not be made live
     │   └── AbortedError                        … since it did worse than what is live, on real requests
-    └── TransientError            exit code 75  trying again, unchanged, can help
+    └── TransientError            exit code 75  the same command may succeed later
         └── OvertakenError                      somebody else has changed what the decision was based on
 
 A message says where, what was found, what was expected, and which key or command mends it.
@@ -93,7 +93,7 @@ class OvertakenError(TransientError):
 
 
 def explain_os_error(error: OSError) -> ModelrailError:
-    """Say of an error of the operating system, such as a full disk or a folder that is not ours, what mends it."""
+    """Say what mends an error of the operating system, such as a full disk or a folder that is not ours."""
     return ModelrailError(f"{error}; expected a place that can be read and written (MODELRAIL_HOME)")
 
 

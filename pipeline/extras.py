@@ -1,4 +1,4 @@
-"""What not everybody needs: the extras of the package, whether they are installed, and what installs them."""
+"""The package's optional dependencies (extras): whether they are installed, and which command installs them."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ EXTRAS: Mapping[str, Extra] = {
 
 
 def is_installed(extra: str) -> bool:
-    """Tell whether everything of an extra is there; nothing is imported."""
+    """Tell whether everything of an extra is installed; nothing is imported."""
     return all(each in sys.modules or find_spec(each) is not None for each in EXTRAS[extra].modules)
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra: of the locked versions in a clone, else of those that fit.
+    """Write the command that installs an extra: the locked versions in a clone, else any that fit.
 
     In a clone it can be typed where one is, such as in the folder of another repository with specs.
     """
@@ -60,7 +60,7 @@ def install_command(extra: str) -> str:
 
 
 def lacking(extra: str, wanted_by: str) -> tuple[str, str]:
-    """Return the found and the expected of an error about an extra that is not installed."""
+    """Write the parts of an error about an extra that is not installed: what was found, what was expected."""
     return f"{wanted_by}, whose extra '{extra}' is not installed", f"it installed: {install_command(extra)}"
 
 

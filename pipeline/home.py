@@ -16,22 +16,22 @@ CHECKOUT = PACKAGE.parent
 WORK_LOCK = "work.lock"
 
 
-def home(beside: Path | None = None) -> Path:
+def home(inside: Path | None = None) -> Path:
     """Return the folder of all local state: ``MODELRAIL_HOME``, else ``.modelrail`` at the Git root.
 
     Parameters
     ----------
-    beside : Path, optional
+    inside : Path, optional
         A file or folder of the project; by default the current folder.
     """
     if configured := os.environ.get("MODELRAIL_HOME"):
         return Path(configured).expanduser().resolve()
-    start = (beside or Path.cwd()).resolve()
+    start = (inside or Path.cwd()).resolve()
     return next((each for each in (start, *start.parents) if (each / ".git").exists()), Path.cwd()) / ".modelrail"
 
 
 def prepare_home(state: Path) -> None:
-    """Make the folder, and keep Git from ever taking it for part of the project."""
+    """Make the folder, and make Git ignore it."""
     ignore = state / ".gitignore"
     if not ignore.exists():
         state.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def prepare_home(state: Path) -> None:
 
 @contextmanager
 def working(state: Path) -> Iterator[None]:
-    """Say that a run works with the state, for as long as it lasts; the kernel forgets it when the process ends.
+    """Mark the state as in use while a run works with it; the kernel removes the mark when the process ends.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def working(state: Path) -> Iterator[None]:
 
 
 def lock_work(descriptor: int, state: Path, kind: int, other: str) -> None:
-    """Take the lock of a state that runs share, and that a restore has alone; refuse where the other has it."""
+    """Take the lock of a state: runs share it, a restore holds it alone; refuse if the other has it."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:

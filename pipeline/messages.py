@@ -1,4 +1,4 @@
-"""The words that every message is made of: quotes, counts, lists and suggestions."""
+"""The phrases of which every message is made: quotes, counts, lists and suggestions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_CANDIDATES = 1000  # difflib takes a millisecond for a few hundred
 
 
 def quote(text: str) -> str:
-    """Return a text in quotes, on one line and at most 60 characters long."""
+    """Write a text in quotes, on one line and at most 60 characters long."""
     short = text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…"
     return f"'{short}'" if short.isprintable() else ascii(short)
 
@@ -37,12 +37,12 @@ def describe(value: Any) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 row``, ``2,000 rows``."""
+    """Write a number with its noun: ``1 row``, ``2,000 rows``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def article(noun: object) -> str:
-    """Return a noun with its article: ``an int``, ``a float``."""
+    """Write a noun with its article: ``an int``, ``a float``."""
     return f"an {noun}" if str(noun).startswith(tuple("aeiou")) else f"a {noun}"
 
 

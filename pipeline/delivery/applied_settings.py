@@ -1,7 +1,7 @@
-"""With which settings each environment was deployed last, kept in the store beside what is deployed.
+"""The settings with which each environment was deployed last, kept in the store.
 
-Git says which release should be live. The settings that it is served with may change without a release, so what was
-applied is written down when it is applied.
+Git says which release should be live. Its settings may change without a release, so they are recorded in the store
+whenever they are applied.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ SECTIONS = ("deploy", "environment", "monitoring")
 
 
 def sections_of(spec: Spec) -> dict[str, Any]:
-    """Return what a spec says of a deployment, defaults filled in."""
+    """Read what a spec says of a deployment, with defaults filled in."""
     return spec.model_dump(mode="json", include=set(SECTIONS))
 
 
 def remember(store: Store, release: Release, environment: str, spec: Spec) -> None:
-    """Write down that a release was deployed to an environment with a spec's settings, unless that is known."""
+    """Record that a release was deployed to an environment with a spec's settings, unless that is known."""
     facts = {"release": release.tag, "spec": sections_of(spec)}
     if recall(store, release.model, environment) != facts:
         store.write_note(_name(release.model, environment), json.dumps(facts).encode())
 
 
 def recall(store: Store, model: str, environment: str) -> Mapping[str, Any] | None:
-    """Return the tag of the release that was deployed last, and the settings; None if nobody wrote it down."""
+    """Read the tag of the release that was deployed last, and its settings; None if none is recorded."""
     name = _name(model, environment)
     content = store.notes(f"deployed/{model}").get(name)
     try:

@@ -1,4 +1,4 @@
-"""Bundles: the folder that a server is started from, made of a train artifact."""
+"""Bundles: the folders from which servers are started, each made of a train artifact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FILES = ("model.onnx", "signature.json", "preprocess.onnx", "estimator.skops", 
 
 
 def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None = None) -> Path:
-    """Return a release's bundle, made from the store if it is not there yet.
+    """Find a release's bundle, or make it from the store.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None
 
 
 def write_release(folder: Path, artifact: Artifact, release: Release) -> None:
-    """Write a release's bundle, unsigned, into a folder of one's own: the same bytes as `bundle_of` gives."""
+    """Write a release's bundle, unsigned, into a folder of the caller's; the bytes are those of `bundle_of`."""
     write_bundle(folder, artifact, _facts(release))
 
 
 def write_bundle(folder: Path, artifact: Artifact, facts: Mapping[str, Any]) -> None:
-    """Copy what is served, and record each file's digest beside the facts."""
+    """Copy what is served, and record each file's digest together with the facts."""
     names = [name for name in _FILES if artifact.has(name)]
     for name in names:
         shutil.copyfile(artifact.file(name), folder / name)

@@ -1,4 +1,4 @@
-"""Drift: where an environment is not what Git says, and how that is mended.
+"""Drift: where an environment differs from what Git says, and how that is mended.
 
 Git says which release, with which image, should be live (`stages`); the spec says how. What somebody changed by hand is
 found by asking the platform what deploying would change.
@@ -28,7 +28,7 @@ _HERE = "local"
 
 @dataclass(frozen=True)
 class Observation:
-    """What a platform says of what Git says should be live on it.
+    """What a platform says of the release that should be live on it, as Git has it.
 
     Attributes
     ----------

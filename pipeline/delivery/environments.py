@@ -1,6 +1,6 @@
-"""Where a model is live: what Git says should be, what answers, and whether they agree.
+"""Where a model is live: which release should be, which one answers, and whether they agree.
 
-Neither a spec nor what reads one is needed: a machine's own deployments say which environments they are.
+No spec is read: a machine's own deployments say which environments they are.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def newest_releases(repository: Repository, model: str, count: int) -> tuple[lis
 
 
 def same_model(history: Sequence[Release], model_digest: str) -> Release | None:
-    """Return the newest release that is this very model, if it was ever released."""
+    """Find the newest release of this very model, if it was ever released."""
     return next((each for each in reversed(history) if each.evidence.model_digest == model_digest), None)
 
 
@@ -187,7 +187,7 @@ def next_version(previous: Release | None, evidence: Evidence) -> Version:
 
 
 def breaks_callers(old: Signature, new: Signature) -> bool:
-    """Tell whether a request that the old model answered may be refused, or be answered in another form, by the new."""
+    """Tell whether the new model may refuse a request that the old one answered, or answer it in another form."""
 
     def accepts(before: Input, after: Input) -> bool:
         same = (before.name, before.type, before.format) == (after.name, after.type, after.format)

@@ -21,7 +21,7 @@ def signs_bundles(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def sign_bundle(folder: Path, environment: Mapping[str, str] = os.environ) -> None:
-    """Sign a bundle as a whole, if a key is configured and it is not signed yet; nothing is asked of a network.
+    """Sign a bundle as a whole, if a key is configured and it is not signed yet; no network is needed.
 
     Raises
     ------

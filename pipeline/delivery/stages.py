@@ -73,7 +73,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the assignments of one environment come to.
+    """What follows from the stages of one environment: what should be live, what a rollback goes to, what is withdrawn.
 
     Attributes
     ----------
@@ -115,12 +115,12 @@ def stages_of(tags: Iterable[Tag]) -> list[Stage]:
 
 
 def current(repository: Repository, model: str, environment: str) -> Stage | None:
-    """Return what should be live in an environment: its stage with the greatest number."""
+    """Find what should be live in an environment: its stage with the greatest number."""
     return next(iter(current_stages(repository, model, environment)), None)
 
 
 def current_stages(repository: Repository, model: str, environment: str | None = None) -> list[Stage]:
-    """Return what should be live in each environment; what was before is not read."""
+    """List what should be live in each environment; earlier stages are not read."""
     newest: dict[str, tuple[int, str]] = {}
     for name in list_names(repository, f"{model}#{environment or '*'}#*"):
         if (match := _NAME.fullmatch(name)) and match["model"] == model:
@@ -143,7 +143,7 @@ def places_assigned(repository: Repository) -> list[tuple[str, str]]:
 
 
 def standing_of(history: Sequence[Stage]) -> Standing:
-    """Work out what is live, what was before it and what was withdrawn, from the stages of one environment."""
+    """Derive from the stages of one environment what is live, what was before it and what was withdrawn."""
     live: list[Version] = []
     withdrawn: set[Version] = set()
     for stage in history:
@@ -159,7 +159,7 @@ def standing_of(history: Sequence[Stage]) -> Standing:
 
 
 def image_of(history: Sequence[Stage], version: Version) -> str | None:
-    """Return the image that a version has, or had when it was last live; one that was aborted was not.
+    """Find the image that a version has, or had when it was last live; an aborted one never was.
 
     None if it had none.
     """
@@ -238,7 +238,7 @@ def assign(
             image=image,
         )
         text = message(stage, last)
-        if write_tag(repository, stage.tag, release.commit, text, push=push, beside=[release.tag] if push else ()):
+        if write_tag(repository, stage.tag, release.commit, text, push=push, also=[release.tag] if push else ()):
             return stage
     raise ReleaseError(
         f"{release.tag}: {_MOST} stages of '{environment}' in a row were taken by others while this one was recorded"

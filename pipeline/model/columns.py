@@ -79,7 +79,7 @@ def merge_columns(per_partition: Mapping[str, Mapping[str, ColumnType | None]]) 
 def _refuse_lacking(
     per_partition: Mapping[str, Mapping[str, ColumnType | None]], merged: Mapping[str, ColumnType | None]
 ) -> None:
-    """Name the odd partition: one of the fewer, whether they have a column or lack it."""
+    """Name the odd partitions: the smaller group, be it those that have a column or those that lack it."""
     for column in merged:
         having = [each for each, columns in per_partition.items() if column in columns]
         lacking = [each for each, columns in per_partition.items() if column not in columns]

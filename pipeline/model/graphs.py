@@ -50,7 +50,7 @@ class Graph:
         self._outputs.append(helper.make_tensor_value_info(name, _ELEMENTS[element], ["N", columns]))
 
     def constant(self, values: Any, element: Element = "double") -> str:
-        """Return the name of a constant; equal constants are stored once."""
+        """Add a constant and return its name; equal constants are stored once."""
         is_text = element == "string"
         array = np.asarray(values, dtype=object if is_text else helper.tensor_dtype_to_np_dtype(_ELEMENTS[element]))
         content = "\0".join(array.ravel()).encode() if is_text else array.tobytes()
@@ -61,7 +61,7 @@ class Graph:
         return name
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node and give the name of its only output."""
+        """Add a node and return the name of its only output."""
         result = f"v{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, list(inputs), [result], **attributes))
         return result
@@ -88,7 +88,7 @@ class Graph:
         return values[0] if len(values) == 1 else self.add("Concat", *values, axis=1)
 
     def approximate(self, operator: str, value: str, columns: int) -> str:
-        """Apply a function that is approximated, such as Sin, so that a row gets the same bits in any batch.
+        """Apply a function that runtimes approximate, such as Sin, so that a row gets the same bits in any batch.
 
         The runtime computes whole SIMD registers in one way and the few values left over in another, whose last bit
         can differ. A row as wide as a number of registers leaves nothing over.
@@ -98,7 +98,7 @@ class Graph:
         return self.take(self.add(operator, wide), range(columns), padded)
 
     def build(self) -> ModelProto:
-        """Return the finished, checked model."""
+        """Build the finished, checked model."""
         graph = helper.make_graph(
             self._nodes, self.name, list(self.inputs.values()), self._outputs, list(self._constants.values())
         )

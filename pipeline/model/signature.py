@@ -1,4 +1,4 @@
-"""What a model takes and gives: the contract between a release and those who call it."""
+"""A model's inputs and outputs: the contract between a release and its callers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Input:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What the graph reads of it: itself, or the numbers of an image."""
+        """The columns that the graph reads: the input itself, or the numbers of an image."""
         return (self.name,) if self.image is None else ImageRule.from_json(self.image).names(self.name)
 
     @property

@@ -1,7 +1,7 @@
 """How text becomes words, alike in training and in serving: one text at a time, with light imports.
 
-What a graph of ONNX's standard operators cannot do (find words by their letters, fold case by Unicode) is done here,
-before the graph: it is given the words, joined by single spaces.
+ONNX's standard operators cannot find words by their letters, nor fold case by Unicode. So that is done here, before the
+graph, which reads the words joined by single spaces.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Words:
     ngrams: tuple[int, int] = (1, 1)
 
     def of(self, text: str) -> str:
-        """Return a text's words (or their hashes) in their order, joined by single spaces.
+        """Find a text's words (or their hashes) in their order, joined by single spaces.
 
         A word is two or more letters, digits and underscores, as in scikit-learn, or one character of a script
         without spaces.
@@ -130,7 +130,7 @@ def portions(words: NDArray[np.object_]) -> Iterator[slice]:
 
 
 def grams_of(words: Sequence[str], ngrams: tuple[int, int]) -> list[str]:
-    """Return the words, and the rows of words, of the lengths asked for, each joined by spaces."""
+    """List the n-grams of the lengths that are asked for; the words of each are joined by spaces."""
     if ngrams == (1, 1):
         return list(words)
     return [

@@ -55,7 +55,7 @@ class Side:
             self.many = len(self.texts) > MAX_DISTINCT
 
     def describe(self) -> dict[str, float]:
-        """Return the numbers that tell of it."""
+        """Return the numbers that describe the column."""
         facts = {"missing_share": self.missing / self.rows if self.rows else 0.0}
         if self.moments is not None and self.moments.count[0]:
             facts |= {name: float(getattr(self.moments, name)[0]) for name in ("mean", "low", "high")}

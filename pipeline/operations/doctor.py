@@ -76,7 +76,7 @@ def examine(state: Path | None = None) -> list[Finding]:
 
 
 def _run(*argv: str) -> str | None:
-    """Return the first line that a command prints; None if it is missing, fails or takes too long."""
+    """Read the first line that a command prints; None if it is missing, fails or takes too long."""
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True, stdin=subprocess.DEVNULL

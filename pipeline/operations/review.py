@@ -1,6 +1,6 @@
-"""What a run would come to: what is computed, since what is live; and what changes in the deployment.
+"""What a run would do: what it would compute, compared with the live release, and change in the deployment.
 
-Nothing is run or written. This is what a pull request is reviewed by.
+Nothing is run or written. Pull requests are reviewed by this.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeline.delivery.applied_settings import recall, sections_of
 from pipeline.delivery.releases import Release, same_model
 from pipeline.errors import ModelrailError
 from pipeline.messages import count
-from pipeline.operations.since_release import look_back
+from pipeline.operations.live_release import read_live_release
 from pipeline.runs.at_commit import explain_shallow, load_spec_at, open_job_at
 from pipeline.runs.first_deployments import waiting_in
 from pipeline.runs.job import Job, open_job
@@ -33,7 +33,7 @@ Outcome = Literal["candidate", "replaces", "stays", "refused"]
 
 @dataclass(frozen=True)
 class Review:
-    """A plan, and what it would come to.
+    """A plan, and what it would change.
 
     Attributes
     ----------
@@ -114,11 +114,11 @@ def review(request: RunRequest, revision: str | None = None) -> Review:
 
 
 def _known(session: Session, live: Release | None, notes: list[str]) -> Last:
-    """Compare with what is live, or where that cannot be, with the last time on this machine."""
+    """Compare with the live release, or where that is impossible, with the last run on this machine."""
     if live is None:
         return session.history
     try:
-        return look_back(session.job, live, session.history, session.find)
+        return read_live_release(session.job, live, session.history, session.find)
     except ModelrailError as error:
         notes.append(f"compared with the last time on this machine, not with {live.tag}: {error}")
         return session.history
@@ -127,7 +127,7 @@ def _known(session: Session, live: Release | None, notes: list[str]) -> Last:
 def _missing_memory(session: Session, live: Release | None, steps: Sequence[PlannedStep]) -> Iterator[str]:
     """Say where the trainer would hold more memory than there is, if rows and features have been counted before.
 
-    They are those that `normalize` has counted, for these very data or for the release that is live.
+    The counts are those of `normalize`, for these data or for the release that is live.
     """
     spec = session.job.spec
     trainer, place = trainer_name(spec.model), placement(spec.run, "train")
@@ -151,7 +151,7 @@ def _missing_memory(session: Session, live: Release | None, steps: Sequence[Plan
 
 
 def _size(number: float) -> str:
-    """Write a number of bytes in GB, or in MB where that is nothing."""
+    """Write a number of bytes in GB, or in MB where it is small."""
     return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.3g} MB"
 
 
@@ -195,7 +195,7 @@ def _kind(session: Session) -> str:
 
 
 def _first_in(session: Session) -> list[str]:
-    """List the other environments that wait for the model, as the work tree names them."""
+    """List the other environments that name the model and wait for its first release, as the work tree has them."""
     job = session.job
     found = waiting_in(job.repository, job.repository.root / job.spec_path, job.model)
     return [each for each in found if each != job.environment]
@@ -215,7 +215,7 @@ def _changes(session: Session, live: Release | None, notes: list[str]) -> Sequen
 
 
 def _applied(session: Session, live: Release, notes: list[str]) -> Mapping[str, Any] | None:
-    """Return the settings that the deployment has: as written down then, else as the release's commit has them."""
+    """Read the settings that the deployment has: as recorded then, else as the release's commit has them."""
     job, evidence = session.job, live.evidence
     known = recall(session.store, job.model, job.environment)
     if known and known["release"] == live.tag:

@@ -24,7 +24,7 @@ FLOW = {
 
 
 def describe_model(path: Path, spec: Spec) -> str:
-    """Return the DAG's documentation: what the model is, how it comes about, and its spec."""
+    """Write the DAG's documentation: what the model is, how it is made, and its spec."""
     facts = {
         "predicts": spec.model.target,
         "trainer": trainer_name(spec.model),
@@ -68,12 +68,12 @@ def link_spec(path: Path) -> str:
 
 
 def guess_name(path: Path) -> str:
-    """Return the model's name of a file that may be no valid spec, so that its DAG keeps its identifier."""
+    """Guess the model's name from a file that may be no valid spec, so that its DAG keeps its identifier."""
     text = path.read_bytes()[: 1 << 16].decode("utf-8", errors="replace")
     name = re.search(r"""^model:.*?\bname:\s*["']?([A-Za-z][\w-]*)""", text, re.MULTILINE | re.DOTALL)
     return name[1] if name else name_after_file(path)
 
 
 def name_after_file(path: Path) -> str:
-    """Return the file's name in the characters that a DAG's identifier may have."""
+    """Write the file's name in the characters that a DAG's identifier may have."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)

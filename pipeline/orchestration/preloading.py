@@ -25,7 +25,7 @@ Stamps = Mapping[str, tuple[int, int, int]]
 
 
 def preload() -> None:
-    """Import what tasks need; from now on every fork looks whether that is what is on disk."""
+    """Import what tasks need; from now on every fork checks whether the files on disk are still the same."""
     known = stamp(PACKAGE)  # before the first import: a file that changes meanwhile is told from what was imported
     for name in _NAMES:
         with suppress(ImportError):  # the task that needs it says so
@@ -34,7 +34,7 @@ def preload() -> None:
 
 
 def stamp(folder: Path) -> Stamps:
-    """Return what changes when a file does, for every file of a package.
+    """Return a fingerprint of every file of a package, which changes when a file does.
 
     It is the inode and the time that the kernel has changed it, which no installer can set back, rather than the time
     of modification, which installers set to that of the package.
@@ -50,7 +50,7 @@ def stamp(folder: Path) -> Stamps:
 
 
 def forget_unless(known: Stamps) -> None:
-    """Let everything of Modelrail be imported anew, unless its files are those that were imported."""
+    """Forget everything of Modelrail that was imported, unless its files are unchanged."""
     with suppress(OSError):  # a file that goes meanwhile is a change
         if stamp(PACKAGE) == known:
             return

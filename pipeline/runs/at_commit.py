@@ -1,4 +1,4 @@
-"""Jobs as commits have them: a spec at a revision, and what a release was made from. The work tree is not looked at."""
+"""Jobs as commits have them: a spec at a revision, and what a release was made from. The work tree is not read."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def find_specs_at(folder: Path, revision: str) -> list[Path]:
 
 
 def job_behind(release: Release, repository: Repository) -> Job:
-    """Return the job that a release came from: its spec, and its partitions at their data commit.
+    """Rebuild the job that a release came from: its spec, and its partitions at their data commit.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def job_behind(release: Release, repository: Repository) -> Job:
 
 
 def _is_own(spec: Spec, repository: Repository) -> bool:
-    """Tell whether the data are in the spec's repository, at the commit that is looked at."""
+    """Tell whether the data are in the spec's repository, at the same commit."""
     if spec.data.files is None or spec.data.branch:
         return False
     address = spec.data.repository
@@ -125,7 +125,7 @@ def _laid_out(repository: Repository, commit: str, path: str) -> Iterator[tuple[
     except InputError as error:
         raise InputError(f"{error}{explain_shallow(repository)}") from error
     found = [each for each in files if places & {PurePosixPath(each.path), PurePosixPath(each.path).parent}]
-    found += _named_beside(files, found, wanted.parent, repository)
+    found += _companions(files, found, wanted.parent, repository)
     if not any(each.path == path for each in found):
         raise InputError(f"{repository.root}: found no {path} in commit {commit[:12]}; expected the spec there")
     with tempfile.TemporaryDirectory() as place:
@@ -137,7 +137,7 @@ def _laid_out(repository: Repository, commit: str, path: str) -> Iterator[tuple[
         yield folder, folder / path
 
 
-def _named_beside(
+def _companions(
     files: Sequence[File], found: Sequence[File], folder: PurePosixPath, repository: Repository
 ) -> list[File]:
     """List the files below the spec's folder that its text, or its environments', may name; a network has a default."""

@@ -1,4 +1,4 @@
-"""Computing one step: what its key does not find in the store is made, measured, published and told to MLflow."""
+"""Computing one step: artifacts that the store lacks are made, measured, published and recorded in MLflow."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
 
 
 def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
-    """Sum up what was made of several partitions: rows that were set aside are not passed over."""
+    """Sum up what was made of several partitions, with the number of quarantined rows."""
     aside = sum(each.get("rows_quarantined", 0) for each in reports)
     said = f"{count(len(reports), 'partition')}, {count(rows, 'row')}"
     return f"{said}, {aside:,} quarantined" if aside else said
@@ -176,7 +176,7 @@ def _record(
     cost: Cost,
     rows: int | None,
 ) -> str | None:
-    """Tell MLflow of a step; a partitioned one is told as a whole."""
+    """Record a step in MLflow; a partitioned one is recorded as a whole."""
     if session.recorder is None:
         return None
     artifacts = [artifact for artifact, _ in made]

@@ -1,4 +1,4 @@
-"""What was spent: each step's time, CPU and memory, kept beside the artifacts, and added up.
+"""What was spent: each step's time, CPU and memory, kept in the store, and added up.
 
 A step that computes leaves one small note in the store, whether it ends well or not. So the record is shared by all
 machines and pods that share the store, and outlives them; a step that reuses everything costs nothing and leaves none.
@@ -50,7 +50,7 @@ class Usage:
         return Usage(self.seconds + other.seconds, self.cpu_s + other.cpu_s, self.gib_hours + other.gib_hours)
 
     def price(self, prices: Mapping[str, float]) -> float:
-        """Return what it costs at prices for a ``cpu_hour`` and a ``gib_hour``."""
+        """Compute the cost at prices for a ``cpu_hour`` and a ``gib_hour``."""
         return self.cpu_s / _HOUR_S * prices["cpu_hour"] + self.gib_hours * prices["gib_hour"]
 
 
@@ -152,7 +152,7 @@ def read_costs(store: Store, model: str | None = None, since: datetime | None = 
 
 
 def parts_of(name: str, content: bytes) -> Mapping[str, Mapping[str, Any]]:
-    """Return what a note says, by name: itself, or those that it holds. One that is in several counts once.
+    """Read the parts of notes by name: a note is one part, or holds many. A part that is in several notes counts once.
 
     Raises
     ------
@@ -189,7 +189,7 @@ GROUPS: Mapping[str, Group] = {
 
 
 def by_release(released: Iterable[Release], spent: Iterable[Spent]) -> Group:
-    """Return each run to the release that it led to: the model's first one that was made after the run began.
+    """Assign each run to the release that it led to: the model's first one that was made after the run began.
 
     What refused and failed attempts took counts towards the release that came of them in the end.
     """

@@ -1,8 +1,8 @@
-"""Work on a Dask cluster (``MODELRAIL_DASK``): its workers are sent as pods are, by the words of a command.
+"""Work on a Dask cluster (``MODELRAIL_DASK``): its workers are told one command, as pods are.
 
 A worker needs what a pod needs (docs/pods.md): the same code, the store, and a clone of the spec. Artifacts go through
-the store; between here and there nothing passes but the command, the line that it prints, and the last one of one that
-failed. So no data and no model are pickled, and a worker gives back nothing that could be run.
+the store. Only the command, the line that it prints, and the last line of a failed one pass between the machines. So no
+data and no model are pickled, and a worker returns nothing that could be executed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.errors import InputError, ModelrailError, TransientError
 from pipeline.extras import require
 from pipeline.runs.job import Job
 from pipeline.runs.plan.recipes import methods_of, spec_digest
-from pipeline.runs.pods.step_pod import errand_words, refuse_unclonable
+from pipeline.runs.pods.step_pod import refuse_unclonable, step_command
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _WORKERS_S = 120
 
 
 def scheduler() -> str | None:
-    """Return the address of Dask's scheduler, if there is one to use."""
+    """Read the address of Dask's scheduler, if there is one to use."""
     return os.environ.get("MODELRAIL_DASK") or None
 
 
@@ -45,11 +45,11 @@ def spread(address: str, job: Job, step: str, partitions: Sequence[str], run: st
         The first error of a worker, with its message.
     """
     opened = _opened(job, run)
-    _send(address, step, partitions, lambda batch: errand_words(opened, [step], batch, 1))
+    _send(address, step, partitions, lambda batch: step_command(opened, [step], batch, 1))
 
 
 def spread_trials(address: str, job: Job, rows: int, numbers: Sequence[int], run: str) -> list[str]:
-    """Have a Dask cluster fit some parameter sets of the search; gives what its workers answer.
+    """Have a Dask cluster fit some parameter sets of the search; return what its workers answer.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ def spread_trials(address: str, job: Job, rows: int, numbers: Sequence[int], run
 
     def words(batch: Sequence[int]) -> list[str]:
         trials = [word for number in batch for word in ("--trial", str(number))]
-        return [*errand_words(opened, ["train"], None, 1), *trials, "--rows", str(rows)]
+        return [*step_command(opened, ["train"], None, 1), *trials, "--rows", str(rows)]
 
     return _send(address, "train", numbers, words)
 
 
 def _send(address: str, step: str, items: Sequence[T], words: Callable[[Sequence[T]], list[str]]) -> list[str]:
-    """Divide items among the workers' threads; gives what each command printed last."""
+    """Divide items among the workers' threads; return what each command printed last."""
     require("dask", "MODELRAIL_DASK", address)
     with _client(address) as client:
         size = max(1, -(-len(items) // (_threads(client, address) * _BATCHES_EACH)))
@@ -121,7 +121,7 @@ def _threads(client: Any, address: str) -> int:
 
 
 def do(words: Sequence[str]) -> tuple[int, str, str]:
-    """Run a command of Modelrail on this machine; gives its exit code, what it said if it failed, its last line."""
+    """Run a command of Modelrail on this machine; return its exit code, its error if it failed, its last line."""
     environment = {name: value for name, value in os.environ.items() if name != "MODELRAIL_DASK"}
     command = [sys.executable, "-m", "pipeline", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

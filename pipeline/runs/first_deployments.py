@@ -1,7 +1,7 @@
 """First deployments that are declared: an environment names a model before there is any release of it.
 
-It waits there, and goes live with its first release, whichever run makes it. From then on it is promoted, or deployed
-by runs in that environment, like any other.
+The model waits there, and goes live with its first release, whichever run makes it. From then on it is promoted, or
+deployed by runs in that environment, like any other.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ def open_job(request: RunRequest, provider: CredentialsProvider | None = None) -
     path = Path(request.spec)
     loaded = load_spec(path, request.environment)
     repository = open_repository(path.resolve().parent)
-    beside = [loaded.path.parent / each for each in files_of(loaded.spec)]
-    sources = [each for each in (loaded.path, loaded.overlay, *beside) if each is not None]
+    companions = [loaded.path.parent / each for each in files_of(loaded.spec)]
+    sources = [each for each in (loaded.path, loaded.overlay, *companions) if each is not None]
     uncommitted = repository.changes([repository.path_of(each) for each in sources])
     if repository.root == CHECKOUT:
         uncommitted += repository.changes(["pipeline"])

@@ -1,4 +1,4 @@
-"""How much memory this process may still take: what the machine has free, or its container's limit leaves."""
+"""How much memory this process may still take: what is free on the machine, or below its container's limit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECOND = _Files("", "memory.max", "memory.current", ("inactive_file", "active_f
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
-    """Say how much more memory can be had, the cache given up for it; None where the system does not tell.
+    """Compute how much more memory is available, file caches included; None where the system does not tell.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def _free_of_machine(root: Path) -> int | None:
 
 
 def _left_by_limits(root: Path) -> Iterator[int]:
-    """Yield what each group that this process is in leaves it, with the groups around it."""
+    """Yield what is left below the limit of each control group of this process, and of the groups around it."""
     for line in _lines(root / "proc/self/cgroup"):
         _, kinds, name = line.split(":", 2)
         files = _SECOND if not kinds else _FIRST if "memory" in kinds.split(",") else None
@@ -80,7 +80,7 @@ def _lines(path: Path) -> list[str]:
 
 @contextmanager
 def returned_memory() -> Iterator[None]:
-    """Yield back what is unused after the block.
+    """Return unused memory to the system after the block.
 
     Arrow's own allocators keep what was freed for each thread that freed it. The C library's is as fast here, is shared
     with NumPy, and knows how to give memory back.

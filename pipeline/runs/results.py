@@ -1,4 +1,4 @@
-"""What a step leaves: for the store, for MLflow, and for whoever started it."""
+"""The results of a step: for the store, for MLflow, and for whoever started it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class StepResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a flat document: the facts beside the rest."""
+        """Write a flat document: the facts stand at the same level as the rest."""
         plain = asdict(self)
         facts: dict[str, Any] = plain.pop("facts")
         return facts | plain

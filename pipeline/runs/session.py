@@ -21,7 +21,7 @@ from pipeline.runs.plan.last_runs import History, read_history
 from pipeline.runs.plan.planning import Last, Node, PlannedStep, champion_of, columns_of, plan, resolve
 from pipeline.runs.tracking import Recorder
 from pipeline.storage.artifacts import Artifact, Store, open_store
-from pipeline.storage.artifacts.holds import Holding, hold_release
+from pipeline.storage.artifacts.claims import RunClaims, claim_for_release
 from pipeline.storage.git.tags import fetch_tags, fingerprint, list_tags, settle
 
 T = TypeVar("T")
@@ -67,9 +67,9 @@ class Session:
         return {}
 
     @cached_property
-    def _holding(self) -> Holding:
+    def _claims(self) -> RunClaims:
         tasks = self.job.spec.tasks
-        return Holding(self.store, self.job.model, timedelta(seconds=tasks.timeout_s * (tasks.retries + 1)))
+        return RunClaims(self.store, self.job.model, timedelta(seconds=tasks.timeout_s * (tasks.retries + 1)))
 
     @cached_property
     def history(self) -> History:
@@ -85,7 +85,7 @@ class Session:
         wanted = list(keys)
         if unseen := [key for key in wanted if key not in self._seen]:
             if self.holds:
-                self._holding.hold(unseen, datetime.now(UTC))
+                self._claims.claim(unseen, datetime.now(UTC))
             self._seen.update(self.store.find_all(unseen))
         return {key: self._seen[key] for key in wanted if key in self._seen}
 
@@ -137,7 +137,7 @@ class Session:
 
     def record(self, evidence: Evidence, make_image: Callable[[Release], str | None]) -> Release:
         """Record a release with its image; if this very model was released before, that release stands."""
-        hold_release(self.store, self.job.model, evidence.artifacts.values())
+        claim_for_release(self.store, self.job.model, evidence.artifacts.values())
         release, _ = record(self.job.repository, self.job.model, evidence, push=self._push, make_image=make_image)
         self._recorded = None
         return release

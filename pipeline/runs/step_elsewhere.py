@@ -1,8 +1,8 @@
-"""Errands: steps of a run that another machine does, in a pod or as a task of Dask.
+"""Steps that run in a pod, or as a task of Dask: what the other machine is told, and what it leaves behind.
 
-All that the other machine is told are the words of one command, ``modelrail step``. It clones the specs' repository at
-the commit of the run, does the steps, and leaves each one's result as a note in the store, where whoever sent it reads
-it. Artifacts and MLflow runs are where they always are.
+The other machine is told one command, ``modelrail step``, with its arguments. It clones the specs' repository at the
+run's commit, does the steps, and leaves each step's result as a note in the store, where the sender reads it. Artifacts
+and MLflow runs are where they always are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.runs.computing import accounted
 from pipeline.runs.job import Job, open_job
 from pipeline.runs.plan.planning import PARTITIONED
 from pipeline.runs.plan.recipes import STEPS, methods_of
-from pipeline.runs.pods.step_pod import addresses, errand_words, manifest, threads_of
+from pipeline.runs.pods.step_pod import addresses, manifest, step_command, threads_of
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import Opened, pinned, run_step
 from pipeline.runs.session import Session
@@ -38,10 +38,10 @@ Result = dict[str, Any]
 
 
 def pod_of(opened: Opened, step: StepName, partitions: Sequence[str] | None) -> tuple[Spec, dict[str, Any]]:
-    """Return the spec of an opened run, and the pod that does a step of it and those that share its pod."""
+    """Build the pod that does a step of an opened run, and those that share its pod; return the spec and the pod."""
     spec = load_spec(opened["request"]["spec"], opened["request"]["environment"]).spec
     steps = [step, *companions(spec.run, step)]
-    words = errand_words(opened, steps, partitions, threads_of(placement(spec.run, step)))
+    words = step_command(opened, steps, partitions, threads_of(placement(spec.run, step)))
     return spec, manifest(spec, step, words, addresses(os.environ))
 
 
@@ -53,7 +53,7 @@ def do(
     threads: int,
     say: Callable[[str], None],
 ) -> None:
-    """Do an errand; the first step's error is raised, a later one is left to that step's own task.
+    """Do the steps that another machine has sent; raise the first one's error, leave a later one to its own task.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def do(
 
 
 def do_trials(opened: Opened, place: tuple[str, str, str], rows: int, numbers: Collection[int]) -> str:
-    """Fit some parameter sets of a search; gives the line that the process which searches reads."""
+    """Fit some parameter sets of a search; return the line that the searching process reads."""
     from pipeline.runs.memory import returned_memory  # imports pandas and the like: only where something is computed
     from pipeline.runs.work.training import try_params
 
@@ -91,7 +91,7 @@ def do_trials(opened: Opened, place: tuple[str, str, str], rows: int, numbers: C
 
 
 def _arrive(opened: Opened, place: tuple[str, str, str]) -> Opened:
-    """Clone the spec, and give the opened run as it is here."""
+    """Clone the spec, and return the opened run with the paths of this machine."""
     repository, commit, spec = place
     path = check_out(repository, commit, home()) / spec
     mine = {**opened, "request": replace(RunRequest.from_json(opened["request"]), spec=str(path)).to_json()}
@@ -100,7 +100,7 @@ def _arrive(opened: Opened, place: tuple[str, str, str]) -> Opened:
 
 
 def result_of(opened: Opened, step: str, partitions: Sequence[str] | None) -> Result | None:
-    """Read what an errand has left about a step; None if it has not done it."""
+    """Read the result that a pod or task has left of a step; None if it has not done it."""
     state = home(Path(opened["request"]["spec"]))
     name = _note(opened, step, partitions if step in PARTITIONED else None)
     content = open_store(store_address(state), state).notes(_folder(opened)).get(name)
@@ -108,7 +108,7 @@ def result_of(opened: Opened, step: str, partitions: Sequence[str] | None) -> Re
 
 
 def forget(opened: Opened) -> None:
-    """Remove what errands of a run have left: the run has ended, and its tasks have their results."""
+    """Remove the notes that a run's pods have left: the run has ended, and its tasks have their results."""
     state = home(Path(opened["request"]["spec"]))
     open_store(store_address(state), state).remove_notes(_folder(opened))
 

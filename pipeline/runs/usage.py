@@ -1,4 +1,4 @@
-"""What a step cost: wall time, CPU time, the peak of memory."""
+"""What a step used: wall time, CPU time, the peak of memory."""
 
 from __future__ import annotations
 

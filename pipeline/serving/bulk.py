@@ -1,4 +1,4 @@
-"""Score a file of any size with a release, a portion at a time; the file may be CSV, JSON Lines or Parquet."""
+"""Score a file of any size with a release, a portion at a time. The file may be CSV, JSON Lines or Parquet."""
 
 from __future__ import annotations
 

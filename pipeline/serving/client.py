@@ -24,7 +24,7 @@ _LONGEST_LINE = 4000
 _LONGEST_TEXT = 300
 Record = Mapping[str, Any] | Sequence[Any]
 Post = Callable[[str, bytes, float], tuple[int, bytes]]
-"""Sends a body to a server's address, and gives the status and the body of its answer within so many seconds."""
+"""Sends a body to a server's address, and returns the status and the body of its answer within so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def predict(
 
 
 def curl_line(address: str, records: Record | Sequence[Record]) -> str:
-    """Return a command line that asks the same, to be pasted into a shell.
+    """Write a command line that asks the same, to be pasted into a shell.
 
     A record that is too long for it, such as one with an image, is fetched from the server, which has an example.
     """
@@ -111,7 +111,7 @@ def curl_line(address: str, records: Record | Sequence[Record]) -> str:
 
 
 def abbreviate(record: Record) -> Record:
-    """Return a record for people to read: of a very long text, such as an image, only how it begins and its length."""
+    """Shorten a record for people to read: a very long text, such as an image, becomes its beginning and its length."""
     if isinstance(record, Mapping):
         return {name: _abbreviated(value) for name, value in record.items()}
     return [_abbreviated(value) for value in record]
@@ -133,12 +133,12 @@ def _holds_rows(records: Sequence[Any]) -> bool:
 
 
 def post(address: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
-    """Send a body to the server over HTTP; gives its answer's status and body."""
+    """Send a body to the server over HTTP; return the status and body of its answer."""
     return _exchange("POST", address, PATH, body, timeout_s)
 
 
 def get(address: str, path: str, timeout_s: float) -> tuple[int, bytes]:
-    """Ask the server for something else than a prediction; gives its answer's status and body."""
+    """Ask the server for something else than a prediction; return the status and body of its answer."""
     return _exchange("GET", address, path, None, timeout_s)
 
 
@@ -193,12 +193,12 @@ def _trust(host: str) -> ssl.SSLContext:
 
 
 def headers() -> dict[str, str]:
-    """Return the headers of a question, with the key that the environment has (``MODELRAIL_API_KEY``)."""
+    """Build the headers of a request, with the key in the environment (``MODELRAIL_API_KEY``)."""
     return {"content-type": "application/json", **credentials()}
 
 
 def credentials() -> dict[str, str]:
-    """Return the header with the key that the environment has, if it has one."""
+    """Build the header with the key in the environment, if there is one."""
     import os
 
     key = os.environ.get(API_KEY)

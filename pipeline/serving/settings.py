@@ -1,4 +1,4 @@
-"""What one installation of the server may do: its limits, who may ask, what is seen of it.
+"""Settings of one installation of the server: its limits, who may ask, what it logs and exports.
 
 Each field is an environment variable, ``MODELRAIL_SERVE_`` and its name in capitals. What belongs to the model is in
 its spec, not here.

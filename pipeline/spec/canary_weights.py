@@ -1,8 +1,8 @@
-"""Which part of the requests a canary can get where only the number of pods divides them.
+"""Which part of the requests a canary can get if only the number of pods divides them.
 
 A Service sends each of its pods as much as the next. Stable pods are never taken away, and the baseline is as large as
 the canary, so with S stable pods and C canaries the canary gets C / (S + 2 C): less than half. A shadow has no
-baseline, so its pods get C / (S + C). The number of such tracks beside the stable one is two or one.
+baseline, so its pods get C / (S + C). So there are two further tracks, or one.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ _SHOWN = 5
 
 
 def weight_of(canaries: int, stable: int, tracks: int = 2) -> int:
-    """Return the weight of so many canary pods, as whole percent."""
+    """Compute the weight of so many canary pods, as whole percent."""
     return round(100 * canaries / (stable + tracks * canaries))
 
 
 def replicas_for(weight: int, stable: int, tracks: int = 2) -> int | None:
-    """Return the number of canary pods with which the canary has a weight; None if no number gives it.
+    """Compute the number of canary pods with which the canary has a weight; None if no number does.
 
     Parameters
     ----------
     weight : int
         Percent of all requests.
     stable, tracks : int
-        Number of stable pods; of tracks beside them.
+        Number of stable pods; number of further tracks.
     """
     if not 0 < weight < 100 / tracks:
         return None
@@ -35,7 +35,7 @@ def replicas_for(weight: int, stable: int, tracks: int = 2) -> int | None:
 
 
 def reachable(stable: int, tracks: int = 2) -> list[int]:
-    """Return the first weights that can be reached."""
+    """List the first weights that can be reached."""
     return list(dict.fromkeys(weight_of(count, stable, tracks) for count in range(1, _SHOWN + 1)))
 
 
@@ -49,7 +49,7 @@ def expect_weight(stable: int, tracks: int = 2) -> str:
 
 
 def require_replicas(weight: int, stable: int, tracks: int = 2) -> int:
-    """Return the number of canary pods for a weight.
+    """Compute the number of canary pods for a weight.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Files beside the spec that a trainer's parameters name: they are part of the spec."""
+"""Companion files: files that a trainer's parameters name. They lie next to the spec and are part of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EXPECTED = {"module": "a Python file in the spec's folder"}
 
 
 @dataclass(frozen=True)
-class Beside:
+class CompanionFile:
     """A file that a parameter names.
 
     Attributes
@@ -45,29 +45,29 @@ class Beside:
 
 
 def files_of(spec: Spec) -> list[str]:
-    """Return the paths of the files that a spec names, from its own folder."""
+    """List the paths of the files that a spec names, from its own folder."""
     return [each.name for each in _files(spec)]
 
 
-def _files(spec: Spec) -> Iterator[Beside]:
+def _files(spec: Spec) -> Iterator[CompanionFile]:
     for parameter, kind in naming_parameters(spec).items():
         if parameter == "requirements" and own_image(spec):
             continue
         value = spec.model.params.get(parameter, _parameters(spec)[parameter]["default"])
         if kind == "files":
-            yield from (Beside((parameter, place), _name(each), kind) for place, each in enumerate(value))
+            yield from (CompanionFile((parameter, place), _name(each), kind) for place, each in enumerate(value))
         elif value is not None:
-            yield Beside((parameter,), _name(value), kind)
+            yield CompanionFile((parameter,), _name(value), kind)
 
 
 def own_image(spec: Spec) -> str | None:
-    """Return the image that a command trains in; None if it trains in a virtual environment, or there is none."""
+    """Find the image that a command trains in; None if it trains in a virtual environment, or there is no command."""
     image = spec.model.params.get("image") if spec.model.trainer == "container" else None
     return image if isinstance(image, str) else None
 
 
 def naming_parameters(spec: Spec) -> dict[str, str]:
-    """Return the parameters that name files, with how they do."""
+    """List the parameters that name files, and how each does."""
     found = {}
     for name, rules in _parameters(spec).items():
         if kinds := {rule["kind"] for rule in rules["accepts"]} & _KINDS:
@@ -76,7 +76,7 @@ def naming_parameters(spec: Spec) -> dict[str, str]:
 
 
 def _parameters(spec: Spec) -> Mapping[str, Mapping[str, Any]]:
-    """Return the parameters of the spec's trainer; those that name files are the same for all of its tasks."""
+    """Read the parameters of the spec's trainer; those that name files are the same for all of its tasks."""
     trainer = str(spec.model.trainer)
     return parameters_of(trainer, min(TRAINERS[trainer].tasks)) if trainer in TRAINERS else {}
 
@@ -86,7 +86,7 @@ def _name(value: Any) -> str:
 
 
 def pin_files(spec: Spec, folder: Path) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the parameters with each file's digest (of a module, its text) beside its name, and what is wrong.
+    """Add each file's digest (or a module's text) to the parameters; return them, and what is wrong.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def pin_files(spec: Spec, folder: Path) -> tuple[dict[str, Any], list[Finding]]:
     return {**spec.model.params, **pinned}, findings
 
 
-def _pin(each: Beside, folder: Path) -> dict[str, str]:
+def _pin(each: CompanionFile, folder: Path) -> dict[str, str]:
     content = (folder / each.name).read_bytes()
     if each.kind == "module":
         return {"file": each.name, "source": content.decode("utf-8")}
@@ -126,7 +126,7 @@ def _check_network(spec: Spec, module: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(("model", "params", parameter), found, expected)
 
 
-def _check_requirements(each: Beside, folder: Path) -> Iterator[Finding]:
+def _check_requirements(each: CompanionFile, folder: Path) -> Iterator[Finding]:
     unpinned = find_unpinned((folder / each.name).read_text("utf-8", "replace"))
     if unpinned:
         yield Finding(

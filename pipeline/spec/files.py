@@ -160,5 +160,5 @@ def _environment_folders(path: Path, environments: str | Path | None) -> list[Pa
     if environments is not None:
         return [Path(environments)]
     folder = path.parent
-    beside = folder / ".." if folder.name in {"", ".."} else folder.parent
-    return [folder / "environments", beside / "environments"]
+    above = folder / ".." if folder.name in {"", ".."} else folder.parent
+    return [folder / "environments", above / "environments"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the schema imports nothing that could import this
 
 
 def rules_of(data: Data) -> dict[str, ImageRule]:
-    """Return the rule of each column of images."""
+    """Read the rule of each column of images."""
     images = {name: column.image for name, column in data.columns.items() if column.type == "image"}
     return {
         name: ImageRule() if each is None else ImageRule.from_json(each.model_dump()) for name, each in images.items()
@@ -21,7 +21,7 @@ def rules_of(data: Data) -> dict[str, ImageRule]:
 
 
 def with_parts(columns: Mapping[str, ColumnType], data: Data) -> dict[str, ColumnType]:
-    """Put behind each column of images the columns that they become."""
+    """Insert, after each column of images, the columns that it becomes."""
     rules = rules_of(data)
     made: dict[str, ColumnType] = {}
     for name, type_ in columns.items():

@@ -55,7 +55,7 @@ class Reference:
 
 
 def address_of(host: str) -> str:
-    """Return the URL at which a registry is spoken to, by the name that it has in names of images.
+    """Write the URL of a registry, from the name that it has in names of images.
 
     That is the one that ``MODELRAIL_REGISTRIES`` says: a registry may have another address here than where its images
     are run (kind's ``localhost:5001``, say, which from a pod is the pod itself).

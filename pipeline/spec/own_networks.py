@@ -1,4 +1,4 @@
-"""A network of the user's own, looked at before anything runs: it is read, and none of it is run."""
+"""The user's own network, checked before anything runs: its file is parsed and not executed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def find_mistakes(name: str, source: str, arguments: Mapping[str, Any]) -> Itera
 
 
 def _may_bind(node: ast.AST) -> bool:
-    """Tell whether a piece of code may give ``build`` in another way than by a plain function, such as by an import."""
+    """Tell whether a piece of code may define ``build`` other than as a plain function, such as by an import."""
     names = {
         *([node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else []),
         *([node.asname or node.name] if isinstance(node, ast.alias) else []),
@@ -65,7 +65,7 @@ def _misfits(name: str, builder: ast.FunctionDef, arguments: Mapping[str, Any]) 
 
 
 def _parameters(builder: ast.FunctionDef) -> tuple[list[str], list[str]]:
-    """Return what a function takes by name besides what it is always given, and what of that it cannot do without."""
+    """List the arguments that a function takes by name besides those it always gets, and which of them are required."""
     given = builder.args
     plain, only = [each.arg for each in given.args], [each.arg for each in given.kwonlyargs]
     rest = plain[max(len(_GIVEN) - len(given.posonlyargs), 0) :]

@@ -1,4 +1,4 @@
-"""What the section ``run`` comes to: where a step runs, with what, and which steps share its pod."""
+"""What follows from the section ``run``: where a step runs, with what resources, and which steps share its pod."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _POD = re.compile(r"^[^#\n]*\bpod\b", re.MULTILINE)
 
 
 def placement(run: Run, step: StepName) -> Placement:
-    """Return where a step runs and what it gets, with what ``run.default`` says filled in."""
+    """Find where a step runs and with what resources, filled in from ``run.default``."""
     own: Placement = getattr(run, step)
     said = {name: value for name, value in own if value is not None}
     return run.default.model_copy(update=said)
 
 
 def worker_placement(run: Run) -> Placement:
-    """Return what each worker of a network gets: that of ``run.train`` but its GPU, since workers learn on the CPU."""
+    """Find the resources of a network's workers: those of ``run.train`` without the GPU, since they use the CPU."""
     said = {name: value for name, value in run.workers if value is not None}
     return placement(run, "train").model_copy(update={"gpu": None, **said})
 
@@ -44,31 +44,31 @@ def pod_steps(run: Run) -> list[StepName]:
 
 
 def groups(run: Run) -> list[list[StepName]]:
-    """Return the steps that share a pod, group by group: neighbours in ``run.fuse``."""
+    """List the steps that share a pod, group by group: neighbours in ``run.fuse``."""
     places = [index for index, step in enumerate(STEPS) if step in run.fuse]
     stretches = groupby(enumerate(places), key=lambda pair: pair[1] - pair[0])
     return [[STEPS[index] for _, index in stretch] for _, stretch in stretches]
 
 
 def companions(run: Run, step: StepName) -> Sequence[StepName]:
-    """Return the steps that a step's pod does after it."""
+    """List the steps that a step's pod does after it."""
     group = next((each for each in groups(run) if step in each), [step])
     return group[group.index(step) + 1 :]
 
 
 def is_led(run: Run, step: StepName) -> bool:
-    """Tell whether another step's pod does this one."""
+    """Tell whether another step's pod does this step."""
     return any(step in each[1:] for each in groups(run))
 
 
 def most_batches(run: Run) -> int:
-    """Say in how many batches partitions are worked on: one, where all of them go on together in one pod."""
+    """Return the largest number of batches: one, where all partitions are worked on in one pod."""
     whole = any({"transform", "normalize"} <= set(each) for each in groups(run))
     return 1 if whole else run.batches
 
 
 def may_use_pods(models: Path) -> bool:
-    """Tell whether a spec of a folder, or an environment beside it, may want pods: by the word, without reading it."""
+    """Tell whether a folder's specs or environments may want pods: by a search for the word, without parsing them."""
     places = (models, models / "environments", models.parent / "environments")
     files = (file for place in places for file in list_yaml(place) if file.is_file())
     return any(_POD.search(file.read_text("utf-8", "replace")) for file in files)

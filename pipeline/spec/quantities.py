@@ -10,7 +10,7 @@ _FACTORS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
 
 
 def amount_of(text: str) -> float:
-    """Return the number that a quantity stands for."""
+    """Read the number that a quantity stands for."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]*)", text)
     if match is None or match[2] not in _FACTORS:
         raise ValueError(f"found the amount {text!r}; expected one such as 500m, 2 or 512Mi")

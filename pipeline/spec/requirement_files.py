@@ -11,7 +11,7 @@ _HASHED = re.compile(r"--hash[= ]sha(256|384|512):[0-9a-f]{64,128}")
 
 
 def find_unpinned(requirements: str) -> list[str]:
-    """Return the lines of a requirements file, joined where they go on, that are not ``name==version --hash=…``."""
+    """List the lines of a requirements file, continued ones joined, that are not ``name==version --hash=…``."""
     joined = re.sub(r"\\\r?\n", " ", requirements)
     lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines())
     return [line for line in lines if line and not (_PINNED.match(line) and _HASHED.search(line))]

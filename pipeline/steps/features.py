@@ -1,4 +1,4 @@
-"""What stands between the raw columns and the matrix: the features, and the rules that hold for each."""
+"""The features between the raw columns and the matrix, and the rules that apply to each."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def missing_rule(spec: Spec, column: str) -> Missing | None:
 
 
 def fitted_outliers(spec: Spec, transform: Transform) -> Mapping[str, Outliers]:
-    """Return the outlier rules whose bounds are found on training rows, by feature."""
+    """List the outlier rules whose bounds are found on training rows, by feature."""
     rules = {name: rule for name, rule in spec.clean.outliers.items() if rule.by != "range"}
     names = {each.name for each in transform.features if each.origin == "none"}
     return {name: rule for name, rule in rules.items() if name in names}

@@ -54,7 +54,7 @@ class Quantiles:
         return float(self.weights.sum())
 
     def quantile(self, share: float) -> float:
-        """Return a quantile by linear interpolation, as ``numpy.quantile`` does; NaN without values."""
+        """Compute a quantile by linear interpolation, as ``numpy.quantile`` does; NaN without values."""
         if not len(self.values):
             return float("nan")
         last = max(round(self.count), 1) - 1
@@ -114,7 +114,7 @@ def summarize(values: Doubles, points: int = MAX_POINTS) -> Quantiles:
 
 
 def merge_quantiles(parts: Sequence[Quantiles]) -> Quantiles:
-    """Summarize what several summaries stand for."""
+    """Merge several summaries into one."""
     if len(parts) == 1:
         return parts[0]
     values, inverse = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)

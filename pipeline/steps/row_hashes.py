@@ -57,12 +57,12 @@ def row_hashes(frame: pd.DataFrame, key: Sequence[str]) -> Hashes:
 
 
 def draw(hashes: Hashes, purpose: str) -> npt.NDArray[np.float64]:
-    """Return each row its number in [0, 1) for one purpose; equal hashes draw equal numbers."""
+    """Draw a number in [0, 1) for each row and one purpose; equal hashes draw equal numbers."""
     return (salted(hashes, purpose) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def salted(hashes: Hashes, purpose: str) -> Hashes:
-    """Return hashes that are independent of those for another purpose."""
+    """Mix hashes with a purpose, so that they are independent of those for another purpose."""
     return _mix(hashes ^ _of_text(purpose))
 
 

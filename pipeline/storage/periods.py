@@ -30,7 +30,7 @@ def up_to(partitions: Mapping[str, File], as_of: str | None) -> dict[str, File]:
 
 
 def last_day(key: str) -> date | None:
-    """Return the last day of the year, month or day that a partition's key names; None if it names none."""
+    """Find the last day of the year, month or day that a partition's key names; None if it names none."""
     match = re.search(r"(?<!\d)((?:19|20|21)\d\d)(?:[-_/]?(\d{2})(?:[-_/]?(\d{2}))?)?(?!\d)", key)
     if match is None:
         return None

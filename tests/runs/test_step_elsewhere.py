@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.runs.job import open_job
 from pipeline.runs.plan.recipes import methods_of
-from pipeline.runs.pods.step_pod import errand_words as words_of
+from pipeline.runs.pods.step_pod import step_command as words_of
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import Opened, open_run, run_step
 from pipeline.runs.step_elsewhere import forget, is_there, result_of
@@ -122,7 +122,7 @@ def test_a_commit_made_after_the_first_clone_is_fetched(project: Path, commit: C
     assert (check_out(f"file://{project}", first, tmp_path) / "a").read_text() == "1"
 
 
-def test_an_errand_needs_to_know_where_the_spec_is(opened: Opened, tmp_path: Path) -> None:
+def test_a_step_elsewhere_needs_to_know_where_the_spec_is(opened: Opened, tmp_path: Path) -> None:
     done = send(["step", "clean", "models/late.yaml", "--opened", json.dumps({})], tmp_path / "pod")
     assert done.returncode == 2
     assert "found --opened by itself; expected --repository and --commit" in done.stderr

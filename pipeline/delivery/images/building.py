@@ -51,7 +51,7 @@ def build(
     push: bool = False,
     options: Sequence[str] = (),
 ) -> str:
-    """Build an image and, if wanted, push it; gives its name, with its digest once it is pushed.
+    """Build an image and, if wanted, push it; return its name, with its digest once it is pushed.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def build(
 def build_command(
     image: Image, tag: str, program: Program, base: str | None = None, options: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the command that builds an image, to be run where the Dockerfiles' folder is."""
+    """Build the command that builds an image, to be run in the folder that has the Dockerfiles' folder."""
     chosen = ("--build-arg", f"BASE_IMAGE={base}") if base else ()
     plain = BUILDERS[program].plain if base and is_plain(Reference.parse(base).host) else ()
     return (

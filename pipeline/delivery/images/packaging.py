@@ -42,7 +42,7 @@ class Image:
     reference : str
         Its name with its digest: what a deployment names.
     tag : str
-        A tag of its own beside it, so that no registry tidies it away while it may be rolled back to.
+        A further tag of its own, so that no registry removes it while it may be rolled back to.
     blobs : dict
         How many were ``mounted``, ``copied``, ``pushed`` or ``there``.
     """
@@ -53,7 +53,7 @@ class Image:
 
 
 def labels_of(release: Release) -> dict[str, str]:
-    """Return what an image says of its release: every commit that made it."""
+    """Build an image's labels, which say what made its release: every commit."""
     evidence = release.evidence
     return {
         "org.opencontainers.image.title": release.model,
@@ -128,7 +128,7 @@ def model_layer(bundle: Path) -> bytes:
 
 
 def append_to_config(config: Mapping[str, Any], layer: Blob, labels: Mapping[str, str]) -> bytes:
-    """Return an image's configuration with one more layer and more labels."""
+    """Add a layer and labels to an image's configuration; the argument stays as it is."""
     rootfs, settings = config["rootfs"], config.get("config") or {}
     entry = {"created": config.get("created", "1970-01-01T00:00:00Z"), "created_by": "modelrail"}
     return _json(
@@ -142,7 +142,7 @@ def append_to_config(config: Mapping[str, Any], layer: Blob, labels: Mapping[str
 
 
 def append_to_manifest(manifest: Mapping[str, Any], config: Blob, layer: Blob) -> bytes:
-    """Return an image's manifest, in OCI's form, with another configuration and one more layer."""
+    """Write an image's manifest, in OCI's form, with another configuration and one more layer."""
     layers = [{**each, "mediaType": _OCI.get(each["mediaType"], each["mediaType"])} for each in manifest["layers"]]
     return _json(
         {
@@ -168,7 +168,7 @@ class _Push:
     blobs: Counter[str] = field(default_factory=Counter)
 
     def append(self, manifest: Mapping[str, Any]) -> tuple[bytes, str]:
-        """Push all of an image but its manifest; gives that, and its media type."""
+        """Push all of an image but its manifest; return the manifest and its media type."""
         return self._append_each(manifest) if "manifests" in manifest else self._append_one(manifest)
 
     def store(self, version: str, content: bytes, media_type: str) -> None:
@@ -188,7 +188,7 @@ class _Push:
         return content, _MANIFEST
 
     def _append_each(self, index: Mapping[str, Any]) -> tuple[bytes, str]:
-        """Append to the image of every architecture; what describes an image (a provenance) is left behind."""
+        """Append to the image of every architecture; leave out attestations, which describe the images before."""
         appended = []
         for each in index["manifests"]:
             if each.get("platform", {}).get("os", "unknown") == "unknown":

@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 
 
 def digest_of(content: bytes) -> str:
-    """Return a blob's digest."""
+    """Compute a blob's digest."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
@@ -43,7 +43,7 @@ class Blob:
 
     @cached_property
     def digest(self) -> str:
-        """Return its name."""
+        """Return the digest by which the registry knows the blob."""
         return digest_of(self.content)
 
 
@@ -69,7 +69,7 @@ class Registry:
         self._tokens: dict[str, str] = {}
 
     def manifest(self, name: str, version: str) -> tuple[bytes, str] | None:
-        """Return a manifest's bytes and media type; None if there is none."""
+        """Fetch a manifest's bytes and media type; None if there is none."""
         answer = self._ask("GET", f"/v2/{name}/manifests/{version}", name, headers={"accept": ", ".join(MANIFESTS)})
         if answer.status_code == 404:
             return None
@@ -86,7 +86,7 @@ class Registry:
         return self._ask("HEAD", f"/v2/{name}/blobs/{digest}", name).status_code == 200
 
     def blob(self, name: str, digest: str) -> bytes:
-        """Return a small blob."""
+        """Fetch a small blob."""
         content = self._good(self._ask("GET", f"/v2/{name}/blobs/{digest}", name), f"{name}@{digest}").content
         if digest_of(content) != digest:
             raise DeploymentError(
@@ -95,7 +95,7 @@ class Registry:
         return content
 
     def push(self, name: str, blob: Blob) -> str:
-        """Store a blob, in one piece; says whether it was ``there`` or is ``pushed``."""
+        """Store a blob in one piece; return whether it was ``there`` already or is ``pushed`` now."""
         if self.has(name, blob.digest):
             return "there"
         begun = self._good(self._ask("POST", f"/v2/{name}/blobs/uploads/", name), f"{name}: upload")
@@ -103,7 +103,7 @@ class Registry:
         return "pushed"
 
     def take(self, name: str, digest: str, other: Registry, source: str) -> str:
-        """Bring a blob of another repository here; says whether it was ``there``, or is ``mounted`` or ``copied``."""
+        """Bring a blob of another repository here; return ``there``, ``mounted`` or ``copied``."""
         if self.has(name, digest):
             return "there"
         query = {"mount": digest, "from": source} if other.host == self.host else {}
@@ -147,7 +147,7 @@ class Registry:
         return {"authorization": token} if token else {}
 
     def _log_in(self, refused: httpx.Response, names: tuple[str, ...]) -> bool:
-        """Get what the registry asks for; False if there is nothing else to give than before."""
+        """Log in as the registry asks; False if there is no other login than the one it refused."""
         scheme, _, challenge = refused.headers.get("www-authenticate", "").partition(" ")
         login, before = find_login(self.host), dict(self._tokens)
         if scheme.lower() == "bearer":

@@ -43,7 +43,7 @@ class Difference:
 
 
 def compare(found: Object | None, applied: Object, manager: str) -> list[Difference]:
-    """Hold an object as it is against the server's word on how it would be.
+    """Compare an object as it is with what the server says it would be.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def compare(found: Object | None, applied: Object, manager: str) -> list[Differe
 
 
 def strangers(found: Object, manager: str) -> Iterator[tuple[str, str]]:
-    """Yield the fields that somebody else has set, with who and when; an autoscaler's number is none of them."""
+    """Yield the fields that somebody else has set, with who and when; an autoscaler's number of pods is left out."""
     for entry in _foreign(found, manager):
         fields = {key: entry["fieldsV1"][key] for key in _DECIDING if key in entry["fieldsV1"]}
         for path in flatten(_readable(fields)):
@@ -72,7 +72,7 @@ def strangers(found: Object, manager: str) -> Iterator[tuple[str, str]]:
 
 
 def adopt(found: Object, manager: str) -> list[dict[str, Any]] | None:
-    """Make what strangers have set ours, so that applying without it removes it.
+    """Take ownership of what others have set, so that applying without it removes it.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def adopt(found: Object, manager: str) -> list[dict[str, Any]] | None:
 
 
 def flatten(value: Any, path: str = "") -> dict[str, Any]:
-    """Return every leaf by its path; what has a name in a list is told by it."""
+    """List every leaf by its path; an item of a list that has a name is identified by it."""
     if isinstance(value, Mapping) and value:
         parts = [(f"{path}.{key}" if path else str(key), each) for key, each in value.items()]
     elif isinstance(value, list) and value:

@@ -47,7 +47,7 @@ _INSTEAD: Mapping[tuple[str, str], Callable[[], Platform]] = {
 
 
 def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:
-    """Return the platform that a spec names.
+    """Find the platform that a spec names.
 
     Parameters
     ----------

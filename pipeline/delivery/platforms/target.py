@@ -1,4 +1,4 @@
-"""What a platform is: where a release goes, what is live there, and what can be done."""
+"""What a platform is: where a release goes, what is live there, and what a platform can do."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Platform(Protocol):
     """What a platform can do with releases; each method may be called again at any time."""
 
     def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> str | None:
-        """Make the image of a release: the same one each time; gives it by its digest.
+        """Make the image of a release, the same one each time; return its name with its digest.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Platform(Protocol):
         """
 
     def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
-        """Make a release live, or confirm that it is; returns when it answers.
+        """Make a release live, or confirm that it is; return once it answers.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Platform(Protocol):
         """Say what `deploy` would change of what is there."""
 
     def stop(self, target: Target) -> Live | None:
-        """End what is live; gives what it was."""
+        """End what is live; return what it was."""
 
     def post(self, target: Target) -> Post:
-        """Return the way in which this process asks what is live (for `pipeline.serving.client.predict`)."""
+        """Return the function through which this process asks what is live (for `pipeline.serving.client.predict`)."""

@@ -5,10 +5,10 @@ is shared among the metrics and among all looks: look k has 1 / (k (k + 1)) of i
 however often one looks. So a canary that equals its baseline is aborted with at most the probability
 ``deploy.canary.false_alarm``, by whatever number of looks.
 
-One that differs by more than its limit while chance is not ruled out is in doubt: the canary waits for more requests.
-Else what few requests cannot show would pass for good.
+A metric that differs by more than its limit while chance is not ruled out is in doubt: the canary waits for more
+requests. Otherwise a fault that few requests cannot prove would pass as good.
 
-Each request counts once, whatever number of rows it has, since rows that came together are no independent witnesses.
+Each request counts once, whatever number of rows it has, since rows of one request are not independent observations.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ class Analysis:
 
     @property
     def worse(self) -> tuple[Comparison, ...]:
-        """Return what speaks against the canary."""
+        """List the metrics in which the canary is worse."""
         return tuple(each for each in self.compared if each.worse)
 
     @property
     def in_doubt(self) -> tuple[Comparison, ...]:
-        """Return what neither speaks against the canary nor for it."""
+        """List the metrics that are in doubt."""
         return tuple(each for each in self.compared if each.in_doubt)
 
 
@@ -102,7 +102,7 @@ def analyse(
     false_alarm: float,
     look: int,
 ) -> Analysis:
-    """Hold a canary against its baseline.
+    """Compare a canary with its baseline.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def analyse(
 
 
 def level_of(look: int, false_alarm: float) -> float:
-    """Return the part of the probability of a false alarm that one look may spend; all looks together spend it all."""
+    """Compute the part of the probability of a false alarm that one look may spend; all parts add up to it."""
     return false_alarm / (look * (look + 1))
 
 
@@ -191,7 +191,7 @@ TESTS: Mapping[str, Test] = {
 
 
 def rank_chance(ours: Sequence[int], theirs: Sequence[int]) -> float:
-    """Return the probability that ours are as much larger by chance: the test of Mann and Whitney on a histogram.
+    """Compute the probability that ours are so much larger by chance: Mann and Whitney's test on histograms.
 
     The values of a bucket are ties. `scipy.stats.mannwhitneyu` gives the same, but wants each value by itself.
 
@@ -215,7 +215,7 @@ def rank_chance(ours: Sequence[int], theirs: Sequence[int]) -> float:
 
 
 def stability_index(ours: Sequence[int], theirs: Sequence[int]) -> float:
-    """Return the population stability index of two histograms; half a count is added to each bin, so that none is 0."""
+    """Compute the population stability index of two histograms; half a count is added to each bin."""
     n, m = (sum(each) + len(each) / 2 for each in (ours, theirs))
     shares = (((mine + 0.5) / n, (other + 0.5) / m) for mine, other in zip(ours, theirs, strict=True))
     return sum((p - q) * log(p / q) for p, q in shares)
@@ -239,7 +239,7 @@ def binned(ours: Mapping[float, int], theirs: Mapping[float, int]) -> tuple[list
 
 
 def _typical_s(durations: Mapping[float, int]) -> float:
-    """Return the geometric mean, which a single stall does not move; each counts as the middle of its bucket."""
+    """Compute the geometric mean, which a single stall hardly moves; a request counts as the middle of its bucket."""
     bounds = sorted({*BUCKETS_S, inf, *durations})
     middles = {high: _middle(low, high) for low, high in zip([0.0, *bounds], bounds, strict=False)}
     return exp(sum(count * log(middles[bound]) for bound, count in durations.items()) / sum(durations.values()))

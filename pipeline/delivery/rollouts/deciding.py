@@ -1,4 +1,4 @@
-"""What happens next in a rollout: pure, so that any process can take it over from what the last one wrote down."""
+"""What happens next in a rollout: pure, so that any process can go on from what the last one recorded."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Action:
 
 
 def next_rollout_action(rollout: Rollout, seen: Seen, plan: Canary, now: float) -> Action:
-    """Decide what happens next: a verdict stands; else trouble, a worse metric or the deadline aborts; else it goes on.
+    """Decide what happens next: a verdict is final; else a fault, a worse metric or the deadline aborts.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def _lacking(rollout: Rollout, seen: Seen, plan: Canary, now: float) -> str | No
 
 
 def after(rollout: Rollout, action: Action, seen: Seen, now: float) -> Rollout:
-    """Return the rollout as it is to be written down *before* the action is done.
+    """Return the rollout as it must be recorded *before* the action is done.
 
     So a process that is killed between the two leaves an action to be done again, never one that nobody knows of. The
     time of a step, and its requests, count from when all of it was ready.

@@ -1,7 +1,7 @@
-"""Brings a rollout to its end: keep what was decided, look, decide, write down, again.
+"""Brings a rollout to its end. Each turn keeps the weight that was decided, looks, decides, and records the decision.
 
-What is done next depends on nothing but what was written down, so it does not matter how often, and by whom, it is
-begun anew.
+What is done next depends on nothing but what was recorded, so any process may continue a rollout, however often it was
+interrupted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Sight:
 
 
 class Tracks(Protocol):
-    """A candidate beside what is live, on some platform; each method may be called again at any time.
+    """A candidate next to what is live, on some platform; each method may be called again at any time.
 
     Raises
     ------
@@ -61,10 +61,10 @@ class Tracks(Protocol):
     """
 
     def keep(self, weight: int) -> Sight:
-        """See to it that the canary gets so many percent of the requests (0: it only comes up); say how both are."""
+        """Give the canary so many percent of the requests (0: it is only started); return how both tracks are."""
 
     def save(self, rollout: Rollout) -> None:
-        """Write down how far it is, for whoever goes on with it."""
+        """Record how far the rollout is, for whichever process continues it."""
 
     def promote(self) -> None:
         """Make the candidate what is live, and remove the canary."""
@@ -125,7 +125,7 @@ def _weight(rollout: Rollout, plan: Canary) -> int:
 
 
 def _decide(rollout: Rollout, sight: Sight, plan: Canary, now: float) -> tuple[Rollout, bool]:
-    """Return the rollout after a look, and whether there is nothing to do but wait."""
+    """Decide after a look: return the rollout, and whether there is nothing to do but wait."""
     seen = Seen(sight.ready, _analyse(rollout, sight, plan), sight.trouble, sight.missing)
     action = next_rollout_action(rollout, seen, plan, now)
     return after(rollout, action, seen, now), action.kind == "wait"

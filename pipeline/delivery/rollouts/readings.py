@@ -88,7 +88,7 @@ def total(readings: Iterable[Reading]) -> Reading:
 
 
 def _differences(below: Mapping[float, int]) -> Mapping[float, int]:
-    """Return the requests in each bucket from those up to each bound."""
+    """Compute the requests in each bucket from the cumulative counts."""
     counts: Counter[float] = Counter()
     before = 0
     for bound in sorted(below):

@@ -1,7 +1,7 @@
 """Images: from the bytes of a file to numbers, by the same code in training and in serving.
 
-An image comes in as a file or as base64 text and is refused before it is decoded if it is larger than anybody needs.
-OpenCV decodes it and takes it apart; everything it gives is a column of its own, such as ``photo[0,3,5]``.
+An image comes in as a file or as base64 text. One that is too large is refused before it is decoded. OpenCV decodes it;
+every number that it becomes is a column of its own, such as ``photo[0,3,5]``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def encode_base64(content: bytes) -> str:
 
 
 def read_image(text: str, rule: ImageRule) -> Numbers:
-    """Return the numbers of an image.
+    """Compute the numbers of an image.
 
     Parameters
     ----------
@@ -117,13 +117,13 @@ def _scale(image: Pixels, rule: ImageRule) -> Pixels:
 
 
 def _pixels(pixels: Pixels, _: ImageRule) -> Numbers:
-    """Return each channel row by row, from 0 to 1."""
+    """Read each channel row by row, from 0 to 1."""
     planes: list[Pixels] = [each.ravel() for each in _cv2().split(pixels)]
     return np.asarray(np.concatenate(planes) / 255.0)
 
 
 def _histogram(pixels: Pixels, rule: ImageRule) -> Numbers:
-    """Return the share of the pixels in each of a channel's equal ranges of brightness."""
+    """Compute the share of the pixels in each of a channel's equal ranges of brightness."""
     counts = [_cv2().calcHist([pixels], [c], None, [rule.bins], [0, 256]).ravel() for c in range(rule.channels)]
     return np.asarray(np.concatenate(counts).astype(np.float64) / (pixels.shape[0] * pixels.shape[1]))
 
@@ -136,7 +136,7 @@ def _gray(pixels: Pixels) -> Pixels:
 
 @cache
 def _gradients() -> tuple[Numbers, NDArray[np.int64]]:
-    """Give, for each change of brightness downwards and across (-255 to 255 each), its strength and its angle's range.
+    """Tabulate the strength and the angle's range of each change of brightness downwards and across (-255 to 255).
 
     There are so few that a table is quicker than their roots and arcs.
     """
@@ -147,7 +147,7 @@ def _gradients() -> tuple[Numbers, NDArray[np.int64]]:
 
 @cache
 def _hog_cells(rule: ImageRule) -> NDArray[np.int64]:
-    """Return where the angles of each pixel's cell begin."""
+    """Compute the index at which the angles of each pixel's cell begin."""
     rows, columns = hog_shape(rule)
     y, x = np.indices(rule.size)
     cells = np.minimum(y // HOG_CELL, rows - 1) * columns + np.minimum(x // HOG_CELL, columns - 1)
@@ -155,7 +155,7 @@ def _hog_cells(rule: ImageRule) -> NDArray[np.int64]:
 
 
 def _hog(pixels: Pixels, rule: ImageRule) -> Numbers:
-    """Return histograms of oriented gradients in cells of 8 × 8 pixels, each scaled to length 1.
+    """Compute histograms of oriented gradients in cells of 8 × 8 pixels, each scaled to length 1.
 
     Dalal and Triggs, "Histograms of Oriented Gradients for Human Detection" (2005), with blocks of one cell.
     """
@@ -170,7 +170,7 @@ def _hog(pixels: Pixels, rule: ImageRule) -> Numbers:
 
 
 def _edges(pixels: Pixels, _: ImageRule) -> Numbers:
-    """Return the share of pixels on an edge (Canny's, 1986) in each field of a grid of 4 × 4."""
+    """Compute the share of pixels on an edge (Canny's, 1986) in each field of a grid of 4 × 4."""
     cv2 = _cv2()
     corners, sizes = _edge_fields(*pixels.shape[:2])
     sums = cv2.integral(cv2.Canny(_gray(pixels), 100, 200))[corners]
@@ -180,7 +180,7 @@ def _edges(pixels: Pixels, _: ImageRule) -> Numbers:
 
 @cache
 def _edge_fields(height: int, width: int) -> tuple[Any, Numbers]:
-    """Return the corners of the grid's fields, the first ones a pixel longer, and the most that each can add up to."""
+    """Compute the corners of the grid's fields, of which the first are a pixel longer, and the largest sum of each."""
     sides = []
     for length in (height, width):
         size, longer = divmod(length, EDGE_GRID)
@@ -191,7 +191,7 @@ def _edge_fields(height: int, width: int) -> tuple[Any, Numbers]:
 
 @cache
 def _word_bits(words: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
-    """Choose the bits of a descriptor that tell its word, the same everywhere: their bytes, masks, and what they count.
+    """Choose the bits of a descriptor that tell its word, the same on every machine: bytes, masks, and values.
 
     A descriptor's first bit is the highest one of its first byte.
     """
@@ -200,7 +200,7 @@ def _word_bits(words: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArra
 
 
 def _words(pixels: Pixels, rule: ImageRule) -> Numbers:
-    """Return the share of each visual word among the ORB key points (Rublee and others, 2011).
+    """Compute the share of each visual word among the ORB key points (Rublee and others, 2011).
 
     A descriptor's word is a sample of its bits, so that near ones share a word (Indyk and Motwani's hashing for the
     Hamming distance, 1998). So nothing is fitted, and a new image changes no other one's words.

@@ -10,11 +10,11 @@ _FORMATS = "a PNG, JPEG, WebP or BMP image"
 
 
 class ImageError(ValueError):
-    """The bytes are no image that is read here; the message says what was expected instead."""
+    """The bytes are no image of a known format; the message says what was expected instead."""
 
 
 def measure_image(content: bytes) -> tuple[int, int]:
-    """Read height and width from the header, after a look whether the file is whole.
+    """Read height and width from the header, after a check that the file is complete.
 
     Raises
     ------
@@ -36,7 +36,7 @@ _PAIR = struct.Struct(">HH").unpack_from
 
 
 def _measure_png(content: bytes) -> tuple[int, int]:
-    """Walk over all chunks: OpenCV decodes what is there of a damaged file, and says nothing."""
+    """Walk over all chunks: OpenCV would decode what is left of a damaged file without an error."""
     place = 8
     kinds, view = list[bytes](), memoryview(content)
     while not kinds or kinds[-1] != b"IEND":

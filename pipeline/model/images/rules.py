@@ -50,7 +50,7 @@ class ImageRule:
 
 
 def owner_of(column: str, images: Collection[str]) -> str:
-    """Return the image that a column was made of, else the column itself."""
+    """Name the image column that a column was made of, else the column itself."""
     name, bracket, _ = column.rpartition("[")
     return name if bracket and name in images else column
 
@@ -65,7 +65,7 @@ def _histogram(rule: ImageRule) -> Iterator[str]:
 
 
 def hog_shape(rule: ImageRule) -> tuple[int, int]:
-    """Return rows and columns of cells."""
+    """Compute the number of rows and columns of cells."""
     return max(rule.size[0] // HOG_CELL, 1), max(rule.size[1] // HOG_CELL, 1)
 
 

@@ -17,7 +17,7 @@ Vectors = NDArray[np.float32]
 
 
 class SentenceEncoder:
-    """Gives each text a vector, the same whatever other texts stand beside it.
+    """Turns each text into a vector, which does not depend on the other texts of the batch.
 
     Texts of the same number of pieces are encoded together: none is padded, so a row is computed as if it were alone.
 

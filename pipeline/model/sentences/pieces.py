@@ -1,6 +1,6 @@
 """Text as word pieces, as networks of the BERT family read it: J. Devlin et al., "BERT" (2019); uncased.
 
-The same as the package ``tokenizers`` gives for such a vocabulary, but that ``[SEP]`` in a text is a text, and no mark.
+The pieces are those of the package ``tokenizers`` for such a vocabulary, but ``[SEP]`` in a text is plain text.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Pieces:
         self._word = lru_cache(maxsize=65_536)(self._cut)
 
     def of(self, text: str) -> list[int]:
-        """Return the places of a text's pieces in the vocabulary, between the marks of its beginning and its end."""
+        """Look up a text's pieces in the vocabulary; the marks of beginning and end enclose their indices."""
         room, found = self.most - 2, [self.places[_FIRST]]
         for word in _words(text[: _CHARACTERS_A_PIECE * self.most]):
             found += self._word(word)
@@ -49,7 +49,7 @@ class Pieces:
         return [*found[: room + 1], self.places[_LAST]]
 
     def _cut(self, word: str) -> tuple[int, ...]:
-        """Take the longest known beginning, then the longest known continuation, and so on."""
+        """Split a word into pieces: the longest known beginning, then the longest known continuation, and so on."""
         if len(word) > _LONGEST_WORD:
             return (self.places[_UNKNOWN],)
         found, start = [], 0

@@ -1,7 +1,7 @@
-"""Archives: many files in one, with the digest of each; what is read from one is whole, or refused.
+"""Archives: many files in one, with the digest of each. A damaged or incomplete archive is refused.
 
-A tar, so that any machine can look into it. Its first member says what it is, its last names every file with its
-digest: one that was cut off has no last member. It isn't compressed, since most of what is in it already is.
+An archive is a tar, so that any machine can look into it. Its first member says what it is. Its last member names
+every file with its digest, so an archive that was cut off lacks it. It isn't compressed, since most files already are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EXAMPLES = 5
 
 
 def pack(archive: Path, facts: Mapping[str, Any], files: Iterable[tuple[str, Path]]) -> int:
-    """Write an archive that only this user can read, and give the number of its files.
+    """Write an archive that only this user can read; return the number of its files.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def pack(archive: Path, facts: Mapping[str, Any], files: Iterable[tuple[str, Pat
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, Any]:
-    """Write an archive's files into an empty folder, and give the archive's facts.
+    """Write an archive's files into an empty folder; return the archive's facts.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def _read_facts(archive: Path, tar: tarfile.TarFile) -> dict[str, Any]:
 
 
 def _unpack_all(archive: Path, tar: tarfile.TarFile, folder: Path) -> tuple[dict[str, tuple[int, str]], dict[str, Any]]:
-    """Write the files, and give the bytes and digest of each, and the archive's own list of them."""
+    """Write the files; return the size and digest of each, and the archive's own list of them."""
     found: dict[str, tuple[int, str]] = {}
     while member := tar.next():
         if member.name == LISTING and member.isreg():

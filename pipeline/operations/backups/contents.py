@@ -1,4 +1,4 @@
-"""What a backup holds of a state, and what not."""
+"""Which files of a state a backup holds, and which it leaves out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put a backup in place of a state: every byte is checked aside first, and what was there is moved, not deleted."""
+"""Put a backup in place of a state: every byte is checked beforehand, and the old state is moved, not deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.errors import InputError, ModelrailError, TransientError
 from pipeline.home import WORK_LOCK, lock_work, prepare_home
 from pipeline.operations.backups.archives import unpack
 from pipeline.operations.backups.contents import find_files, is_repository
-from pipeline.operations.backups.scratch_folder import aside
+from pipeline.operations.backups.scratch_folder import scratch_folder
 from pipeline.orchestration.services import running
 
 _CARRIED = ("cache", "repositories")
@@ -66,7 +66,7 @@ def restore(file: Path, state: Path, *, replace: bool = False) -> Restored:
     Parameters
     ----------
     replace : bool
-        Move a state that is there aside; without it, such a state is refused.
+        Move an existing state away; otherwise an existing state is refused.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def restore(file: Path, state: Path, *, replace: bool = False) -> Restored:
     state.parent.mkdir(parents=True, exist_ok=True)
     with _alone(state.parent), _without_runs(state):
         _check_home(state, replace=replace)
-        with aside(state.parent, f".{state.name.lstrip('.')}.restoring-") as folder:
+        with scratch_folder(state.parent, f".{state.name.lstrip('.')}.restoring-") as folder:
             prepare_home(folder)  # else Git would take it for part of the project
             fresh = folder / "home"
             prepare_home(fresh)
@@ -113,7 +113,7 @@ def _tighten(fresh: Path) -> None:
 
 
 def _relocate(fresh: Path, old: str, new: str) -> None:
-    """Rename the absolute places that MLflow's database and Airflow's settings hold, if the state is elsewhere now."""
+    """Rewrite the absolute paths in MLflow's database and Airflow's settings, if the state is elsewhere now."""
     if old == new:
         return
     settings = fresh / "airflow" / "airflow.cfg"
@@ -130,7 +130,7 @@ def _relocate(fresh: Path, old: str, new: str) -> None:
 
 
 def _swap(state: Path, fresh: Path) -> Path | None:
-    """Name the fresh state, after what was there was moved aside; gives where that is."""
+    """Move the old state away and put the fresh one in its place; return where the old one is now."""
     before = None
     try:
         if state.exists():

@@ -1,6 +1,6 @@
 """Write a backup.
 
-It is taken while all runs on: databases are copied by SQLite's own online backup, and artifacts never change.
+Nothing has to be stopped: databases are copied by SQLite's own online backup, and artifacts never change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.delivery.platforms.local.state import DESIRED, folder_of, read_jso
 from pipeline.errors import InputError, ModelrailError
 from pipeline.operations.backups.archives import pack
 from pipeline.operations.backups.contents import find_files, find_links, find_outside
-from pipeline.operations.backups.scratch_folder import aside
+from pipeline.operations.backups.scratch_folder import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def back_up(state: Path, file: Path) -> Backup:
         "live": [entry for each in live if (entry := _describe(each, state))],
         "outside": outside,
     }
-    with aside(file.parent, f".{file.name}.") as folder:
+    with scratch_folder(file.parent, f".{file.name}.") as folder:
         count = pack(folder / "backup", facts, _read_all(state, folder))
         (folder / "backup").rename(file)
     return Backup(str(file), count, file.stat().st_size, tuple(each.model for each in live), outside)
@@ -81,7 +81,7 @@ def _check_target(state: Path, file: Path) -> None:
 
 
 def _read_all(state: Path, scratch: Path) -> Iterator[tuple[str, Path]]:
-    """Yield each file's name and where to read it, in an order in which what names a thing comes before it.
+    """Yield each file's name and where to read it; a file that refers to others comes before them.
 
     The marks of what MLflow was told come before MLflow's database, and that before the files that it names, for all
     of them may grow meanwhile.

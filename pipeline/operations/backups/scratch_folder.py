@@ -1,4 +1,4 @@
-"""A folder beside the target, where a thing is made before it gets its name."""
+"""A scratch folder next to the target: something is made there, then renamed to the target when it is whole."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NEW_S = 60.0
 
 
 @contextmanager
-def aside(parent: Path, prefix: str) -> Iterator[Path]:
-    """Yield a folder of our own beside the target; gone afterwards, and those of killed processes with it."""
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Yield a scratch folder next to the target; it is removed afterwards, as are those of killed processes."""
     _sweep(parent, prefix)
     folder = parent / f"{prefix}{uuid.uuid4().hex[:12]}"
     folder.mkdir(mode=0o700)

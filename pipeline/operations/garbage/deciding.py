@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pipeline.storage.artifacts import Entry
-from pipeline.storage.artifacts.holds import Use, cut
+from pipeline.storage.artifacts.claims import Claim, cut
 
 Why = Literal["release", "plan", "run", "new", "blind"]
 WORDS: Mapping[Why, str] = {
@@ -23,7 +23,7 @@ WORDS: Mapping[Why, str] = {
 
 @dataclass(frozen=True)
 class Needs:
-    """Keys, cut off, that something needs.
+    """Shortened keys that something needs.
 
     Attributes
     ----------
@@ -69,14 +69,14 @@ def decide(entries: Iterable[Entry], needs: Needs, limit: datetime) -> list[Fate
     ]
 
 
-def needed_by_runs(uses: Iterable[Use], limit: datetime, now: datetime) -> frozenset[str]:
-    """Return the keys that runs needed since a limit, or may need still."""
-    return frozenset(key for use in uses if use.day and not is_over(use, limit, now) for key in use.keys)
+def needed_by_runs(claims: Iterable[Claim], limit: datetime, now: datetime) -> frozenset[str]:
+    """Collect the keys that runs have claimed since a limit, or may still need."""
+    return frozenset(key for claim in claims if claim.day and not is_over(claim, limit, now) for key in claim.keys)
 
 
-def is_over(use: Use, limit: datetime, now: datetime) -> bool:
-    """Tell whether what a run needed counts no more; a release's need is never over."""
-    return bool(use.day and use.until and use.day < limit.date() and use.until < now.date())
+def is_over(claim: Claim, limit: datetime, now: datetime) -> bool:
+    """Tell whether a run's claim has ended; a release's claim never does."""
+    return bool(claim.day and claim.until and claim.day < limit.date() and claim.until < now.date())
 
 
 def model_of(entry: Entry) -> str:

@@ -51,9 +51,9 @@ def find_merges(store: Store, models: Iterable[str], today: date) -> Iterator[Me
 
 
 def merge(store: Store, merges: Iterable[Merge]) -> int:
-    """Write each merged note, then remove what it replaces; gives how many notes went.
+    """Write each merged note, then remove the notes that it replaces; return how many were removed.
 
-    A reader that finds a step in both counts it once, so nothing is lost or doubled wherever this ends.
+    A reader that finds a step in both counts it once, so nothing is lost or counted twice if this is killed halfway.
     """
     gone = 0
     for each in merges:

@@ -19,7 +19,7 @@ from pipeline.runs.session import Session
 from pipeline.spec.files import find_environments, find_specs
 from pipeline.spec.loading.names import names_in
 from pipeline.storage.artifacts import Entry, Store, open_store
-from pipeline.storage.artifacts.holds import HOLD, Use, cut, read_uses
+from pipeline.storage.artifacts.claims import CLAIM_LASTS, Claim, cut, read_claims
 from pipeline.storage.git.repository import Repository, open_repository
 from pipeline.storage.git.tags import fetch_tags, list_names, list_tags, settle
 
@@ -36,7 +36,7 @@ class Survey:
         What belongs to other repositories that share the store: it is left alone.
     leftovers : tuple of Entry
         What is no artifact, and was not touched for a day: from a process that was killed.
-    over : tuple of Use
+    over : tuple of Claim
         Notes of what runs needed once.
     merges : tuple of Merge
         Notes of costs that can be one.
@@ -49,7 +49,7 @@ class Survey:
     fates: tuple[Fate, ...]
     others: tuple[Entry, ...]
     leftovers: tuple[Entry, ...]
-    over: tuple[Use, ...]
+    over: tuple[Claim, ...]
     merges: tuple[Merge, ...]
     blind: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,20 +84,20 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
     repository = open_repository(folder)
     state = home(repository.root)
     store = open_store(store_address(state), state)
-    limit = now - max(keep, HOLD)
+    limit = now - max(keep, CLAIM_LASTS)
     _learn_releases(repository)
     blind: dict[str, str] = {}
     sessions = list(_sessions(repository, blind))
     planned = [node.recipe.key for each in sessions for nodes in each.nodes().values() for node in nodes if node.recipe]
     released = releases_of(list_tags(repository, "*@v*"))
-    uses, entries = read_uses(store), store.entries()  # in this order: what is made meanwhile is new
+    claims, entries = read_claims(store), store.entries()  # in this order: what is made meanwhile is new
     names = {each.job.model for each in sessions} | {*blind} | {each.model for each in released}
     own = _is_own(store_address(state), repository)
     mine, others = _part(entries, repository, None if own else names)
     needs = Needs(
-        release=_needed_by_releases(released, uses),
+        release=_needed_by_releases(released, claims),
         plan=frozenset(map(cut, planned)),
-        run=needed_by_runs(uses, limit, now),
+        run=needed_by_runs(claims, limit, now),
         blind=frozenset(blind),
     )
     return Survey(
@@ -106,7 +106,7 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
         fates=tuple(decide(mine, needs, limit)),
         others=tuple(others),
         leftovers=tuple(each for each in entries if each.manifest is None and _is_old(each, now)),
-        over=tuple(each for each in uses if is_over(each, limit, now) and (own or each.model in names)),
+        over=tuple(each for each in claims if is_over(each, limit, now) and (own or each.model in names)),
         merges=tuple(find_merges(store, names, now.date())),
         blind=blind,
     )
@@ -157,19 +157,19 @@ def _learn_releases(repository: Repository) -> None:
     fetch_tags(repository, *(pattern for model in models for pattern in (f"{model}@v*", f"{model}#*")))
 
 
-def _needed_by_releases(released: Iterable[Release], uses: Iterable[Use]) -> frozenset[str]:
+def _needed_by_releases(released: Iterable[Release], claims: Iterable[Claim]) -> frozenset[str]:
     tags = {cut(key) for each in released for key in each.evidence.artifacts.values()}
-    return frozenset(tags.union(*(use.keys for use in uses if use.day is None)))
+    return frozenset(tags.union(*(use.keys for use in claims if use.day is None)))
 
 
 def _is_own(address: str, repository: Repository) -> bool:
-    """Tell whether the store is in the repository's own folder, and so nobody else's."""
+    """Tell whether the store lies in the repository's own folder, so that nobody else uses it."""
     place = Path(address.removeprefix("file://")).expanduser()
     return "://" not in str(place) and place.resolve().is_relative_to(repository.root)
 
 
 def _part(entries: Sequence[Entry], repository: Repository, names: set[str] | None) -> tuple[list[Entry], list[Entry]]:
-    """Tell this repository's artifacts from others': by the model's name, and by the spec's commit being here.
+    """Separate this repository's artifacts from others', by the model's name and by whether the spec's commit is here.
 
     Parameters
     ----------
@@ -191,4 +191,4 @@ def _commit(entry: Entry) -> str:
 
 def _is_old(entry: Entry, now: datetime) -> bool:
     made = made_at(entry)
-    return made is not None and made < now - HOLD
+    return made is not None and made < now - CLAIM_LASTS

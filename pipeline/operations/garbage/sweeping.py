@@ -1,4 +1,4 @@
-"""Removing what nothing needs, a few artifacts at a time, each after a last look at who needs it."""
+"""Removing what nothing needs, a few artifacts at a time; the claims are read once more before each few."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.operations.garbage.deciding import made_at
 from pipeline.operations.garbage.merging import merge
 from pipeline.operations.garbage.surveying import Survey
 from pipeline.storage.artifacts import Entry, Store
-from pipeline.storage.artifacts.holds import cut, days_around, forget, read_uses, removing
+from pipeline.storage.artifacts.claims import cut, days_around, forget, read_claims, removing
 
 _AT_ONCE = 50
 """A run that needs one of them waits until they are all removed."""
@@ -52,10 +52,10 @@ def sweep(found: Survey, now: datetime) -> Swept:
 
 
 def _remove_some(store: Store, keys: Sequence[str], limit: datetime, now: datetime) -> tuple[int, list[str]]:
-    """Remove some, for as long as runs wait; gives how many were looked at, and what went."""
+    """Remove some, for as long as runs wait; return how many were looked at, and what was removed."""
     gone: list[str] = []
     with removing(store, keys) as deadline:
-        needed = frozenset[str]().union(*(use.keys for use in read_uses(store, days_around(now))))
+        needed = frozenset[str]().union(*(use.keys for use in read_claims(store, days_around(now))))
         there = store.find_all(keys)
         for seen, key in enumerate(keys):
             if seen and time.monotonic() > deadline:

@@ -25,7 +25,7 @@ _ABOUT_THE_CALL = frozenset({"method", "host_name", "map_index", "dag_id", "task
 
 
 def read_entry(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """Return an entry's verb (Airflow's own name, where there is no better), and what was said with it.
+    """Read an entry's verb (Airflow's own name, where there is no better), and what was said with it.
 
     Examples
     --------

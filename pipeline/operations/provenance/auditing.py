@@ -140,7 +140,7 @@ def _changes(repository: Repository, since: datetime | None) -> Iterator[Event]:
 
 
 def _merges(repository: Repository, since: datetime | None) -> dict[str, _Commit]:
-    """Return commit → the merge that brought it into the branch, for all that came by one."""
+    """Find the merge that brought each commit into the branch: commit → merge."""
     found: dict[str, _Commit] = {}
     for merge in reversed(list(_log(repository, since, "--merges", "--first-parent"))):  # the oldest first
         brought = repository.ask("rev-list", *merge.parents[1:], f"^{merge.parents[0]}").split()
@@ -204,7 +204,7 @@ def _stage(stage: Stage, tag: Tag, signature: Signature, released: Container[str
 
 
 def _missing(released: Sequence[Release], assigned: Sequence[Stage]) -> Iterator[Event]:
-    """Notice tags that must have been there: numbers are given out one by one, and a tag is never taken back later."""
+    """Find tags that are missing: numbers are given out one by one, and a tag is never taken back later."""
     numbers: dict[tuple[str, str], set[int]] = {}
     for stage in assigned:
         numbers.setdefault((stage.model, stage.environment), set()).add(stage.number)
@@ -220,7 +220,7 @@ def _missing(released: Sequence[Release], assigned: Sequence[Stage]) -> Iterator
 
 
 def _expected(known: Iterable[Version]) -> set[Version]:
-    """Return the versions that must have come before those that are known."""
+    """List the versions that must have come before those that are known."""
     found: set[Version] = set()
     for version in known:
         found |= {Version(version.major, version.minor, patch) for patch in range(version.patch)}

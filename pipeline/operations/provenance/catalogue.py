@@ -27,7 +27,7 @@ class Catalogue:
     artifacts: Mapping[str, Artifact]
 
     def beginning(self, digits: str) -> list[Artifact]:
-        """Return the artifacts whose keys begin like that."""
+        """List the artifacts whose keys begin with these digits."""
         return [artifact for key, artifact in self.artifacts.items() if key.startswith(digits)]
 
     def features(self, release: Release) -> dict[str, Artifact | None]:

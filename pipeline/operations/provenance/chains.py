@@ -1,4 +1,4 @@
-"""The chain of a release as a tree: what it was made from, step by step, and what came of it."""
+"""The chain of a release as a tree: what it was made from, step by step, and where it was deployed."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def describe_commit(commit: Commit) -> str:
 
 
 def commit_facts(commit: Commit | None) -> dict[str, Any]:
-    """Return what programs want to know of a commit; None where it is not here."""
+    """Read the facts of a commit for programs; None if the commit is not here."""
     names = ("date", "subject", "author")
     return {name: getattr(commit, name) if commit else None for name in names}
 

@@ -1,4 +1,4 @@
-"""Data commits as they are told of: date and subject, looked up once, without a network."""
+"""Data commits as they are shown: date and subject, looked up once, without a network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Lookup = Callable[[str], DataCommit]
 
 
 def lookup_for(address: str | None, own: Repository, state: Path) -> Lookup:
-    """Return what looks up commits of a model's data repository.
+    """Return the function that looks up commits of a model's data repository.
 
     Parameters
     ----------

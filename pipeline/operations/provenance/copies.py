@@ -21,7 +21,7 @@ STATE = "state"
 
 
 def copy_specs(repository: Repository, release: Release, folder: Path) -> Path:
-    """Copy the specs' repository, with the tags that there were before the release: by them a champion is chosen.
+    """Copy the specs' repository, with the tags that existed before the release: they decide who was champion then.
 
     Data that are named by a path in or beside the repository are copied to the same place.
 
@@ -97,7 +97,7 @@ def _copy(
     bare: bool = False,
     checkout: bool = True,
 ) -> None:
-    """Copy one commit with its history, and some tags; nothing else of the repository comes along."""
+    """Copy one commit with its history, and some tags; nothing else of the repository is copied."""
     if not source.holds(commit):
         raise InputError(
             f"rebuild: found no commit {commit[:12]} in {source.root}; expected it there: 'git fetch' it"

@@ -36,7 +36,7 @@ IMPORTANCES = "importances.json"
 
 @dataclass(frozen=True)
 class ImportanceChange:
-    """How much the model looks at a column, before and after; None where it is not among its inputs."""
+    """How important a column is for the model, before and after; None where it is not among its inputs."""
 
     column: str
     before: float | None
@@ -159,7 +159,7 @@ def compare_releases(repository: Repository, before: Release, after: Release) ->
 
 
 def _told(notes: list[str], what: str, look: Callable[[], Difference]) -> Difference | None:
-    """Look, or note why that cannot be."""
+    """Compare, or note why that is impossible."""
     try:
         return look()
     except ModelrailError as error:
@@ -229,7 +229,7 @@ def _signature(release: Release) -> Signature:
 
 
 def _by_name(signature: Signature) -> dict[str, Any]:
-    """Return what callers see of a model, its inputs by their names."""
+    """Describe what callers see of a model, with its inputs by name."""
     inputs = {each.name: {key: value for key, value in asdict(each).items() if key != "name"}
               for each in signature.inputs}  # fmt: skip
     classes = list(signature.classes) if signature.classes else None

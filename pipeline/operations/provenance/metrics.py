@@ -39,12 +39,12 @@ class MetricChange:
 def compare_metrics(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
 ) -> list[MetricChange]:
-    """Hold metrics, as evaluations and releases keep them, against one another: in the order of the later side."""
+    """Compare metrics, as evaluations and releases keep them, in the order of the later side."""
     return [compare_metric(name, estimate(before.get(name)), estimate(after.get(name))) for name in {**after, **before}]
 
 
 def compare_metric(name: str, before: Estimate | None, after: Estimate | None) -> MetricChange:
-    """Hold a metric against what it was."""
+    """Compare a metric with what it was."""
     if before is None or after is None or before.value is None or after.value is None:
         return MetricChange(name, before, after)
     difference = after.value - before.value

@@ -1,7 +1,7 @@
 """How the partitions of a release compare with those of the release before.
 
-Told by content: the recipe of the step normalize, kept in its artifact's manifest, names the digest of each partition's
-features, so two releases are compared without opening a file.
+Partitions are compared by content. The recipe of the step normalize, kept in its artifact's manifest, names the
+digest of each partition's features, so two releases are compared without opening a file.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def compare_partitions(now: Mapping[str, str] | None, before: Mapping[str, str] 
 
 
 def digests_of(normalized: Artifact | None) -> dict[str, str] | None:
-    """Return partition → digest of its features, from a normalize artifact; None where that is gone."""
+    """Read partition → digest of its features from a normalize artifact; None where that is gone."""
     if normalized is None:
         return None
     inputs: Mapping[str, str] = normalized.manifest["recipe"]["inputs"]

@@ -1,4 +1,4 @@
-"""A release computed again from Git alone, and held against what was recorded, artifact by artifact.
+"""A release computed again from Git alone, and compared with what was recorded, artifact by artifact.
 
 Specs, data and code are copied at the release's commits into a folder of their own, with an empty store. There every
 step runs as a process, by the code of that commit. Then keys and bytes are compared: with the evidence in the tag, and
@@ -66,7 +66,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What a rebuild came to.
+    """The result of a rebuild.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ def _run_step(step: str, evidence: Evidence, specs: Path, code: Path | None, sta
 
 
 def _environment(state: Path, code: Path | None) -> dict[str, str]:
-    """Return an environment in which nothing of this machine's state is seen."""
+    """Build the environment of the processes, without anything that leads to this machine's state."""
     dropped = ("MODELRAIL_", "MLFLOW_", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     own = {"MODELRAIL_HOME": str(state), "MLFLOW_TRACKING_URI": f"sqlite:///{state / 'mlflow.db'}"}
@@ -200,6 +200,6 @@ def _metrics(evaluated: Artifact) -> object:
 
 
 def _recorded_libraries(evidence: Evidence, ours: Store) -> dict[str, str]:
-    """Return the libraries that the artifacts' recipes name, for a release whose tag does not."""
+    """Read the libraries from the artifacts' recipes, for a release whose tag does not name them."""
     found = ours.find_all(list(evidence.artifacts.values())).values()
     return {name: version for each in found for name, version in each.manifest["recipe"]["libraries"].items()}

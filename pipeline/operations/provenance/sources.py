@@ -1,4 +1,4 @@
-"""What a trace reads: the tags, the store and the state of one repository; each once, and only when it is needed."""
+"""What a trace reads: the tags, the store and the state of one repository; each is read once, when it is needed."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Trace:
 
 
 def trace(asked: str, sources: Sources) -> Trace:
-    """Say what a name stands for, and give the chains that it is part of.
+    """Find out what a name stands for, and build the chains that it is part of.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def _tagged(tag: str, sources: Sources) -> Release:
 
 
 def _known_commit(asked: str, sources: Sources) -> Iterator[Subject]:
-    """Find commits that releases name, also where their repository is not on this machine."""
+    """Find a commit that releases name, even if its repository is not on this machine."""
     names = {commit for each in sources.all_releases() for commit in _commits(each) if commit.startswith(asked)}
     for name in sorted(names):
         yield _subject_of(name, sources)
@@ -224,7 +224,7 @@ def _commit(asked: str, sources: Sources) -> Subject | None:
 
 
 def _taken_in(name: str, repository: Repository, commit: str, sources: Sources) -> tuple[Release, ...]:
-    """Return the releases made from a commit or from what followed it, the oldest first."""
+    """List the releases made from a commit or from what followed it, the oldest first."""
     listed = repository.attempt("rev-list", "--all", "--ancestry-path", f"^{commit}").output.split()
     known, shorter = {commit, *listed}, {each[:12] for each in (commit, *listed)}
 
@@ -240,7 +240,7 @@ def _taken_in(name: str, repository: Repository, commit: str, sources: Sources) 
 
 
 def _unreleased_run(asked: str, sources: Sources) -> Subject | None:
-    """Ask MLflow for a run that no release names: a step of one that is, or one that was not released."""
+    """Ask MLflow about a run that no release names: a step of a released run, or a run that was not released."""
     tags = sources.find_run(asked)
     if tags is None:
         return None

@@ -22,7 +22,7 @@ RUN_PREFIX = "data__"
 
 
 def run_id(commit: str) -> str:
-    """Return the identifier of the run that a commit starts; Airflow has each only once in a DAG."""
+    """Make the identifier of the run that a commit starts; Airflow has each only once in a DAG."""
     return f"{RUN_PREFIX}{commit}"
 
 
@@ -75,7 +75,7 @@ class Decision:
 
 
 class Contents:
-    """What a model reads, and a hash of it all that follows each change, however much it is.
+    """What a model reads, with a hash of all files that is updated with each change instead of computed anew.
 
     The hash is the sum of the hashes of the single files: it does not depend on the order in which they came.
     """
@@ -154,7 +154,7 @@ def decide(
 
 
 def _digests_of(stretch: Stretch, key_of: KeyOf, base: Mapping[str, str]) -> set[str]:
-    """Return the digests that the undone commits had left; an unforced stretch has none."""
+    """Collect the digests that undone commits had left; there are none without a force-push."""
     contents, found = Contents(key_of, base), set()
     for commit in stretch.undone:
         if _apply(commit, contents) is not None:

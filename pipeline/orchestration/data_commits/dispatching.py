@@ -33,7 +33,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Mark:
-    """Up to where a model's data have been looked at.
+    """The commit up to which a model's data have been looked at.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Runs(Protocol):
         """Keep the mark."""
 
     def existing(self, model: str, run_ids: Sequence[str]) -> Collection[str]:
-        """Tell which of these runs there are."""
+        """List which of these runs exist."""
 
     def start(self, model: str, run_id: str, conf: Mapping[str, Any]) -> Started:
         """Start a run; ``unknown`` if Airflow has no such DAG (yet)."""
@@ -106,7 +106,7 @@ class Report:
         self.warnings.append(self.lines[-1])
 
     def figures(self) -> dict[str, Any]:
-        """Return what XCom may carry: numbers, and the newest commit that was started."""
+        """Build what XCom may carry: numbers, and the newest commit that was started."""
         return {
             "started": len(self.started),
             "newest": self.started[-1:],
@@ -139,7 +139,7 @@ def dispatch(
 
 @dataclass
 class _Dispatch:
-    """One model's turn."""
+    """The work for one model."""
 
     watched: Watched
     runs: Runs
@@ -169,7 +169,7 @@ class _Dispatch:
         return self.report
 
     def _begin(self) -> None:
-        """Run the newest commit: there is no telling which of the older ones were run by other means."""
+        """Run the newest commit only: nobody knows which of the older ones were run by other means."""
         subject, present = self.repository.commit(self.tip).subject, self.view.files(self.tip)
         self.report.say(f"first look at {self.source}: its newest commit is run, older ones are not")
         self._carry_out(Decision((Arrival(self.tip, subject, ()),) if present else ()), None)

@@ -1,4 +1,4 @@
-"""What a model reads of a commit, and of its changes, as Git tells it: a pointer of DVC is the files that it names.
+"""What a model reads of a commit and of its changes; a DVC pointer counts as the files that it names.
 
 Contents are told apart by Git's ids, and by DVC's digests; a pointer of Git LFS has the path of its file, and changes
 with it. A pointer that cannot be read here hides nothing: the run that it starts says what is wrong with it.
@@ -27,7 +27,7 @@ class View:
     state: Path
 
     def files(self, commit: str | None) -> dict[str, str]:
-        """Return path → content of what the model reads at a commit; nothing for no commit."""
+        """Read path → content of what the model reads at a commit; nothing for no commit."""
         if commit is None:
             return {}
         files = self.repository.files(commit, *self.layout.places)
@@ -39,7 +39,7 @@ class View:
         return {path: content for path, content in sorted(found.items()) if self.layout.key(path) is not None}
 
     def follow(self, stretch: Stretch) -> Stretch:
-        """Tell of files where commits changed pointers."""
+        """Replace changes of pointers by the changes of the files that they name."""
         changes = [change for commit in (*stretch.commits, *stretch.undone) for change in commit.changes]
         ids = {File(each.path, name, 0) for each in changes for name in (each.before, each.after) if name}
         read = self._read(self._pointers(ids))
@@ -56,7 +56,7 @@ class View:
         return [file for file in files if is_pointer(file.path, self.layout.files)]
 
     def _read(self, pointers: Iterable[File]) -> dict[File, dict[str, str]]:
-        """Return path → content of the files that each pointer names."""
+        """Read path → content of the files that each pointer names."""
         contents = self.repository.read_all(pointers)
         return {file: {each.path: each.id for each in self._files(file, contents[file])} for file in contents}
 

@@ -62,12 +62,12 @@ def read_stretch(repository: Repository, since: str, tip: str) -> Stretch:
 
 
 def _parent(repository: Repository, commits: tuple[DataCommit, ...], otherwise: str | None) -> str | None:
-    """Return the first parent of the first commit, on which its changes build; a merge may have brought in another."""
+    """Find the first parent of the first commit, to which its changes apply; a merge may have brought in another."""
     return read_parent(repository, commits[0].id) if commits else otherwise
 
 
 def read_parent(repository: Repository, commit: str) -> str | None:
-    """Return a commit's first parent, None for a first commit."""
+    """Read a commit's first parent, None for a first commit."""
     found = repository.ask("rev-list", "--max-count=1", "--parents", commit).split()
     return found[1] if len(found) > 1 else None
 

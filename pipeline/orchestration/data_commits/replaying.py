@@ -65,7 +65,7 @@ def find_dates(cron: str, changed: Iterable[str], partitions: Iterable[str], now
 def plan_replay(
     cron: str | None, changed: Iterable[str], partitions: Iterable[str], commit: str, now: datetime, limit: int
 ) -> Replay | None:
-    """Bound the dates to run anew; None if there are none."""
+    """Limit the number of dates to run anew; None if there are none."""
     dates = find_dates(cron, changed, partitions, now) if cron else []
     return Replay(commit, tuple(dates[:limit]), tuple(dates[limit:])) if dates else None
 

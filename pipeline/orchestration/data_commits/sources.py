@@ -123,7 +123,7 @@ def read_tip(source: Source, credentials: Credentials = no_credentials) -> str:
 
 
 def sign_of(source: Source) -> tuple[tuple[str, int, int], ...]:
-    """Return what changes on disk when a local branch moves: cheap to ask for, once a second."""
+    """Return a fingerprint that changes when a local branch moves; cheap enough to be asked for once a second."""
     folder = _git_folder(Path(source.address))
     names = ["packed-refs", "reftable/tables.list", *_branch_files(folder, source.branch)]
     own = (folder / name for name in ("HEAD", "reftable/tables.list"))
@@ -138,7 +138,7 @@ def _git_folder(place: Path) -> Path:
 
 
 def _shared_folder(folder: Path) -> Path:
-    """Return the folder that has the branches: a further work tree has only its ``HEAD`` to itself."""
+    """Find the folder that has the branches: a further work tree has only its ``HEAD`` to itself."""
     named = folder / "commondir"
     return (folder / named.read_text().strip()).resolve() if named.is_file() else folder
 

@@ -125,7 +125,7 @@ def follow(airflow: Airflow, dag_id: str, run_id: str, console: Console | None =
 
 @dataclass
 class _Watch:
-    """A run that is looked at again and again; what its tasks have returned is fetched once."""
+    """A run that is polled; what its tasks have returned is fetched once."""
 
     airflow: Airflow
     dag_id: str
@@ -188,7 +188,7 @@ class _Watch:
         )
 
     def _count_reused(self, step: str, results: Sequence[Mapping[str, Any]]) -> int:
-        """Count what was reused; batches are made of what must run, so the plan knows of the rest."""
+        """Count what was reused; only what must run is in a batch, so the plan says what else was reused."""
         planned = self.known.get(("plan", -1))
         if step in {"clean", "transform"} and results and isinstance(planned, dict):
             total: int = planned["partitions"]
@@ -217,7 +217,7 @@ def _name(task: TaskInstance) -> str:
 
 
 def _combine(states: Sequence[str | None], results: Sequence[Mapping[str, Any]]) -> State:
-    """Return one state for all tasks of a step."""
+    """Combine the states of a step's tasks into one."""
     if "failed" in states:
         return "failed"
     if states and all(state in ENDED for state in states):

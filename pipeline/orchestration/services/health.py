@@ -1,4 +1,4 @@
-"""How often a run is looked at."""
+"""How often a run is polled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNSURE = 5
 
 @dataclass
 class Looks:
-    """How often to look at a run: less while nothing happens, for the server that answers is busy with the tasks."""
+    """How often to poll a run: less often while nothing happens, to leave the server's processor to the tasks."""
 
     seen: tuple[tuple[str, int, str | None], ...] = ()
     same: int = 0
@@ -38,5 +38,5 @@ class Looks:
 
     @property
     def may_be_over(self) -> bool:
-        """Tell whether the run itself must be asked: all has ended, or so little happens that it may be given up."""
+        """Tell whether the run itself must be asked for: all tasks have ended, or nothing has happened for long."""
         return self.ended or self.same >= _UNSURE

@@ -9,7 +9,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def choose_port(preferred: int, taken: Collection[int] = ()) -> int:
-    """Return the preferred port, else the next free one above it, else any free one.
+    """Choose the preferred port, else the next free one above it, else any free one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What was started on this machine, and the file that tells."""
+"""What was started on this machine, and the file that records it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def read_record(state: Path) -> Record | None:
 
 
 def write_record(state: Path, record: Record) -> None:
-    """Write it whole."""
+    """Write the record in one step: a reader sees the old one or the new one."""
     scratch = record_file(state).with_suffix(".new")
     scratch.write_text(json.dumps(asdict(record), indent=1))
     scratch.replace(record_file(state))

@@ -1,4 +1,4 @@
-"""Start processes that nothing of is left when they are stopped, and find them again."""
+"""Start processes, find them again, and stop them so that none of their children is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 
 
 def start(argv: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path, niceness: int = 0) -> int:
-    """Start a process in a session of its own, its output in a file, and give its identifier.
+    """Start a process in a session of its own, with its output in a file; return its identifier.
 
     A session of its own keeps Ctrl-C in the terminal from it, and names all that it starts in turn.
     """
@@ -29,7 +29,7 @@ def start(argv: Sequence[str], environment: Mapping[str, str], log: Path, folder
 
 
 def identify(pid: int) -> float | None:
-    """Return when this process started (seconds since 1970), which tells it from a later one of the same number."""
+    """Return when this process started (seconds since 1970): a later one may get the same identifier."""
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
@@ -38,13 +38,13 @@ def identify(pid: int) -> float | None:
 
 
 def is_same(pid: int, created: float) -> bool:
-    """Tell whether the process that was started then still runs."""
+    """Tell whether the process with this identifier is still the one that was started then."""
     now = identify(pid)
     return now is not None and abs(now - created) < 1
 
 
 def find_by_session(sessions: Iterable[int]) -> list[psutil.Process]:
-    """Find every process of these sessions, including those that the leader has left behind."""
+    """Find every process of these sessions, also those whose session leader has ended."""
     wanted = set(sessions)
     return _find(lambda process: os.getsid(process.pid) in wanted)
 
@@ -110,7 +110,7 @@ def stop(find: Callable[[], Iterable[psutil.Process]], patience_s: float = 1.5) 
 
 
 def _wait(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
-    """Wait until they have ended; give those that have not.
+    """Wait until they have ended; return those that have not.
 
     One that nobody has asked how it ended (a zombie) has ended, too: where no init process reaps, it stays for good.
     """

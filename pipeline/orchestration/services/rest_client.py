@@ -47,7 +47,7 @@ class TaskInstance:
 
 @dataclass
 class Airflow:
-    """A client that logs in when it must and tries again when that can help.
+    """A client that logs in when it must and retries when that can help.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Airflow:
     def trigger(
         self, dag_id: str, conf: Mapping[str, Any], *, newer_than: datetime | None = None, timeout_s: float = 90
     ) -> str:
-        """Start a run of a DAG, as soon as Airflow knows it, and give the run's identifier.
+        """Start a run of a DAG as soon as Airflow knows the DAG; return the run's identifier.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class Airflow:
         return str(answer["dag_run_id"])
 
     def list_backfills(self, dag_id: str) -> list[dict[str, Any]]:
-        """Return a DAG's backfills, the newest first: dates, conf, when they were completed."""
+        """List a DAG's backfills, the newest first: dates, conf, when they were completed."""
         params = {"dag_id": dag_id, "order_by": "-id", "limit": _PAGE}
         return list(self.request("GET", "/api/v2/backfills", params=params)["backfills"])
 
@@ -127,12 +127,12 @@ class Airflow:
         return self.request("POST", "/api/v2/backfills", json=_backfill(dag_id, first, last, conf, runs_at_once))
 
     def preview_backfill(self, dag_id: str, first: datetime, last: datetime) -> list[datetime]:
-        """Return the dates that a backfill would run."""
+        """List the dates that a backfill would run."""
         answer = self.request("POST", "/api/v2/backfills/dry_run", json=_backfill(dag_id, first, last, {}, 1))
         return [datetime.fromisoformat(each["logical_date"]) for each in answer["backfills"]]
 
     def list_events(self, since: datetime | None = None, without: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """Return Airflow's log but for some events, oldest first: ``when``, ``owner``, ``event`` and what about."""
+        """List Airflow's log without some events, oldest first: ``when``, ``owner``, ``event`` and what it is about."""
         params: dict[str, Any] = {"order_by": "when", "limit": _PAGE, "excluded_events": list(without)}
         if since is not None:
             params["after"] = since.isoformat()
@@ -144,11 +144,11 @@ class Airflow:
                 return found
 
     def read_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        """Return a run: its ``state``, ``conf``, ``start_date`` and more."""
+        """Read a run: its ``state``, ``conf``, ``start_date`` and more."""
         return self.request("GET", _run(dag_id, run_id))
 
     def find_going(self, dag_id: str) -> list[str]:
-        """Return the runs of a DAG that have begun and not ended, the oldest first."""
+        """List the runs of a DAG that have begun and not ended, the oldest first."""
         params = {"state": "running", "order_by": "run_after", "limit": _PAGE}
         found = self.request("GET", f"/api/v2/dags/{_quote(dag_id)}/dagRuns", params=params)["dag_runs"]
         return [str(run["dag_run_id"]) for run in found]
@@ -158,7 +158,7 @@ class Airflow:
         self.request("PATCH", _run(dag_id, run_id), json={"state": "failed", "note": note})
 
     def list_tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        """Return every task instance of a run."""
+        """List every task instance of a run."""
         found: list[TaskInstance] = []
         while True:
             page = self.request(
@@ -169,7 +169,7 @@ class Airflow:
                 return found
 
     def read_result(self, dag_id: str, run_id: str, task: TaskInstance, key: str = "return_value") -> Any:
-        """Return what a task instance has returned (or pushed under `key`); None if nothing."""
+        """Read what a task instance has returned (or pushed under `key`); None if nothing."""
         address = f"{_run(dag_id, run_id)}/taskInstances/{_quote(task.task_id)}/xcomEntries/{_quote(key)}"
         answer = self.request("GET", address, params={"map_index": task.map_index}, missing={"value": None})
         value = answer["value"]
@@ -177,7 +177,7 @@ class Airflow:
         return json.loads(value) if isinstance(value, str) and value[:1] in {"{", "["} else value
 
     def read_error(self, dag_id: str, run_id: str, task: TaskInstance) -> str:
-        """Return the message of the error that a task instance has failed with, from its log, without a traceback."""
+        """Read the error with which a task instance has failed from its log: the message, without a traceback."""
         address = f"{_run(dag_id, run_id)}/taskInstances/{_quote(task.task_id)}/logs/{task.try_number}"
         answer = self.request("GET", address, params={"map_index": task.map_index}, missing={"content": []})
         return find_error(answer["content"]) or f"{task.task_id} has failed; its log in Airflow tells more"
@@ -250,7 +250,7 @@ class Airflow:
 
 @contextmanager
 def _transient(what: str, *, final: bool) -> Iterator[None]:
-    """Swallow a failure that trying again can mend; on the final try, raise it."""
+    """Suppress a failure that a retry can mend; on the final try, raise it."""
     try:
         yield
     except httpx.TransportError as error:

@@ -1,4 +1,4 @@
-"""Bring Airflow and MLflow's UI up on this machine, and down again without a trace."""
+"""Start Airflow and MLflow's UI on this machine, and stop them without leaving a process behind."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Places:
 
 
 def make_environment(places: Places) -> dict[str, str]:
-    """Return the whole environment of the processes: this process's own, overlaid with the settings."""
+    """Build the whole environment of the processes: this process's own, overlaid with the settings."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW__")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return inherited | {"PATH": path} | _common(places) | _airflow(places) | _airflow_secrets(places.airflow_home)
@@ -179,7 +179,7 @@ def prepare_airflow_home(airflow_home: Path) -> None:
 
 
 def read_password(airflow_home: Path) -> str:
-    """Return the password of the login."""
+    """Read the password of the login."""
     return _read_passwords(_passwords_file(airflow_home)).get(USER, "")
 
 
@@ -195,7 +195,7 @@ def _read_passwords(file: Path) -> Mapping[str, str]:
 
 
 def _keep_secret(file: Path) -> str:
-    """Return the secret in this file, made when it is first asked for."""
+    """Read the secret in this file; the first call makes it."""
     if not file.exists() or not file.read_text().strip():
         _write_private(file, secrets.token_urlsafe(48) + "\n")
     return file.read_text().strip()

@@ -1,4 +1,4 @@
-"""Start Airflow's parts and MLflow's UI, and wait until they can work."""
+"""Start Airflow's parts and MLflow's UI, and wait until they are healthy."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def is_healthy(record: Record) -> bool:
 
 
 def _fetch(url: str) -> dict[str, Any] | None:
-    """Return a loopback address's JSON answer ({} where it is none); None when there is no answer."""
+    """Fetch a loopback address's JSON answer ({} if it is no JSON object); None if there is no answer."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - always http on loopback
             content = answer.read()
@@ -143,7 +143,7 @@ def _fetch(url: str) -> dict[str, Any] | None:
 
 
 def _poll(deadline: float) -> Iterator[None]:
-    """Yield at once and then ever less often, from 0.05 s to 0.5 s, until the deadline."""
+    """Yield at once, then at growing intervals from 0.05 s to 0.5 s, until the deadline."""
     pause = 0.05
     while time.monotonic() < deadline:
         yield

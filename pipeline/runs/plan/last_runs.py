@@ -1,4 +1,4 @@
-"""What the last run of each step looked like: why a step must run again, and for how long, is told from it.
+"""What the last run of each step looked like: the source of a plan's reasons and estimates.
 
 These are hints of this machine: the plan is the same without them, only less well explained. All partitions of a step
 share their method (settings, code, libraries), which is kept once; keys and digests are cut to what tells them apart.

@@ -1,4 +1,4 @@
-"""The pod of a step: what it looks like, and what its end means. Pure; Airflow starts it and watches it."""
+"""The pod of a step: its manifest, and what its end means. Pure; Airflow starts and watches the pod."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _unreachable(found: Mapping[str, str], name: str, expected: str) -> str:
 
 
 def refuse_unclonable(spec_path: str, uncommitted: Sequence[str], commit: str, repository: str) -> None:
-    """Refuse a spec that a pod, which clones its commit, would not see as it is here.
+    """Refuse a spec with changes that are not committed and pushed: a pod clones the commit.
 
     Parameters
     ----------
@@ -99,10 +99,10 @@ def refuse_unclonable(spec_path: str, uncommitted: Sequence[str], commit: str, r
         )
 
 
-def errand_words(
+def step_command(
     opened: Mapping[str, Any], steps: Sequence[str], partitions: Sequence[str] | None, threads: int
 ) -> list[str]:
-    """Return the arguments of ``modelrail`` that do steps of an opened run elsewhere.
+    """Build the arguments of ``modelrail`` that do steps of an opened run elsewhere.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def errand_words(
 
 
 def manifest(spec: Spec, step: StepName, arguments: Sequence[str], told: Mapping[str, str]) -> dict[str, Any]:
-    """Return the pod that runs a step: no root, nothing to write on but its own scratch space, no token without need.
+    """Build the pod that runs a step: without root, writing only to its own scratch space, with a token only if needed.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def _leads_workers(spec: Spec, step: StepName) -> bool:
 
 
 def _account(spec: Spec, step: StepName) -> tuple[str | None, bool]:
-    """Return a pod's account, and whether the pod gets its token."""
+    """Choose a pod's account, and whether the pod gets its token."""
     if step in DEPLOYING:
         return spec.run.deployer, spec.run.deployer is not None
     if _leads_workers(spec, step):
@@ -165,7 +165,7 @@ def _account(spec: Spec, step: StepName) -> tuple[str | None, bool]:
 
 
 def labels_of(spec: Spec, component: str) -> dict[str, str]:
-    """Return the labels of a pod: whose it is, and what it does for which model."""
+    """Build the labels of a pod: who started it, and what it does for which model."""
     return {
         "app.kubernetes.io/managed-by": "modelrail",
         "app.kubernetes.io/component": component,
@@ -182,7 +182,7 @@ def pod_spec(
     *,
     trusted: bool,
 ) -> dict[str, Any]:
-    """Return the specification of a pod with one container, by the ``restricted`` level of Kubernetes' pod security."""
+    """Build the specification of a pod with one container, by the ``restricted`` level of Kubernetes' pod security."""
     pod = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": spec.tasks.timeout_s + DEADLINE_SLACK_S,
@@ -219,12 +219,12 @@ def threads_of(place: Placement) -> int:
 
 
 def _image(spec: Spec, step: StepName) -> str | None:
-    """Return the image of a step's pod: the one that a command trains in, else that of all steps."""
+    """Choose the image of a step's pod: the one that a command trains in, else that of all steps."""
     return (own_image(spec) if step == "train" else None) or spec.run.image
 
 
 def _volumes(spec: Spec, steps: Sequence[str]) -> Volumes:
-    """Return what a pod has mounted, by folder: scratch space, and for steps that push images the login with which."""
+    """List what a pod has mounted, by folder: scratch space, and the registry login for steps that push images."""
     secret = spec.deploy.image.push_secret if spec.deploy.image else None
     found = dict(SCRATCH)
     if secret and set(PACKAGING) & set(steps):
@@ -234,7 +234,7 @@ def _volumes(spec: Spec, steps: Sequence[str]) -> Volumes:
 
 
 def _registries(spec: Spec, volumes: Mapping[str, object]) -> dict[str, str]:
-    """Return what a pod is told of registries: where they are from there, and where its login to them is."""
+    """Build the variables about registries: their addresses as seen from the pod, and where its login is."""
     elsewhere = ",".join(f"{name}={url}" for name, url in spec.run.registries.items())
     told = {ELSEWHERE: elsewhere, "REGISTRY_AUTH_FILE": f"{_LOGINS}/{_LOGIN_FILE}" if _LOGINS in volumes else ""}
     return {name: value for name, value in told.items() if value}
@@ -243,7 +243,7 @@ def _registries(spec: Spec, volumes: Mapping[str, object]) -> dict[str, str]:
 def container_of(
     place: Placement, arguments: Sequence[str], told: Mapping[str, str], image: str | None, volumes: Volumes
 ) -> dict[str, Any]:
-    """Return the container of a pod: nothing to write on but its own scratch space."""
+    """Build the container of a pod, which writes only to its own scratch space."""
     folders = {"HOME": _WORK, "MODELRAIL_HOME": f"{_WORK}/state", "TMPDIR": _SCRATCH, "MPLCONFIGDIR": _SCRATCH}
     quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment = {
@@ -270,7 +270,7 @@ def container_of(
 
 
 def _resources(place: Placement) -> dict[str, Any]:
-    """Request CPU without a limit, which would only slow it down; memory is both, so that the pod is not overbooked."""
+    """Request CPU without a limit, which would only slow the pod down; request as much memory as its limit allows."""
     fixed = {"memory": place.memory, "nvidia.com/gpu": None if place.gpu is None else str(place.gpu)}
     limits = {name: value for name, value in fixed.items() if value is not None}
     requests = limits | ({} if place.cpu is None else {"cpu": f"{place.cpu:g}"})
@@ -313,13 +313,13 @@ def _explain_exit(step: str, name: str, ended: Mapping[str, Any]) -> ModelrailEr
 
 
 def _last_words(log: str) -> str:
-    """Return the message that the command ended with, or the last line of its traceback."""
+    """Find the message that the command ended with, or the last line of its traceback."""
     _, found, message = log.strip().rpartition("modelrail: ")
     return message if found else message.rpartition("\n")[2]
 
 
 def ended_of(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return how a pod's container ended; empty if it has not."""
+    """Read how a pod's container ended; empty if it has not."""
     states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
     return next((state["terminated"] for state in states if state.get("terminated")), {})
 

@@ -1,7 +1,7 @@
-"""The pods in which a network's workers learn, beside the one of the step: what they look like. Pure.
+"""The pods of a network's further workers, next to the step's own pod: their manifests. Pure.
 
-They get nothing but the words that lead them to the step's pod: no secret, no token, no address of the store. All of
-them belong to the step's pod, so they go with it, whatever ends it.
+They are told only how to reach the step's pod: no secret of the spec, no token, no address of the store. The step's pod
+owns all of them, so they are removed with it, whatever ends it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Leader:
 
 
 def find_leader(environ: Mapping[str, str]) -> Leader | None:
-    """Return the pod that this process runs in, if it was started to lead workers."""
+    """Find the pod that this process runs in, if it was started to lead workers."""
     found = [environ.get(name, "") for name in (POD, POD_UID, POD_ADDRESS)]
     return Leader(*found) if all(found) else None
 
@@ -101,14 +101,14 @@ def _metadata(spec: Spec, leader: Leader, count: int, group: int) -> dict[str, A
 
 
 def _name(leader: Leader, count: int, group: int) -> str:
-    """Name a group by the end of the leader's name, which makes it unique; what stands first is a letter."""
+    """Name a group by the end of the leader's name, which makes it unique; the name begins with a letter."""
     own = f"-workers-{group}"
     room = _NAME_LENGTH - len(f"{own}-node-0-{count - 1}-abcde")
     return re.sub(r"^[^a-z]+", "", leader.name.replace(".", "-")[-room:]) + own
 
 
 def _job_spec(spec: Spec, leader: Leader, words: Sequence[str], count: int) -> dict[str, Any]:
-    """Return a Job whose pods have an index each, which the one that replaces a lost pod has too."""
+    """Build a Job whose pods have an index each; a pod that replaces a lost one gets its index."""
     return {
         "completionMode": "Indexed",
         "completions": count,
@@ -130,7 +130,7 @@ def _pod(spec: Spec, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _policy(spec: Spec, metadata: Mapping[str, Any]) -> Object:
-    """Let nobody reach those who train a model but each other."""
+    """Let the pods that train a model be reached by one another only."""
     selector = {
         "matchLabels": {name: each for name, each in labels_of(spec, COMPONENT).items() if name != _ROLE},
         "matchExpressions": [{"key": _ROLE, "operator": "In", "values": ["train", COMPONENT]}],
@@ -148,7 +148,7 @@ def _policy(spec: Spec, metadata: Mapping[str, Any]) -> Object:
 
 
 def _kubeflow(metadata: Mapping[str, Any], job: Mapping[str, Any], count: int) -> list[Object]:
-    """Return a TrainJob, and the runtime that says what its pods look like: a TrainJob itself cannot restrict them."""
+    """Build a TrainJob, and the runtime that describes its pods: a TrainJob itself cannot restrict them."""
     role = {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
     replicated = {"name": "node", "replicas": 1, "template": {"metadata": {"labels": role}, "spec": dict(job)}}
     return [
@@ -206,7 +206,7 @@ def explain_absence(
 
 
 def _end(started: Object) -> str | None:
-    """Say how a Job or TrainJob ended, if it has: both say it by the same conditions."""
+    """Say how a Job or TrainJob ended, if it has: both use the same conditions."""
     said = {each["type"]: each for each in _status(started).get("conditions") or () if each["status"] == "True"}
     for kind, words in _ENDS.items():
         if found := said.get(kind):
@@ -216,7 +216,7 @@ def _end(started: Object) -> str | None:
 
 
 def _silence(pods: Sequence[Object], started: Object, limit_s: float) -> str:
-    """Say what is known of workers that nothing is known of."""
+    """Say what the cluster reports of workers that have not reported themselves."""
     found = f"found workers not there after {limit_s:.0f} s"
     if pods:
         return f"{found}; expected them"
@@ -239,7 +239,7 @@ def explain_loss(pods: Sequence[Object]) -> str:
 
 
 def _crash(pods: Sequence[Object]) -> str | None:
-    """Say how workers end by themselves, again and again; what the cluster has ended does not count."""
+    """Say how workers crash repeatedly; pods that the cluster has ended do not count."""
     ended = [(pod["metadata"]["name"], ended_of(pod.get("status") or {})) for pod in pods]
     crashed = [(name, each) for name, each in ended if 0 < each.get("exitCode", 0) < _SIGNALS]
     if len(crashed) < _CRASHES:

@@ -1,4 +1,4 @@
-"""The second process of a run: what it is told by standard input, it records."""
+"""The recording process of a run: it records the events that it reads from standard input."""
 
 from __future__ import annotations
 

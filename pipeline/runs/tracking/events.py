@@ -57,7 +57,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class Learning:
-    """A step that takes long is at work: its child run is opened by the first of these, and its curves grow.
+    """A long step reports its progress: the first of these events opens its child run, each adds to its curves.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Released:
 
 @dataclass(frozen=True)
 class LookedBack:
-    """A scheduled date was replayed; its metrics join the walk-forward evaluation of its data commit.
+    """A scheduled date was replayed; its metrics are added to the walk-forward evaluation of its data commit.
 
     Attributes
     ----------

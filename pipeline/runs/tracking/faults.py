@@ -1,4 +1,4 @@
-"""What an error that MLflow passes on means: try again, or mend something."""
+"""What MLflow's errors mean: whether a retry can help, or something must be mended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BUSY = frozenset({429, 502, 503, 504})
 
 
 def explain(error: Exception, tracking: str) -> ModelrailError:
-    """Say what MLflow has failed with, as an error that tells whether trying again can help.
+    """Translate an error of MLflow into one of ours, whose type says whether a retry can help.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ _FILE = "sqlite:///"
 
 
 def read_tags(tracking: str, run: str) -> dict[str, str] | None:
-    """Return the tags of a run; None if MLflow has no such run.
+    """Read the tags of a run; None if MLflow has no such run.
 
     Raises
     ------

@@ -20,7 +20,7 @@ class Recorder(Protocol):
     """What events are told to."""
 
     def tell(self, event: Event) -> str:
-        """Record an event; give the id of the MLflow run it belongs to (empty if it is not known yet)."""
+        """Record an event; return the id of the MLflow run it belongs to (empty if it is not known yet)."""
 
     def run_id(self) -> str | None:
         """Return the id of the run that is open.

@@ -36,7 +36,7 @@ class Tracker:
         self._shown: dict[str, int] = {}
 
     def record(self, event: Event) -> str:
-        """Record an event; give the id of the run that it went to."""
+        """Record an event; return the id of the run that it went to."""
         handlers: Mapping[type, Any] = {
             RunOpened: self._open,
             Learning: self._learn,
@@ -86,7 +86,7 @@ class Tracker:
         return self.run
 
     def _log_input(self, dataset: DatasetInput) -> None:
-        """Say what a run read. MLflow looks whether it knows the dataset, then adds it; two runs may do so at once."""
+        """Log what a run read. MLflow checks whether it knows the dataset, then adds it; two runs may do so at once."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -95,7 +95,7 @@ class Tracker:
             self._client.log_inputs(self.run, [dataset])
 
     def _learn(self, event: Learning) -> str:
-        """Let the curves of a step grow that is at work; its child run is there from the first point on."""
+        """Add points to the curves of a step that is at work; the first one opens its child run."""
         if event.name not in self._at_work:
             parent = self._parent(event)
             experiment = self._client.get_run(parent).info.experiment_id
@@ -229,7 +229,7 @@ def open_client(tracking: str) -> MlflowClient:
 
 @contextmanager
 def _making_tables(file: Path) -> Iterator[None]:
-    """Let one process after the other look for the tables of a new database: two at once would both make them."""
+    """Let only one process at a time check a new database for its tables: two at once would both make them."""
     if file.exists() and not os.access(file.parent, os.W_OK):  # only to be read
         yield
         return

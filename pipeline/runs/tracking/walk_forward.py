@@ -20,7 +20,7 @@ _BOUNDS = ("low", "high")
 
 
 def record_point(client: MlflowClient, experiment: str, event: LookedBack) -> str:
-    """Add a date's metrics to the run of its data commit, and draw the plot anew; give the run's id.
+    """Add a date's metrics to the run of its data commit, and draw the plot anew; return the run's id.
 
     The step of each metric is the as-of date as a number (20131101), its time stamp that date.
     """
@@ -62,7 +62,7 @@ def _draw(client: MlflowClient, run: str, event: LookedBack) -> None:
 
 
 def read_curve(client: MlflowClient, run: str, name: str) -> list[Point]:
-    """Return a metric's points by date; of a date that was replayed twice, the newer."""
+    """Read a metric's points by date; the newer one of a date that was replayed twice."""
     from pipeline.steps.evaluate.walk_forward import Point
 
     values = {each: _by_step(client, run, each) for each in (name, *(f"{name}.{bound}" for bound in _BOUNDS))}

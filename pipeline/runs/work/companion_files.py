@@ -1,4 +1,4 @@
-"""Files beside the spec, as it was when it was loaded."""
+"""Companion files of the spec, as they were when it was loaded."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pipeline.errors import InputError
 from pipeline.runs.job import Job
 
 
-def read_beside(job: Job, name: str, digest: str) -> bytes:
-    """Read a file beside the spec: the work tree's if it is the one of that digest, else that of the spec's commit.
+def read_companion_file(job: Job, name: str, digest: str) -> bytes:
+    """Read a companion file of the spec: the work tree's if it has that digest, else that of the spec's commit.
 
     Parameters
     ----------

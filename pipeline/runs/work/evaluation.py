@@ -1,4 +1,4 @@
-"""The model is judged on rows it has never seen, beside the release that is live."""
+"""The model is judged on rows it has never seen, together with the release that is live."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def _test_rows(session: Session, signatures: Sequence[Signature]) -> pd.DataFram
     ]
     frame = pd.concat(parts, ignore_index=True)
     derived = {name: compute_target(frame, target) for name, target in targets.items()}
-    beside = pd.DataFrame({**derived, TARGET: tested[TARGET].to_numpy()}, index=frame.index)
-    return pd.concat([frame, beside], axis=1)
+    added = pd.DataFrame({**derived, TARGET: tested[TARGET].to_numpy()}, index=frame.index)
+    return pd.concat([frame, added], axis=1)
 
 
 def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame) -> Champion:
@@ -133,7 +133,7 @@ def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame)
 
 
 def _headline(found: Evaluation) -> dict[str, float]:
-    """Return each metric and its interval under names of their own."""
+    """Flatten the metrics: each value and the ends of its interval get names of their own."""
     named = {name: {"": each.value, "_low": each.low, "_high": each.high} for name, each in found.metrics.items()}
     return {
         f"{name}{end}": float(value) for name, each in named.items() for end, value in each.items() if value is not None
@@ -148,7 +148,7 @@ def _losses(trained: Artifact) -> Mapping[str, list[float]] | None:
 
 
 def _sample(tested: pd.DataFrame, prediction: Prediction, signature: Signature) -> dict[str, Any]:
-    """Pick a real record with its prediction, for the question that is asked after the deployment."""
+    """Choose a real record with its prediction, for the request that is sent after the deployment."""
     columns = [each.name for each in signature.inputs]
     whole = tested[columns].notna().all(axis=1).to_numpy()
     place = int(whole.argmax())

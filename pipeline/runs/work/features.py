@@ -79,7 +79,7 @@ def compile_features(session: Session) -> tuple[Transform, Target]:
 
 
 def encoder_folder(session: Session) -> Path | None:
-    """Return the files of the encoder that the spec's sentences need, if any do."""
+    """Find the files of the encoder that the spec's sentence vectors need, if there are any."""
     names = {each.encoder for each in compile_features(session)[0].sentences}
     return encoder_files(names.pop(), session.job.state) if names else None
 
@@ -91,7 +91,7 @@ def _encode(session: Session) -> Encode | None:
 
 
 def known_vectors(session: Session) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the vectors of the test rows' texts, which the step `transform` computed."""
+    """Read the vectors of the test rows' texts, which the step `transform` computed."""
     known: dict[str, npt.NDArray[np.float32]] = {}
     for each in compile_features(session)[0].sentences:
         for part in _parts(session):
@@ -114,7 +114,7 @@ def _refuse_own_names(compiled: Transform) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """The features of a partition, and which of its rows are left out since they are in another place too."""
+    """The features of a partition, and which of its rows are left out as repetitions of rows elsewhere."""
 
     node: Node
     artifact: Artifact
@@ -164,7 +164,7 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
 
 
 def _explain_no_training(session: Session, parts: Sequence[_Part]) -> str:
-    """Say what became of every row, by the rules that left rows out and by the split."""
+    """Explain why no training row is left: how many rows each rule removed, and how the rest was split."""
     nodes = session.nodes()
     clean, made = ([each.artifact.manifest for each in nodes[step] if each.artifact] for step in PARTITIONED)
     dropped: Counter[str] = Counter()
@@ -233,7 +233,7 @@ def _repeated(session: Session, artifacts: Sequence[Artifact]) -> list[Mask]:
 
 
 def _statistics(session: Session, part: _Part) -> Statistics:
-    """Read a partition's statistics; those of one with rows that another has too are computed without them."""
+    """Read a partition's statistics; if it has rows that another has too, compute them without these."""
     if not part.repeated.any():
         return Statistics.from_json(read_json(part.artifact.file("statistics.json")))
     compiled, target = compile_features(session)

@@ -93,7 +93,7 @@ def read_matrix(
     masks : bool[N]
         Each chooses the rows of one of the results.
     make : callable
-        Gives the place for so many rows and columns.
+        Makes the array for so many rows and columns.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Asking a model about raw rows, by the very code that will serve it."""
+"""Predictions for raw rows, by the same code that will serve the model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Predict = Callable[[pd.DataFrame], Prediction]
 
 
 def predictor_of(bundle: Path, known: Mapping[str, npt.NDArray[np.float32]] | None = None) -> Predict:
-    """Return a function from raw rows to predictions, in batches so that memory stays bounded.
+    """Build the function from raw rows to predictions; it works in batches, so that memory stays bounded.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def _predict_batch(model: ServedModel, rows: pd.DataFrame) -> Prediction:
 
 
 def _numbers(rows: pd.DataFrame, signature: Signature) -> npt.NDArray[np.float64]:
-    """Return the numbers that the graph reads; those of an image are made of it anew, as in serving."""
+    """Compute the numbers that the graph reads; those of an image are computed anew, as in serving."""
     if all(each.image is None for each in signature.inputs):
         return number_matrix(rows, signature.numbers)
     asked = [each for each in signature.inputs if each.kind != "text"]
@@ -80,7 +80,7 @@ def _join(parts: Sequence[Prediction]) -> Prediction:
 
 
 def encode(target: pd.Series[Any], signature: Signature) -> npt.NDArray[Any]:
-    """Return the true values as an evaluation reads them: numbers, or indices into the classes (-1: none of them)."""
+    """Encode the true values as an evaluation reads them: numbers, or indices into the classes (-1: none of them)."""
     if signature.classes is None:
         return target.to_numpy(dtype=np.float64)
     classes = pd.Index(list(signature.classes), dtype=object)
@@ -102,7 +102,7 @@ def _json_value(value: Any, column: Input) -> Any:
 
 
 def output_of(prediction: Prediction, row: int, signature: Signature) -> Any:
-    """Return a prediction as the server writes it: a number, or a class."""
+    """Write a prediction as the server does: a number, or a class."""
     if signature.classes is None:
         return float(prediction.outputs[row])
     return signature.classes[int(prediction.outputs[row])]

@@ -27,7 +27,7 @@ from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import Learning
-from pipeline.runs.work.companion_files import read_beside
+from pipeline.runs.work.companion_files import read_companion_file
 from pipeline.runs.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
 from pipeline.runs.work.files import read_frame, write_json
 from pipeline.runs.work.matrix import read_rows
@@ -77,14 +77,14 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
 
 
 def try_params(session: Session, rows: int, numbers: Collection[int]) -> str:
-    """Fit some parameter sets of the search, for another process that searches; gives the line that it reads."""
+    """Fit some parameter sets of the search for the process that searches; return the line that it reads."""
     spec, normalized = session.job.spec, session.artifact("normalize")
     task = _task(spec)
     scorer = _scorer(spec, task)
     if scorer is None:
         raise InputError("step: found --trial with a spec without a search; expected one (model.search)")
     matrix = _rows(session, normalized)
-    support = Support(read=partial(read_beside, session.job), state=session.job.state)
+    support = Support(read=partial(read_companion_file, session.job), state=session.job.state)
     found = try_params_here(
         matrix, spec.model, task, scorer, rows=rows, numbers=numbers, flag=_is_flag(spec), support=support
     )
@@ -143,7 +143,7 @@ def _signature(session: Session, task: Task, trained: Trained, rows: pd.DataFram
 
 
 def _asked(types: Iterable[str], wanted: Collection[str], images: Mapping[str, ImageRule]) -> list[str]:
-    """Return what callers send: the wanted columns, and instead of the parts of an image the image."""
+    """List the columns that callers send: the wanted ones, with an image in place of its parts."""
     owners = {owner_of(name, images) for name in wanted}
     return [name for name in types if name in owners]
 
@@ -208,7 +208,7 @@ def _report(trained: Trained) -> dict[str, Any]:
 
 
 def _support(session: Session, node: Node, checkpoints: str, said: list[str]) -> Support:
-    """Keep checkpoints in the store, and let MLflow's curves grow while the training goes on."""
+    """Build what a training gets of its run: checkpoints in the store, and curves in MLflow that grow meanwhile."""
     start_s, tags = time.time(), {"modelrail.step": node.step}
 
     def tell(points: Sequence[Mapping[str, Any]]) -> None:
@@ -221,7 +221,7 @@ def _support(session: Session, node: Node, checkpoints: str, said: list[str]) ->
     def save(name: str, content: bytes) -> None:
         session.store.write_note(f"{checkpoints}/{name}", content)
 
-    read = partial(read_beside, session.job)
+    read = partial(read_companion_file, session.job)
     return Support(
         save=save,
         load=load,

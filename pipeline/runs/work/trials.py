@@ -1,4 +1,4 @@
-"""A search's trials, fitted by others: what they are asked, and what they answer."""
+"""A search's trials that a Dask cluster fits: what its workers are asked, and what they answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.steps.train.search import Elsewhere, Outcome
 
 
 def elsewhere(session: Session) -> Elsewhere | None:
-    """Return what has a search's trials fitted by a Dask cluster, if there is one to use."""
+    """Build the function that has a search's trials fitted by a Dask cluster, if there is one to use."""
     address = scheduler()
     return partial(_have_tried, address, session) if address and session.job.spec.model.search else None
 
@@ -24,6 +24,6 @@ def _have_tried(address: str, session: Session, rows: int, numbers: Sequence[int
 
 
 def write_outcomes(outcomes: Mapping[int, Outcome]) -> str:
-    """Return what a worker answers: a line that `elsewhere` reads."""
+    """Write a worker's answer: a line that `elsewhere` reads."""
     told: list[list[Any]] = [[number, *outcome] for number, outcome in outcomes.items()]
     return json.dumps(told)

@@ -22,7 +22,7 @@ _UNHEARD = "must be created before the TrainJob"
 
 
 def find_worker_pods(spec: Spec) -> ClusterPods | None:
-    """Return the pods that workers of this step may be started in; None where they are processes beside it.
+    """Find the pods in which workers of this step may be started; None where they are processes of the same machine.
 
     A run on the command line is in no pod, so everything of it is on its machine, whatever ``run`` says.
     """
@@ -85,7 +85,7 @@ class ClusterPods:
         return [*self._cluster.list("v1", "Pod", self._leader.mark)]
 
     def _started(self) -> Object | None:
-        """Return what makes the pods as it is now; it was made last."""
+        """Read the object that makes the pods as it is now; it was made last."""
         last = self._made[-1]
         return self._cluster.get(last["apiVersion"], last["kind"], last["metadata"]["name"])
 

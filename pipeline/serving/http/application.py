@@ -6,7 +6,7 @@
 ``POST /invocations``                          MLflow's scoring protocol
 ``/v2/…``                                      the Open Inference Protocol V2
 ``GET /healthz``, ``/ping``                    the process is alive
-``GET /readyz``                                it takes requests: 503 while it drains
+``GET /readyz``                                it accepts requests: 503 while it drains
 ``GET /version``                               which release this is, and what it was made from
 ``GET /metrics``                               for Prometheus
 ``GET /openapi.json``, ``/docs``               the interface, for programs and for people
@@ -104,7 +104,7 @@ class Application:
             await methods[method](scope, receive, send)
 
     def reply_headers(self, exchange: Exchange, reply: Reply) -> Headers:
-        """Return the headers of a prediction, except for those that every answer has."""
+        """Build the headers of a prediction, except for those that every answer has."""
         headers: Headers = (
             (b"x-model-version", exchange.served.version_header),
             (b"x-prediction-id", exchange.id.encode()),
@@ -198,7 +198,7 @@ class Application:
         return {"GET": handle, "HEAD": handle}
 
     def _checked(self, scope: Message) -> Reply | None:
-        """Return the refusal, if the caller may not see this."""
+        """Check the caller; return the refusal if the caller may not see this."""
         try:
             if scope["path"] not in _OPEN_PATHS:
                 self.inference.access.check(dict(scope["headers"]))

@@ -173,7 +173,7 @@ _PATHS: tuple[Callable[[Fleet], dict[str, Any]], ...] = (_predictions, _invocati
 
 
 def _named(fleet: Fleet, api: str, action: str, **operations: dict[str, Any]) -> dict[str, Any]:
-    """Describe what is asked of a model by its name, and of one of its versions."""
+    """Describe the requests to a model by its name, and to one of its versions."""
     names = list(fleet.models)
     versions = sorted({each.model.version for each in fleet.releases})
     model, version = (
@@ -214,7 +214,7 @@ def _operation(
 
 
 def _get(summary: str, *refusals: str, kind: str = "application/json", is_open: bool = False) -> dict[str, Any]:
-    """Describe a question without a body; an open one is answered without credentials."""
+    """Describe a request without a body; an open one is answered without credentials."""
     content = _json(_ANY) if kind.endswith("json") else {"content": {kind: {"schema": {"type": "string"}}}}
     statuses = [*refusals, "405", "431", *([] if is_open else ["401"])]
     responses = {"200": {"description": "Yes.", **content}, **{status: _refused(status) for status in statuses}}

@@ -1,8 +1,8 @@
 """HTTP/1.1 on a socket: uvicorn's protocol, with a short way for small predictions.
 
-A request for ``/api/predict`` that is whole in one read of the socket needs no task, no events and no messages of
+A request for ``/api/predict`` that is complete in one read of the socket needs no task, no events and no messages of
 ASGI: it is handed to the inference at once, and its answer is written in one piece. Everything else (bodies in parts,
-pipelines behind a slow request, other paths) goes the way of ASGI, and is answered alike.
+requests pipelined behind a slow one, other paths) is answered through ASGI, with the same result.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _MAX_HEAD_BYTES = 64 * 2**10
 
 
 class _Openings:
-    """How answers begin: the status, and the headers that all have, which are others each second (the date)."""
+    """The first lines of answers: the status, and the headers that all have; the date makes them differ each second."""
 
     def __init__(self) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
         self._known: dict[int, bytes] = {}
 
     def of(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Return the first lines of an answer."""
+        """Write the first lines of an answer."""
         if headers is not self._headers:
             self._headers, self._known = headers, {}
         if status not in self._known:
@@ -73,7 +73,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came; a prediction that is not whole by then goes the way of ASGI."""
+        """Parse what has arrived; a prediction that is not complete by then is handed to ASGI."""
         self._idle_since = None
         super().data_received(data)
         if self._held:
@@ -83,7 +83,7 @@ class Protocol(HttpToolsProtocol):
 
     # The parser's callbacks
     def on_message_begin(self) -> None:
-        """Begin a request; what ASGI wants to know of it is put together only where ASGI is the way."""
+        """Begin a request; what ASGI needs to know is assembled only if ASGI answers it."""
         self.url, self.headers = b"", []
         self._in_head, self._head_bytes = True, 0
 
@@ -92,7 +92,7 @@ class Protocol(HttpToolsProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Decide which way the request goes."""
+        """Decide whether the request takes the short way or ASGI."""
         self._in_head = False
         if self._head_timer is not None:
             self._stop_timer()
@@ -119,7 +119,7 @@ class Protocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Answer a prediction that is whole."""
+        """Answer a prediction that is complete."""
         if not self._held:
             super().on_message_complete()
             return
@@ -135,7 +135,7 @@ class Protocol(HttpToolsProtocol):
         inference.submit(exchange, body, self._answer)
 
     def _release(self) -> None:
-        """Hand over to ASGI what was held back."""
+        """Hand the request that was held back to ASGI."""
         self._held = False
         body, self._body = self._body, []
         self._go_slowly()
@@ -173,7 +173,7 @@ class Protocol(HttpToolsProtocol):
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._end_if_idle)
 
     def _end_if_idle(self) -> None:
-        """Close a connection that nothing was asked on for long; one timer serves many answers."""
+        """Close a connection that has been idle for long; one timer serves many answers."""
         self._idle_timer = None
         if self._idle_since is None:  # a request is on its way, or went the way of ASGI, which has a timer of its own
             return
@@ -184,7 +184,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _written(self, exchange: Exchange, reply: Reply, *, ends: bool) -> bytes:
-        """Return an answer as it goes over the wire."""
+        """Write an answer as it is sent."""
         return b"%b%b%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (
             self.openings.of(reply.status, self.server_state.default_headers),
             _lines(self.application.reply_headers(exchange, reply)),
@@ -227,7 +227,7 @@ class Protocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(self.application.settings.body_timeout_s, self._give_up)
 
     def _give_up(self) -> None:
-        """Leave a caller whose head does not arrive; one that never began is told nothing."""
+        """Close a connection on which the head does not arrive; one on which nothing arrived gets no answer."""
         self._head_timer = None
         if self.transport.is_closing():
             return

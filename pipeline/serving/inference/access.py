@@ -19,7 +19,7 @@ _EXPECTED = "a key in 'x-api-key', or a key or token in 'authorization: Bearer â
 
 
 class Access:
-    """Tells who asks.
+    """Identifies the caller.
 
     Keys are compared by their digests, so the time it takes tells nothing about them. A token that was good is
     remembered until it expires.

@@ -55,7 +55,7 @@ class _Model:
 
 
 class Fleet:
-    """Immutable; another lineup is another fleet, so a request ends with the one it began with."""
+    """The loaded releases of one lineup. It is immutable, so a request ends with the releases it began with."""
 
     def __init__(self, releases: Sequence[Served]) -> None:
         names = dict.fromkeys(each.model.model for each in releases)
@@ -68,7 +68,7 @@ class Fleet:
         self.releases = tuple(releases)
 
     def choose(self, name: str | None, version: str | None, chance: float) -> Served:
-        """Return the release that answers.
+        """Choose the release that answers.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class Fleet:
         return model.live
 
     def find(self, name: str | None) -> _Model:
-        """Return all of a model, by default of the first; a RejectedError (404) if there is none."""
+        """Find all releases of a model, by default of the first; raise RejectedError (404) for an unknown one."""
         if name is None:
             return self.default
         model = self.models.get(name)
@@ -123,5 +123,5 @@ def load_fleet(
 
 
 def serve(model: ServedModel, meters: Meters, track: Track = "live", share: float = 1.0) -> Served:
-    """Return a loaded release its part."""
+    """Put a loaded release into service with its track and share."""
     return Served(model, meters.of(model.model, model.version, track), track, share)

@@ -1,7 +1,7 @@
-"""One request for predictions from its head to its record, whatever brought it here.
+"""One request for predictions from its head to its record, whatever protocol it came in.
 
-Requests that arrive in the same turn of the event loop are scored together: nobody waits for another, since all of
-them are there already, and one run of a graph over sixteen rows costs little more than over one.
+Requests that arrive in the same turn of the event loop are scored together. None waits for another, since all have
+arrived already, and one run of a graph over sixteen rows costs little more than over one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Done = Callable[["Exchange", Reply], None]
 
 
 def _digits() -> Iterator[str]:
-    """Yield 32 random hexadecimal digits each time; the system is asked for those of many ids at once."""
+    """Yield 32 random hexadecimal digits each time; the digits of many ids are read from the system at once."""
     while True:
         drawn = os.urandom(64 * 16).hex()
         yield from (drawn[start : start + 32] for start in range(0, len(drawn), 32))
@@ -84,7 +84,7 @@ class Inference:
         name: str | None = None,
         version: str | None = None,
     ) -> Exchange:
-        """Take a request in by its head.
+        """Begin a request by its head.
 
         The exchange has a reply already if the request is refused; in any case it must be ended by `end`.
         """
@@ -141,7 +141,7 @@ class Inference:
             return refuse(RejectedError(503, f"{found}; expected less work (send fewer rows)", retry_after_s=RETRY_S))
 
     def end(self, exchange: Exchange, status: int) -> None:
-        """Count and log a request that was answered with `status`, and let shadows and samples have their part."""
+        """Count and log a request that was answered with `status`; offer it to shadows and captures."""
         seconds = perf_counter() - exchange.started
         served, span, reply = exchange.served, exchange.span, exchange.reply
         rows = reply.rows if reply else 0
@@ -166,7 +166,7 @@ class Inference:
         self._shadows.offer(shadows, question, model, predictions)
 
     def close(self) -> None:
-        """Let go of the threads; captured requests are put down."""
+        """End the threads; write what was captured."""
         self._capture.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -192,7 +192,7 @@ class Inference:
 
 
 def _details(exchange: Exchange) -> Details | None:
-    """Return what only some lines have."""
+    """Collect the fields that only some log lines have."""
     reply, span = exchange.reply, exchange.span
     error = reply.error if reply else None
     if error is None and span is None and exchange.user is None:

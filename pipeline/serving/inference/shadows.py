@@ -21,7 +21,7 @@ _TOLERANCE = 1e-5
 
 
 class Shadows:
-    """Asks shadows in a thread of its own; what comes faster than they answer is left out."""
+    """Asks shadows in a thread of its own; requests that come faster than they answer are left out."""
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
@@ -52,7 +52,7 @@ class Shadows:
 
 
 def _compare(shadow: Served, question: Question, outputs: list[object]) -> tuple[int, int, int, float, float | None]:
-    """Return status, rows, how many of them differ, the seconds it took, and what was predicted for one of the rows."""
+    """Compare a shadow's answer; return status, rows, how many differ, the seconds, and the prediction for one row."""
     started = perf_counter()
     model = shadow.model
     try:

@@ -1,6 +1,6 @@
 """A sample of what was asked and answered, kept for monitoring and for the next training.
 
-Lines of JSON are collected in a thread and put down as files ``captures/MODEL/VERSION/DAY/….jsonl`` in a folder or an
+Lines of JSON are collected in a thread and written as files ``captures/MODEL/VERSION/DAY/….jsonl`` in a folder or an
 object store. Private columns are dropped, or replaced by a keyed hash, before a line is kept.
 """
 
@@ -41,7 +41,7 @@ class _Taken:
 
 
 class Capture:
-    """Keeps a share of the requests; what comes faster than it can be put down is left out."""
+    """Keeps a share of the requests; what comes faster than it can be written is left out."""
 
     def __init__(self, settings: Settings) -> None:
         self.is_on = settings.capture_share > 0
@@ -54,7 +54,7 @@ class Capture:
             self._thread.start()
 
     def offer(self, model: ServedModel, question: Question, predictions: Predictions, prediction_id: str) -> None:
-        """Take a request, if it is its turn."""
+        """Draw whether to keep a request, and pass it to the writing thread."""
         if self._share and random.random() < self._share:  # noqa: S311  # a sample, not a secret
             try:
                 self._waiting.put_nowait(_Taken(model, question, predictions, prediction_id, time.time()))
@@ -62,7 +62,7 @@ class Capture:
                 return
 
     def close(self) -> None:
-        """Put down what is waiting."""
+        """Write what is waiting."""
         if self._thread.is_alive():
             self._waiting.put(None)
             self._thread.join(10)

@@ -111,7 +111,7 @@ def _families(meters: Meters) -> Sequence[Metric]:
 def _buckets(
     bounds: Sequence[float], counts: Sequence[float], example: tuple[float, float, str] | None = None
 ) -> list[Any]:
-    """Return (bound, requests up to it, example) for each bucket."""
+    """Compute (bound, requests up to it, example) for each bucket."""
     from prometheus_client.samples import Exemplar
 
     below, result = 0.0, []

@@ -1,6 +1,6 @@
 """A line of JSON for each prediction request, in the fields of the Elastic Common Schema.
 
-Lines are put together on the event loop and written once a turn, without the logging module. What is the same in many
+Lines are assembled on the event loop and written once a turn, without the logging module. What is the same in many
 lines is encoded once.
 """
 
@@ -34,7 +34,7 @@ class _Event(msgspec.Struct):
 
 
 class Details(msgspec.Struct, omit_defaults=True):
-    """What few lines have."""
+    """Fields that only few lines have."""
 
     error: str | None = msgspec.field(name="error.message", default=None)
     trace_id: str | None = msgspec.field(name="trace.id", default=None)
@@ -62,7 +62,7 @@ class Log:
         self._second, self._stamp, self._now = 0, b"", b""
 
     def _moment(self) -> bytes:
-        """Return the time in UTC, to the millisecond."""
+        """Write the time in UTC, to the millisecond."""
         moment = time.time()
         second = int(moment)
         if second != self._second:
@@ -70,7 +70,7 @@ class Log:
         return b"%b.%03dZ" % (self._stamp, (moment - second) * 1000)
 
     def add(self, ending: bytes, request: str, seconds: float, rows: int, details: Details | None = None) -> None:
-        """Take a line, to be written with the others of this turn of the event loop.
+        """Add a line, to be written with the others of this turn of the event loop.
 
         Parameters
         ----------

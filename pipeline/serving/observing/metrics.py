@@ -1,8 +1,8 @@
 """Counts of what was served, cheap to write in a request and read by Prometheus.
 
-A meter is a row of float64 cells in shared memory: one per model, version, track and worker process. With several
-workers the cells lie in files of one folder, so that whichever worker is asked answers for all; a worker that takes the
-place of a dead one goes on with its file, so that counters never fall.
+A meter is a row of float64 cells in shared memory: one for each model, version, track and worker process. The cells of
+several workers lie in files of one folder, so any worker can answer for all. A worker that replaces a dead one goes on
+with its file, so counters never fall.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Meter:
                 self._bytes[8 * EXEMPLAR_ID :] = bytes.fromhex(request)
 
     def compare(self, rows: int, different: int) -> None:
-        """Count rows that a shadow was asked too, and those of them that it answered otherwise."""
+        """Count the rows that a shadow was asked for, and those that it answered differently."""
         self._cells[SHADOW_ROWS] += rows
         self._cells[SHADOW_DIFFERENT] += different
 

@@ -1,4 +1,4 @@
-"""W3C trace context: accepted, passed on, and told to an OpenTelemetry collector where one is set.
+"""W3C trace context: accepted, passed on, and sent to an OpenTelemetry collector if one is set.
 
 Spans go out as OTLP in JSON over HTTP, in batches, from a thread; a collector that is slow or gone loses spans, not
 predictions.
@@ -35,12 +35,12 @@ class Span:
     sampled: bool
 
     def header(self) -> bytes:
-        """Return the ``traceparent`` of what follows."""
+        """Write the ``traceparent`` of what follows."""
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}".encode()
 
 
 def span_of(headers: Mapping[bytes, bytes], *, begin: bool) -> Span | None:
-    """Go on with the caller's trace; without one, begin one if asked to."""
+    """Continue the caller's trace; without one, begin a trace if asked to."""
     given = headers.get(b"traceparent")
     if given is None and not begin:
         return None
@@ -59,7 +59,7 @@ class Exporter:
         threading.Thread(target=self._send_for_ever, name="spans", daemon=True).start()
 
     def add(self, span: Span, name: str, seconds: float, status: int, facts: Mapping[str, str | int]) -> None:
-        """Take a span that has just ended."""
+        """Add a span that has just ended."""
         if not span.sampled:
             return
         end = time.time_ns()

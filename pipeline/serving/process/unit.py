@@ -1,12 +1,12 @@
 """The server as a systemd unit: systemd holds its socket, and ``systemctl reload`` exchanges the release.
 
 ``python -m pipeline.serving.process.unit LINK --workers N`` serves the release that a link leads to, on the socket that
-systemd passes. On SIGHUP it follows the link anew: the workers load and warm that release beside the live one, and no
+systemd passes. On SIGHUP it follows the link anew: the workers load and warm that release next to the live one, and no
 connection is touched. ``--reload``, which the unit's ``ExecReload`` runs, sends SIGHUP and waits: it fails, with the
 reason, if the release is refused; then the one before is still live. What is live stands in ``live.json`` in the unit's
 ``RuntimeDirectory``.
 
-At the end, the workers first stop to accept: who connects meanwhile waits in systemd's socket for the next process.
+At the end, the workers first stop accepting: callers that connect then wait in systemd's socket for the next process.
 """
 
 from __future__ import annotations

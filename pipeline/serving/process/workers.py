@@ -54,7 +54,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment in which a child imports this same package, wherever it runs."""
+    """Build the environment in which a child imports this same package, wherever it runs."""
     paths = [str(CHECKOUT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
@@ -213,7 +213,7 @@ class Workers:
             worker.order(reopen=str(self._log))
 
     def drain(self, patience_s: float) -> None:
-        """Let all stop to accept, answer what they have and ask callers to reconnect; gives up after so long."""
+        """Let all workers stop accepting, answer what they have and ask callers to reconnect; give up after so long."""
         for worker in self._all():
             worker.order(drain=True)
         deadline = time.monotonic() + patience_s
@@ -246,7 +246,7 @@ class Workers:
         return Worker(number, process, ours, time.monotonic())
 
     def _await_all(self, workers: Sequence[Worker], expected: str) -> str | None:
-        """Wait for the same answer of all; give the reason if one fails to."""
+        """Wait for the same answer of all workers; return the reason if one fails to give it."""
         deadline = time.monotonic() + START_S
         reason = None
         for worker in workers:
@@ -279,7 +279,7 @@ class Workers:
 
 
 def back_off_s(failures: int) -> float:
-    """Return the pause before the next start, in seconds: none, 0.1, 0.2, 0.4 … up to `MAX_BACK_OFF_S`."""
+    """Compute the pause before the next start, in seconds: none, 0.1, 0.2, 0.4 … up to `MAX_BACK_OFF_S`."""
     return min(0.1 * 2 ** (failures - 1), MAX_BACK_OFF_S) if failures else 0.0
 
 

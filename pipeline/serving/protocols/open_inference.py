@@ -91,7 +91,7 @@ def _columns(signature: Signature, tensors: Sequence[Any], binary: memoryview) -
 
 
 def _wanted(signature: Signature, request: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the outputs that are asked for, by default all, and whether in binary."""
+    """Read which outputs are asked for, by default all, and whether in binary."""
     known = [name for name, _, _ in _outputs(signature)]
     binary = _flag(request.get("parameters"), "binary_data_output")
     asked = request.get("outputs") or []

@@ -59,7 +59,7 @@ def _first_line(error: Exception) -> str:
 
 
 def values_of(column: Any) -> Column:
-    """Return a column of a table as an array, or as a list of JSON values."""
+    """Convert a column of a table to an array, or to a list of JSON values."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
@@ -92,7 +92,7 @@ def _answer_arrow(scores: Scores) -> Reply:
 
 
 def predicted(model: ServedModel, outputs: list[Any], predictions: Predictions) -> dict[str, Any]:
-    """Return the columns of an answer: ``prediction``, and a ``probability_CLASS`` for each class."""
+    """Build the columns of an answer: ``prediction``, and a ``probability_CLASS`` for each class."""
     given, classes = predictions.probabilities, model.signature.classes
     columns: dict[str, Any] = {"prediction": outputs}
     if given is not None and classes is not None and outputs:

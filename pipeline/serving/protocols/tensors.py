@@ -120,7 +120,7 @@ def _texts(name: str, content: memoryview) -> Iterator[str]:
 
 
 def write_binary(values: NDArray[Any] | Sequence[str], kind: str) -> bytes:
-    """Return the bytes of a tensor."""
+    """Write the bytes of a tensor."""
     if kind == "BYTES":
         return b"".join(struct.pack("<I", len(text)) + text for text in (str(value).encode() for value in values))
     return np.ascontiguousarray(values, DTYPES[kind]).tobytes()

@@ -72,7 +72,7 @@ def _converted(column: Input, values: Column, convert: Callable[[Any], Any]) -> 
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON would have said: null for NaN."""
+    """Convert a value to what JSON would hold: null for NaN."""
     if type(value) is float and not math.isfinite(value):
         return None if math.isnan(value) else NotFinite("Infinity" if value > 0 else "-Infinity")
     return value

@@ -1,4 +1,4 @@
-"""Tables of Arrow and Parquet, opened only if memory is enough: how large they become is read before they do.
+"""Tables of Arrow and Parquet: their size in memory is read from headers first, and too large ones are refused.
 
 Each compressed part of a body says its size, so a body of a kilobyte that stands for gigabytes is refused unread.
 
@@ -26,7 +26,7 @@ _EXPECTED = "numbers, booleans, texts, bytes or times"
 
 
 def open_table(body: bytes | bytearray, *, parquet: bool) -> Any:
-    """Return the ``pyarrow.Table`` of a body, validated.
+    """Open the ``pyarrow.Table`` of a body, validated.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def _messages(source: Any) -> Iterator[Any]:
 
 
 def _sizes_of(message: Any) -> tuple[int, int]:
-    """Return the rows of a message and the bytes of its buffers, decompressed. PyArrow has checked its layout."""
+    """Read the rows of a message and the bytes of its buffers, decompressed. PyArrow has checked its layout."""
     from flatbuffers import encode, number_types, packer
     from flatbuffers.table import Table
 
@@ -114,7 +114,7 @@ def _child(table: Any, slot: int) -> Any:
 
 
 def _decompressed(body: memoryview, offset: int, length: int) -> int:
-    """Return the size that a buffer begins with; -1 says that it was left as it is."""
+    """Read the size that a buffer begins with; -1 says that it is not compressed."""
     said = int.from_bytes(body[offset : offset + 8], "little", signed=True) if length else 0
     return said if said >= 0 else length
 
@@ -151,7 +151,7 @@ def _chunks(metadata: Any) -> Iterator[tuple[int, int]]:
 
 
 def _resolved(column: Any) -> int:
-    """Return the bytes of a column whose dictionary is looked up for each row."""
+    """Compute the bytes of a column once its dictionary is looked up for each row."""
     from pyarrow import compute, types
 
     if not types.is_dictionary(column.type) or not _varies(column.type.value_type):

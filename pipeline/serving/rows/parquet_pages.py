@@ -1,4 +1,4 @@
-"""Sizes of Parquet's pages by their headers, which PyArrow trusts and does not show.
+"""Sizes of Parquet's pages, read from their headers, which PyArrow trusts and does not expose.
 
 A header is a struct in Thrift's compact protocol; its first fields are the page's kind, its size decompressed, and its
 size in the file.
@@ -37,7 +37,7 @@ def page_sizes(pages: memoryview) -> Iterator[int]:
 
 
 def _read_struct(data: memoryview, place: int, depth: int) -> tuple[dict[int, int], int]:
-    """Return the integers of a struct by their fields' numbers, and where it ends."""
+    """Read the integers of a struct by their fields' numbers, and the position after it."""
     if depth > _DEEPEST:
         raise ValueError("a page header nested too deeply")
     found: dict[int, int] = {}

@@ -193,7 +193,7 @@ class Reader:
         return self.arrays(rows, probabilities=probabilities)
 
     def open(self, request: Any) -> tuple[Sequence[Any], bool]:
-        """Check the outer object: its keys, and that there are rows; gives them, and whether probabilities are asked.
+        """Check the outer object: its keys, and that there are rows; return them, and whether probabilities are wanted.
 
         Raises
         ------
@@ -283,7 +283,7 @@ class Reader:
         return f"an array of {len(self._names)}: {self.listed()}"
 
     def listed(self) -> str:
-        """Return the columns' names, ten at most."""
+        """List the columns' names, ten at most."""
         shown = ", ".join(self._names[:10])
         return shown if len(self._names) <= 10 else f"{shown}, … ({len(self._names)} columns)"
 
@@ -325,6 +325,6 @@ def _cell_faults(number: int, name: str, value: Any, convert: Convert) -> Iterat
 
 
 def rejected(faults: Iterable[Fault]) -> RejectedError:
-    """Return the refusal of rows that do not fit, with every problem, `MAX_PROBLEMS` at most."""
+    """Build the refusal of rows that do not fit, with every problem, `MAX_PROBLEMS` at most."""
     shown = tuple(islice(faults, MAX_PROBLEMS))
     return RejectedError(422, "; ".join(map(str, shown)), shown)

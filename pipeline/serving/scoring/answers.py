@@ -47,7 +47,7 @@ class Reply(msgspec.Struct):
 
 
 def refuse(error: RejectedError, prediction_id: str | None = None) -> Reply:
-    """Return the answer to a request that cannot be answered."""
+    """Build the answer to a request that cannot be answered."""
     body = encode(Refusal(str(error), prediction_id, error.faults))
     headers: Headers = ((b"retry-after", b"%d" % error.retry_after_s),) if error.retry_after_s else ()
     if error.status == 401:
@@ -56,11 +56,11 @@ def refuse(error: RejectedError, prediction_id: str | None = None) -> Reply:
 
 
 def fail(error: Exception, prediction_id: str) -> Reply:
-    """Return the answer where the model itself failed: the log learns why, the caller does not."""
+    """Build the answer for a failure of the model itself: the log says why, the answer does not."""
     found = f"{type(error).__name__}: {error}"[:500]
     return Reply(500, encode(Refusal("the model could not predict these rows", prediction_id)), error=found)
 
 
 def content(status: int, value: Any) -> Reply:
-    """Return a JSON document as an answer."""
+    """Build an answer of a JSON document."""
     return Reply(status, encode(value))

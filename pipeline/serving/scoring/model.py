@@ -115,13 +115,13 @@ class ServedModel:
 
 
 def _encode(texts: NDArray[np.object_], signature: Signature, encoder: SentenceEncoder) -> NDArray[np.float32]:
-    """Return float32[n, V], the vectors of the columns whose meaning the graph reads."""
+    """Compute float32[n, V], the vectors of the columns whose meaning the graph reads."""
     columns = [(texts[:, signature.texts.index(each.column)], each.fill) for each in signature.sentences]
     return np.concatenate([encoder.of([text or fill for text in column]) for column, fill in columns], axis=1)
 
 
 def _find_words(texts: NDArray[np.object_], signature: Signature) -> NDArray[np.object_]:
-    """Return object[n, W], the words of the columns whose words the graph reads."""
+    """Find object[n, W], the words of the columns whose words the graph reads."""
     found = np.empty((len(texts), len(signature.words)), dtype=object)
     for place, rule in enumerate(signature.words):
         found[:, place] = [rule.of(text) for text in texts[:, signature.texts.index(rule.column)]]
@@ -129,7 +129,7 @@ def _find_words(texts: NDArray[np.object_], signature: Signature) -> NDArray[np.
 
 
 def _score_portions(score: Callable[[Feeds], Predictions], feeds: Feeds) -> Predictions:
-    """Score so few rows at a time that one long text does not make all others as long."""
+    """Score few rows at a time, so that one long text does not pad all others to its length."""
     cuts = list(portions(feeds["words"]))
     if len(cuts) == 1:
         return score(feeds)

@@ -1,4 +1,4 @@
-"""Whether a bundle is signed by whom this server trusts.
+"""Whether a bundle is signed with a key that this server trusts.
 
 A signature has the format of OpenSSF Model Signing (``model-signing``): an in-toto statement with the digest of every
 file, in a DSSE envelope, signed with a key of an elliptic curve. It is checked over the very bytes that are loaded
@@ -91,7 +91,7 @@ def _is_signed(key: EllipticCurvePublicKey, payload: bytes, signature: bytes) ->
 
 
 def _digest_of_record(path: Path, statement: Any) -> str:
-    """Return the digest of ``release.json`` that was signed; who signed may have signed something else."""
+    """Read the signed digest of ``release.json``; the signature may be of something else."""
     try:
         listed = statement["predicate"]["resources"] if statement["predicateType"] == _PREDICATE else []
         digests = {each["name"]: each["digest"] for each in listed if each["algorithm"] == "sha256"}

@@ -32,7 +32,7 @@ VERSION = r"3\.[0-9]+"
 
 @dataclass(frozen=True)
 class ParameterProblem:
-    """What is wrong with one of ``model.params``, as the found and expected of an error."""
+    """What is wrong with one of ``model.params``: what was found, and what was expected."""
 
     name: str
     found: str
@@ -80,7 +80,7 @@ _STOPPED_BY_SPEC = frozenset({"gradient_boosting", "hist_gradient_boosting"})
 
 
 def set_elsewhere(trainer: str) -> Mapping[str, str]:
-    """Return the parameters of a trainer that ``model.params`` may not hold → what to set instead."""
+    """List the parameters of a trainer that ``model.params`` may not hold → what to set instead."""
     return {**ELSEWHERE, **STOPPING} if trainer in _STOPPED_BY_SPEC else ELSEWHERE
 
 
@@ -92,7 +92,7 @@ def _catalogue() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def parameters_of(trainer: str, task: Task) -> Mapping[str, Mapping[str, Any]]:
-    """Return the parameters of a trainer: name → ``{"default": …, "accepts": [{"kind": …}, …]}``."""
+    """Read the parameters of a trainer: name → ``{"default": …, "accepts": [{"kind": …}, …]}``."""
     return _catalogue()[trainer][task]
 
 
@@ -142,7 +142,7 @@ def _suggestion(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _written(value: Any) -> str:
-    """Write a value the way it stands in a spec."""
+    """Write a value as it stands in a spec."""
     try:
         return json.dumps(value, ensure_ascii=False)
     except TypeError:

@@ -156,14 +156,14 @@ def trainer_names() -> Mapping[str, tuple[str, Task | None]]:
 
 
 def named_trainer(model: Model) -> tuple[str, Task | None] | None:
-    """Return the trainer that a model names, and the task where the name says it; None if it names none."""
+    """Find the trainer that a model names, and the task if the name says it; None if it names none."""
     if model.trainer is not None:
         return trainer_names().get(_squeeze(model.trainer))
     return trainer_names().get(_squeeze(model.name), ("linear_regression", None))
 
 
 def trainer_name(model: Model) -> str | None:
-    """Return the key of `TRAINERS` that a model asks for.
+    """Find the key of `TRAINERS` that a model asks for.
 
     Case, ``_``, ``-`` and spaces don't matter, and scikit-learn's class names are understood. Without
     ``model.trainer``, it is the trainer that ``model.name`` names, else ``linear_regression``.
@@ -178,6 +178,6 @@ def trainer_name(model: Model) -> str | None:
 
 
 def suggest_trainer(name: str) -> str | None:
-    """Return the trainer whose name is closest to a misspelt one, if any is close."""
+    """Find the trainer whose name is closest to a misspelt one, if any is close."""
     close = get_close_matches(_squeeze(name), trainer_names(), n=1)
     return trainer_names()[close[0]][0] if close else None

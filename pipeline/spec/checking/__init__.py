@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipeline.spec.checking.cleaning import check_duplicates, check_missing, check_outliers, check_text
-from pipeline.spec.checking.containers import check_files_beside, check_own_image, check_saved_model
+from pipeline.spec.checking.containers import check_companion_files, check_own_image, check_saved_model
 from pipeline.spec.checking.data import check_columns, check_derived, check_files, check_key
 from pipeline.spec.checking.deploying import check_deploy
 from pipeline.spec.checking.features import check_features, check_normalize, check_token_ids, check_transform
@@ -42,7 +42,7 @@ CHECKS: tuple[Callable[[View], Iterator[Finding]], ...] = (
     check_pixels,
     check_weights,
     check_search,
-    check_files_beside,
+    check_companion_files,
     check_saved_model,
     check_own_image,
     check_metrics,

@@ -11,8 +11,8 @@ from pipeline.spec.findings import Finding
 from pipeline.spec.placement import groups, placement
 
 
-def check_files_beside(view: View) -> Iterator[Finding]:
-    """Check what cannot be drawn in a search, nor lie in a folder beside what is exchanged in it."""
+def check_companion_files(view: View) -> Iterator[Finding]:
+    """Check that files are not drawn in a search, and have other names than the files exchanged in the same folder."""
     model = view.spec.model
     named = naming_parameters(view.spec)
     for name in model.search.space if model.search else ():

@@ -14,7 +14,7 @@ from pipeline.spec.schema.spec import Bound
 
 
 def computed_metrics(view: View) -> Sequence[str]:
-    """Return the metrics that evaluation will compute; none if the task is unknown."""
+    """List the metrics that evaluation will compute; none if the task is unknown."""
     task = view.spec.model.task
     return view.spec.evaluate.metrics or (DEFAULT_METRICS[task] if task else ())
 

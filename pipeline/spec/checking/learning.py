@@ -61,7 +61,7 @@ def _check_params(view: View, path: KeyPath, params: dict[str, Any]) -> Iterator
 
 
 def check_pixels(view: View) -> Iterator[Finding]:
-    """Check that a convolution reads the pixels of one image and nothing beside, unless their shape is said."""
+    """Check that a convolution reads the pixels of one image and nothing else, unless their shape is given."""
     model, info, path = view.spec.model, view.trainer, ("model", "trainer")
     if info is None or info.reads != "pixels" or model.params.get("shape") is not None or not view.declared:
         return

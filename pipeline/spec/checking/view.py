@@ -53,18 +53,18 @@ class View:
         return TRAINERS.get(self.spec.model.trainer or "")
 
     def features(self) -> tuple[str, ...]:
-        """Return the columns that the model sees, as far as the spec tells."""
+        """List the columns that the model sees, as far as the spec tells."""
         if self.spec.features.select is not None:
             return tuple(self.spec.features.select)
         left_out = {*self.spec.features.drop, *self.target_sources}
         return tuple(name for name in self.names if name not in left_out)
 
     def sources(self, name: str) -> frozenset[str]:
-        """Return a column and every column that it is derived from."""
+        """List a column and every column that it is derived from."""
         return _sources(name, self.expressions)
 
     def type_of(self, name: str) -> ColumnType | None:
-        """Return a column's type, None if it is not known."""
+        """Find a column's type, None if it is not known."""
         return self.types.get(name)
 
     def knows(self, name: str) -> bool:
@@ -122,7 +122,7 @@ def _types(spec: Spec, expressions: Mapping[str, Expression]) -> dict[str, Colum
 
 
 def kinds(types: Mapping[str, ColumnType]) -> dict[str, Kind | ResultKind]:
-    """Return the kind that each column has in an expression."""
+    """List the kind that each column has in an expression."""
     return {name: "flag" if type_ == "bool" else KINDS[type_] for name, type_ in types.items()}
 
 

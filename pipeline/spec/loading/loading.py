@@ -1,4 +1,4 @@
-"""Specs from files: the spec, its environment laid over it, every mistake with its place."""
+"""Specs from files: the spec, the environment laid over it, and the position of every mistake."""
 
 from __future__ import annotations
 

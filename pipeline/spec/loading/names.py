@@ -12,7 +12,7 @@ from pipeline.spec.loading.documents import Mark, read_document
 
 
 def names_in(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the name of the model that each spec is of, as far as it can be read."""
+    """Read the name of the model that each spec is of, as far as possible."""
     return {file: name for file, _, name in read_names(paths)}
 
 

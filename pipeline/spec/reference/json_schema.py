@@ -1,4 +1,4 @@
-"""The spec as a JSON Schema (draft 2020-12), for editors: completion, descriptions, and mistakes as one types."""
+"""The spec as a JSON Schema (draft 2020-12) for editors, which then complete, describe and check while one types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Schema = dict[str, Any]
 
 
 def json_schema() -> Schema:
-    """Return the schema of a spec.
+    """Build the schema of a spec.
 
     It accepts every form that loading does: shorthands, and names in any case. What one key says about another is
     left to ``modelrail check``, except for the parameters of each trainer.

@@ -15,12 +15,12 @@ __all__ = ["json_schema", "publish", "schema_text", "spec_markdown"]
 
 
 def schema_text() -> str:
-    """Return the text of ``models/model.schema.json``."""
+    """Write the text of ``models/model.schema.json``."""
     return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def spec_markdown() -> str:
-    """Return the text of ``docs/spec.md``."""
+    """Write the text of ``docs/spec.md``."""
     return markdown.spec_markdown(json_schema())
 
 

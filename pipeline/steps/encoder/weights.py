@@ -55,7 +55,7 @@ WEIGHTS: Mapping[str, Weights] = {
 
 
 def encoder_files(name: str, state: Path) -> Path:
-    """Return the folder with an encoder's files; the first time, its weights are downloaded and written as a graph.
+    """Find the folder with an encoder's files; the first time, download its weights and write them as a graph.
 
     Parameters
     ----------

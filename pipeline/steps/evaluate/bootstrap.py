@@ -1,4 +1,4 @@
-"""How far a metric would move had other rows of the same kind been drawn: the bootstrap.
+"""The bootstrap: how far a metric would move if other rows of the same kind had been drawn.
 
 The nonparametric bootstrap with percentile intervals: N rows are drawn with replacement from the N test rows, the
 metric is computed anew, and the interval reaches from the 2.5th to the 97.5th percentile of what was found (B. Efron
@@ -89,7 +89,7 @@ def draw(total: int, random: np.random.Generator) -> IntArray:
 
 
 def interval(found: FloatArray) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval, or None if the metric was undefined in too many resamples.
+    """Compute the 95 % percentile interval, or None if the metric was undefined in too many resamples.
 
     Parameters
     ----------

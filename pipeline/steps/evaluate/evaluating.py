@@ -109,7 +109,7 @@ def _group(slices: pd.DataFrame | None, column: str, known: npt.NDArray[np.bool_
 
 
 def _estimate(sample: Sample, metrics: Sequence[str], drawn: FloatArray) -> dict[str, Estimate]:
-    """Put each metric beside the interval of its resamples."""
+    """Join each metric with the interval of its resamples."""
     return {name: _bound(score(name, sample), drawn[place]) for place, name in enumerate(metrics)}
 
 

@@ -67,7 +67,7 @@ def permutation_importance(
 
 
 def _affordable_rows(columns: int) -> int:
-    """Return how many rows the limits allow; 0 if too few to say anything."""
+    """Compute how many rows the limits allow; 0 if too few to say anything."""
     rows = min(MAX_ROWS, MAX_PREDICTIONS // max(columns, 1), MAX_CELLS // max(columns, 1) ** 2)
     return rows if rows >= MIN_ROWS else 0
 

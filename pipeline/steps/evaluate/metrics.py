@@ -91,7 +91,7 @@ def _f1(rows: Weighted) -> FloatArray:
 
 
 def _margins(rows: Weighted) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return hits, true rows and predicted rows of each class, each of shape [B, C + 1]."""
+    """Compute hits, true rows and predicted rows of each class, each of shape [B, C + 1]."""
     table = rows.confusion
     return np.diagonal(table, axis1=1, axis2=2), table.sum(axis=2), table.sum(axis=1)
 
@@ -204,7 +204,7 @@ def score(metric: str, sample: Sample) -> float:
 
 
 def scorer(metric: str, task: Task) -> Scorer:
-    """Return a function that says how good a prediction is: greater is better, and minus infinity is undefined.
+    """Build a function that scores a prediction: greater is better, and minus infinity is undefined.
 
     Parameters
     ----------

@@ -25,23 +25,23 @@ from pipeline.steps.evaluate.class_plots import (
     has_classes,
     has_curves,
 )
-from pipeline.steps.evaluate.prediction import Prediction
-from pipeline.steps.evaluate.results import Evaluation, Importances
-from pipeline.steps.evaluate.sample import Sample
-from pipeline.steps.evaluate.scene import (
+from pipeline.steps.evaluate.plot_data import (
     BLUE,
     COLOURS,
     GREY,
     LIGHT,
     VERMILION,
     Losses,
-    Scene,
+    PlotData,
     add_legend,
     head,
     plain,
     shorten,
     thin,
 )
+from pipeline.steps.evaluate.prediction import Prediction
+from pipeline.steps.evaluate.results import Evaluation, Importances
+from pipeline.steps.evaluate.sample import Sample
 
 MAX_DOTS = 3_000  # of a cloud
 MAX_BARS = 20
@@ -75,8 +75,8 @@ def draw_plots(
     """
     usable = np.isfinite(np.asarray(truth, dtype=np.float64)) & _finite_rows(prediction)
     sample = Sample(truth[usable], prediction.take(usable))
-    scene = Scene(model, sample, evaluation, importances, losses or {})
-    return {name: _draw(plot, scene) for name, plot in _PLOTS.items() if plot.is_possible(scene)}
+    data = PlotData(model, sample, evaluation, importances, losses or {})
+    return {name: _draw(plot, data) for name, plot in _PLOTS.items() if plot.is_possible(data)}
 
 
 def _finite_rows(prediction: Prediction) -> npt.NDArray[np.bool_]:
@@ -86,22 +86,22 @@ def _finite_rows(prediction: Prediction) -> npt.NDArray[np.bool_]:
     return finite
 
 
-def _draw(plot: _Plot, scene: Scene) -> bytes:
+def _draw(plot: _Plot, data: PlotData) -> bytes:
     """Draw one plot on axes of its own."""
     figure = Figure(figsize=(5.6, 4.4), dpi=110, facecolor="white")
     axes = figure.add_axes((plot.left, plot.bottom, 0.96 - plot.left, 0.86 - plot.bottom))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
-    figure.text(0.02, 0.945, plot.draw(axes, scene), fontsize=12, fontweight="bold")
-    figure.text(0.02, 0.897, f"{plain(scene.model)}, {plot.rows(scene)}", fontsize=9, color=GREY)
+    figure.text(0.02, 0.945, plot.draw(axes, data), fontsize=12, fontweight="bold")
+    figure.text(0.02, 0.897, f"{plain(data.model)}, {plot.rows(data)}", fontsize=9, color=GREY)
     image = BytesIO()
     canvas = FigureCanvasAgg(figure)
     canvas.print_png(image, metadata={"Software": None}, pil_kwargs={"compress_level": 4})  # type: ignore[no-untyped-call]
     return image.getvalue()
 
 
-def _residuals(axes: Axes, scene: Scene) -> str:
-    errors = scene.sample.errors
+def _residuals(axes: Axes, data: PlotData) -> str:
+    errors = data.sample.errors
     low, high = np.quantile(errors, [0.005, 0.995])
     inside = errors[(errors >= low) & (errors <= high)]
     axes.hist(inside, bins=50, color=BLUE, edgecolor="white", linewidth=0.3)
@@ -113,9 +113,9 @@ def _residuals(axes: Axes, scene: Scene) -> str:
     return "Residuals"
 
 
-def _predicted(axes: Axes, scene: Scene) -> str:
-    places = np.linspace(0, len(scene.sample) - 1, min(len(scene.sample), MAX_DOTS)).astype(int)
-    truth, values = scene.sample.truth[places], scene.sample.prediction.outputs[places]
+def _predicted(axes: Axes, data: PlotData) -> str:
+    places = np.linspace(0, len(data.sample) - 1, min(len(data.sample), MAX_DOTS)).astype(int)
+    truth, values = data.sample.truth[places], data.sample.prediction.outputs[places]
     low, high = float(min(truth.min(), values.min())), float(max(truth.max(), values.max()))
     axes.plot([low, high], [low, high], color=GREY, linestyle=":", linewidth=1, label="exactly right")
     faint = 0.25 if len(places) > 500 else 0.6
@@ -123,11 +123,11 @@ def _predicted(axes: Axes, scene: Scene) -> str:
     axes.set_xlabel("predicted value")
     axes.set_ylabel("true value")
     add_legend(axes, "upper left")
-    return head("Truth against prediction", scene, "r2", "R²")
+    return head("Truth against prediction", data, "r2", "R²")
 
 
-def _importance(axes: Axes, scene: Scene) -> str:
-    found = scene.importances or Importances("", 0)
+def _importance(axes: Axes, data: PlotData) -> str:
+    found = data.importances or Importances("", 0)
     shown = found.columns[:MAX_BARS][::-1]
     colours = [BLUE if each.drop > 0 else LIGHT for each in shown]
     axes.barh([shorten(each.column) for each in shown], [each.drop for each in shown], color=colours, height=0.7)
@@ -138,8 +138,8 @@ def _importance(axes: Axes, scene: Scene) -> str:
     return f"Importance of columns{f' (first {MAX_BARS} of {len(found.columns)})' if left_out else ''}"
 
 
-def _loss(axes: Axes, scene: Scene) -> str:
-    for colour, (name, curve) in zip(COLOURS, scene.losses.items(), strict=False):
+def _loss(axes: Axes, data: PlotData) -> str:
+    for colour, (name, curve) in zip(COLOURS, data.losses.items(), strict=False):
         points = thin(len(curve))
         marker = "o" if len(curve) == 1 else None
         values = np.asarray(curve, dtype=np.float64)[points]
@@ -151,28 +151,28 @@ def _loss(axes: Axes, scene: Scene) -> str:
     return "Loss while training"
 
 
-def _has_values(scene: Scene) -> bool:
-    return scene.evaluation.task == "regression" and len(scene.sample) > 0
+def _has_values(data: PlotData) -> bool:
+    return data.evaluation.task == "regression" and len(data.sample) > 0
 
 
-def _has_importances(scene: Scene) -> bool:
-    return scene.importances is not None and bool(scene.importances.columns)
+def _has_importances(data: PlotData) -> bool:
+    return data.importances is not None and bool(data.importances.columns)
 
 
-def _has_losses(scene: Scene) -> bool:
-    return any(map(len, scene.losses.values()))
+def _has_losses(data: PlotData) -> bool:
+    return any(map(len, data.losses.values()))
 
 
-def _count_test_rows(scene: Scene) -> str:
-    return f"{len(scene.sample):,} test rows"
+def _count_test_rows(data: PlotData) -> str:
+    return f"{len(data.sample):,} test rows"
 
 
-def _count_importance_rows(scene: Scene) -> str:
-    return f"{0 if scene.importances is None else scene.importances.rows:,} test rows"
+def _count_importance_rows(data: PlotData) -> str:
+    return f"{0 if data.importances is None else data.importances.rows:,} test rows"
 
 
-def _name_losses(scene: Scene) -> str:
-    return f"{' and '.join(map(plain, scene.losses))} rows"
+def _name_losses(data: PlotData) -> str:
+    return f"{' and '.join(map(plain, data.losses))} rows"
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,9 @@ class _Plot:
         Share of the width and height that labels take. Fixed, as a layout engine draws everything twice.
     """
 
-    draw: Callable[[Axes, Scene], str]
-    is_possible: Callable[[Scene], bool]
-    rows: Callable[[Scene], str] = _count_test_rows
+    draw: Callable[[Axes, PlotData], str]
+    is_possible: Callable[[PlotData], bool]
+    rows: Callable[[PlotData], str] = _count_test_rows
     left: float = 0.13
     bottom: float = 0.13
 

@@ -49,7 +49,7 @@ class Prediction:
         return "regression" if self.labels is None else "classification"
 
     def take(self, rows: Any) -> Prediction:
-        """Return the prediction for some rows: a slice, a mask or indices."""
+        """Take the prediction for some rows: a slice, a mask or indices."""
         return Prediction(*(None if each is None else each[rows] for each in self._arrays()))
 
     def _arrays(self) -> tuple[npt.NDArray[Any] | None, ...]:

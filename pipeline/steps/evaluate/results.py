@@ -43,7 +43,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model did on the test rows.
+    """How good a model was on the test rows.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form stored in ``evaluation.json``."""
+        """Write the form stored in ``evaluation.json``."""
         return asdict(self)
 
     @classmethod
@@ -120,7 +120,7 @@ class Importances:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form stored in ``importances.json``."""
+        """Write the form stored in ``importances.json``."""
         return asdict(self)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Truth beside prediction, with what several metrics need worked out once, however often the rows are weighted anew."""
+"""Truth and prediction of the test rows; what several metrics share is computed once, for any number of weightings."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Sample:
         return len(self.truth)
 
     def take(self, rows: Any) -> Sample:
-        """Return some of the rows."""
+        """Take some of the rows."""
         return Sample(self.truth[rows], self.prediction.take(rows))
 
     @cached_property

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pipeline.steps.evaluate.scene import BLUE, GREY, LIGHT, plain
+from pipeline.steps.evaluate.plot_data import BLUE, GREY, LIGHT, plain
 
 MAX_CURVES = 6
 

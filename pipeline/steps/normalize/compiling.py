@@ -150,7 +150,7 @@ def _code(graph: Graph, matches: str, rules: Sequence[CategoryRule]) -> str:
 
 
 def _unseen(graph: Graph, value: str, rules: Sequence[CategoryRule]) -> str:
-    """Return columns that have no category at all their only value."""
+    """Give a number to columns that have no category at all: the code of unseen values."""
     first = graph.take(value, [0])
     rows = graph.cast(graph.add("Equal", first, first), "float")
     zero = graph.add("Mul", rows, graph.constant([[0.0]], "float"))

@@ -133,7 +133,7 @@ class _Fills:
         return dict(zip((each.name for each in transform.features if each.from_source), row, strict=True))
 
     def number(self, entry: str, rule: Missing, column: str) -> float:
-        """Return the fill of a number; NaN leaves it missing."""
+        """Find the fill of a number; NaN leaves it missing."""
         if rule.fill == "keep":
             return math.nan
         if rule.fill == "constant" and isinstance(rule.value, bool | int | float):
@@ -153,7 +153,7 @@ class _Fills:
 
 
 def _mode(counts: Counts) -> Any:
-    """Return the most frequent value, of equally frequent ones the smallest, as scikit-learn does."""
+    """Find the most frequent value, of equally frequent ones the smallest, as scikit-learn does."""
     return min(counts.items(), key=lambda item: (-item[1], item[0]))[0]
 
 
@@ -200,7 +200,7 @@ class _Spread:
 
 
 def _spread(rule: NumberRule, statistics: Statistics, place: int) -> _Spread:
-    """Add the fills to the moments: k values f beside n of mean m make (n·m + k·f) / (n + k), and so on."""
+    """Add the fills to the moments: k fills f and n values of mean m have the mean (n·m + k·f) / (n + k), and so on."""
     moments = statistics.moments
     count, nulls, mean, m2, low, high = (
         float(array[place])
@@ -321,7 +321,7 @@ def _category_value(
 
 
 def _code(rule: CategoryRule, counts: Sequence[int], rest: int, rows: int, kind: str) -> CategoryRule:
-    """Return each category its number, scaled like any other number of the training rows."""
+    """Assign each category its number, scaled like any other number of the training rows."""
     is_ordinal = rule.encoding == "ordinal"
     values = np.arange(len(counts), dtype=np.float64) if is_ordinal else np.array(counts, dtype=np.float64) / rows
     unseen = -1.0 if is_ordinal else 0.0

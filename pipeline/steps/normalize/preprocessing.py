@@ -161,5 +161,5 @@ class Preprocessing:
 
 
 def finite(value: float) -> float | None:
-    """Return None for NaN and infinities."""
+    """Replace NaN and infinities by None."""
     return value if math.isfinite(value) else None

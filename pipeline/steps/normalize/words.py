@@ -99,7 +99,7 @@ def _most_frequent(feature: TextFeature, counts: GramCounts) -> list[str]:
 
 
 def _chosen(feature: TextFeature, counts: GramCounts) -> list[str]:
-    """Return the most frequent ones in the order of their length, as ONNX wants."""
+    """Choose the most frequent n-grams, in the order of their length, as ONNX wants."""
     return sorted(_most_frequent(feature, counts), key=lambda gram: (gram.count(" "), gram))
 
 
@@ -217,13 +217,13 @@ def _hashing(graph: Graph, words: str, rule: WordRule) -> str:
 
 
 def _places(graph: Graph, words: str, keys: Sequence[str], places: Sequence[int], default: int) -> str:
-    """Return each word its number."""
+    """Look up each word's number; a word that has none gets the default."""
     numbers = {"keys_strings": list(keys), "values_int64s": list(places), "default_int64": default}
     return graph.add("LabelEncoder", words, domain="ai.onnx.ml", **numbers)
 
 
 def _token_ids(graph: Graph, words: str, rule: WordRule) -> str:
-    """Return the numbers of the words in their order, then zeros up to the width."""
+    """List the numbers of the words in their order, then zeros up to the width."""
     tokens = _places(graph, words, ("", *rule.grams), (0, *range(2, len(rule.grams) + 2)), 1)
     padded = graph.add("Pad", tokens, graph.constant([0, 0, 0, rule.width], "int64"), graph.constant(0, "int64"))
     cut = (graph.constant([each], "int64") for each in (0, rule.width, 1))
@@ -252,7 +252,7 @@ _PARTS: Mapping[str, Callable[[Graph, str, WordRule], str]] = {
 
 
 def encode_vectors(vectors: Vectors) -> str:
-    """Return the base64 of a matrix."""
+    """Write a matrix as base64."""
     return base64.b64encode(np.ascontiguousarray(vectors, "<f4").tobytes()).decode()
 
 

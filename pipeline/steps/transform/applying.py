@@ -69,7 +69,7 @@ def transform(
     sides : int8[n]
         What each row is used for (`pipeline.model.columns.Side`).
     encode : callable, optional
-        Gives texts their vectors; without it, the frame lacks those of sentences.
+        Computes the vectors of texts; without it, the frame lacks those of sentences.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def _vectors(rows: pd.DataFrame, sentences: Sentences, encode: Encode) -> pd.Dat
 
 
 def number_matrix(rows: pd.DataFrame, names: Sequence[str]) -> Doubles:
-    """Return columns as float64[n, K]: times as seconds since 1970, missing values as NaN."""
+    """Convert columns to float64[n, K]: times as seconds since 1970, missing values as NaN."""
     kinds = {name: dtype.kind for name, dtype in rows.dtypes.items()}
     times = {name for name in names if kinds[name] == "M"}
     if not times:
@@ -115,7 +115,7 @@ def _seconds(column: pd.Series[Any]) -> Doubles:
 
 
 def text_matrix(rows: pd.DataFrame, names: Sequence[str]) -> NDArray[np.object_]:
-    """Return columns as object[n, S] of str, "" for missing."""
+    """Convert columns to object[n, S] of str, "" for missing."""
     matrix = np.empty((len(rows), len(names)), dtype=object)
     for i, name in enumerate(names):
         matrix[:, i] = rows[name].fillna("").to_numpy(dtype=object)
@@ -161,7 +161,7 @@ def _run_bulk(rows: pd.DataFrame, compiled: Transform) -> tuple[Doubles, dict[st
 
 
 def _words(rows: pd.DataFrame, compiled: Transform) -> dict[str, pd.Series[Any]]:
-    """Find the words of texts once, here; what is fitted to them reads them as often as it is fitted."""
+    """Find the words of texts once, here, however often something is fitted to them."""
     rules = [each.words for each in compiled.words]
     found = {rule.column: [rule.of(text) for text in rows[rule.column].fillna("").tolist()] for rule in rules}
     return {name: pd.Series(words, index=rows.index, dtype="str") for name, words in found.items()}

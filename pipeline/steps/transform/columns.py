@@ -41,7 +41,7 @@ class Columns:
         return self.kinds[name] == "text"
 
     def origins(self, name: str) -> frozenset[str]:
-        """Return a column and all, raw and derived, that it comes from."""
+        """List a column and all columns, raw and derived, that it comes from."""
         expression = self.derived.get(name)
         return frozenset((name,)).union(*map(self.origins, expression.names if expression else ()))
 

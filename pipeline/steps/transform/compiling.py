@@ -47,14 +47,14 @@ def compile_expression(graph: Graph, expression: Expression, columns: Callable[[
     Parameters
     ----------
     columns : callable
-        Gives the value of a column.
+        Returns the value of a column.
     """
     value = _Compiler(graph, columns).value(expression.root)
     return Number(as_number(graph, value)) if isinstance(value, Flag) else value
 
 
 def as_number(graph: Graph, value: Value) -> str:
-    """Return a flag or number as double."""
+    """Convert a flag or number to double."""
     if isinstance(value, Flag):
         unless = graph.add("Where", value.false, graph.constant([[0.0]]), graph.constant([[math.nan]]))
         return graph.add("Where", value.true, graph.constant([[1.0]]), unless)
@@ -102,7 +102,7 @@ class _Compiler:
         )
 
     def same(self, nodes: Sequence[Node]) -> tuple[list[str], bool, bool]:
-        """Return values of one kind, whether they are texts and whether they are all flags."""
+        """Convert values to one kind; return them, whether they are texts and whether they are all flags."""
         values = [self.value(node) for node in nodes]
         is_text, is_flag = isinstance(values[0], Text), all(isinstance(value, Flag) for value in values)
         return [as_number(self.graph, value) for value in values], is_text, is_flag

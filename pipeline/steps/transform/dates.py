@@ -24,7 +24,7 @@ class Dates:
         self.graph, self.seconds = graph, seconds
 
     def part(self, name: str) -> str:
-        """Return one of the keys of `PARTS`."""
+        """Compute one of the keys of `PARTS`."""
         return PARTS[name](self)
 
     def _do(self, operator: str, left: str, right: str | float) -> str:

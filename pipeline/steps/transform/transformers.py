@@ -57,7 +57,7 @@ class Block:
 
 
 Columnar = Callable[[Sequence[str]], str]
-"""Gives the tensor of some columns, side by side."""
+"""Returns the tensor of some columns, side by side."""
 
 
 def task_of(spec: Spec, known: Columns, column: str) -> Task:

@@ -1,8 +1,8 @@
 """Artifacts: what steps made, addressed by the hash of all that produced it.
 
-An artifact is a folder of plain files with a ``manifest.json``. It is published whole: written aside, then
-named (a folder), or with its manifest last (an object store). So what has a manifest is complete, two
-processes that publish the same key do no harm to each other, and a killed one leaves nothing under the key.
+An artifact is a folder of plain files with a ``manifest.json``. It is published whole: written to a draft folder,
+then renamed; in an object store, its manifest is written last. So what has a manifest is complete. Two processes may
+publish the same key at once, and a killed one leaves nothing under it.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Artifact:
     store: Store
 
     def file(self, name: str) -> Path:
-        """Return one of the files as a path on this machine.
+        """Find one of the files as a path on this machine.
 
         Raises
         ------
@@ -89,12 +89,12 @@ class Store(ABC):
     """Where artifacts are kept."""
 
     def find(self, key: str) -> Artifact | None:
-        """Return the artifact, if it is there whole."""
+        """Find the artifact, if the store has all of it."""
         return self.find_all([key]).get(key)
 
     @abstractmethod
     def find_all(self, keys: Sequence[str]) -> dict[str, Artifact]:
-        """Return those of the artifacts that are there whole, by key."""
+        """Find those of the artifacts of which the store has everything, by key."""
 
     @abstractmethod
     def publish(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Artifact:
@@ -102,15 +102,15 @@ class Store(ABC):
 
     @abstractmethod
     def fetch(self, artifact: Artifact, name: str) -> Path:
-        """Return a file of an artifact as a path on this machine."""
+        """Find a file of an artifact as a path on this machine."""
 
     @abstractmethod
     def write_note(self, name: str, content: bytes) -> None:
-        """Keep a small document beside the artifacts, under a name such as ``costs/m/2026-11-23/1.json``."""
+        """Write a note: a small document next to the artifacts, under a name such as ``costs/m/2026-11-23/1.json``."""
 
     @abstractmethod
     def notes(self, folder: str) -> dict[str, bytes]:
-        """Return every note below a folder: name → content, by name."""
+        """Read every note below a folder: name → content, by name."""
 
     @abstractmethod
     def remove_notes(self, folder: str) -> None:
@@ -122,7 +122,7 @@ class Store(ABC):
 
     @abstractmethod
     def entries(self) -> list[Entry]:
-        """Return all that is there under a key, in no order."""
+        """List everything that the store has, whole or not, in no order."""
 
     @abstractmethod
     def remove(self, key: str) -> None:
@@ -146,12 +146,12 @@ class Store(ABC):
 
 
 def draft_name() -> str:
-    """Return a new name that says which process of which machine works there: several may share a mounted folder."""
+    """Make a new name that says which process of which machine works there: several may share a mounted folder."""
     return f"{os.getpid()}-{uuid.uuid4().hex}-{socket.gethostname()}"
 
 
 def describe(key: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a draft."""
+    """Build the manifest of a draft."""
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
@@ -171,13 +171,13 @@ def parse_manifest(content: bytes | None) -> dict[str, Any] | None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
+    """Compute the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_of(path: str | Path) -> int | None:
-    """Return the size of a file; None if there is none."""
+    """Read the size of a file; None if there is none."""
     try:
         return os.stat(path).st_size  # noqa: PTH116 - asked tens of thousands of times
     except OSError:

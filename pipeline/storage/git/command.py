@@ -56,7 +56,7 @@ def run_git(
 
 
 def git_environment() -> dict[str, str]:
-    """Return the variables that git is run with: it asks nobody, and speaks English."""
+    """Build the variables that git is run with: it asks for no password, and speaks English."""
     inherited = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
     return inherited | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
 

@@ -34,7 +34,7 @@ def mirror(address: str, state: Path, credentials: Credentials = no_credentials)
 
 
 def check_out(address: str, commit: str, state: Path) -> Path:
-    """Return a work tree of a commit of a repository that is named by its URL."""
+    """Make a work tree of a commit of a repository that is named by its URL."""
     repository = mirror(address, state)
     if not repository.holds(commit):
         repository.update()

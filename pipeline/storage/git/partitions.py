@@ -10,7 +10,7 @@ from pipeline.storage.git.repository import File, FileGroup, base_of
 
 
 def key_in(template: str) -> Callable[[str], str | None]:
-    """Return a function from a path to the partition's key; None for a path that is no partition.
+    """Build the function from a path to the partition's key, which returns None for a path that is no partition.
 
     Parameters
     ----------
@@ -58,5 +58,5 @@ def _together(key: str, files: Sequence[File], template: str) -> FileGroup:
 
 
 def folder_of(template: str) -> str:
-    """Return the folder below which every path of a template lies."""
+    """Find the folder below which every path of a template lies."""
     return template.split("{", maxsplit=1)[0].rpartition("/")[0]

@@ -34,7 +34,7 @@ class Published:
 def publish(
     repository: Repository, branch: str, folder: str, tree: str | None, message: str, review: str | None = None
 ) -> Published:
-    """Return a branch's folder another content, in one commit; if it has that content already, in none.
+    """Replace the content of a branch's folder in one commit; make no commit if the content is the same.
 
     Parameters
     ----------
@@ -72,13 +72,13 @@ def publish(
 
 
 def write_folder(repository: Repository, files: Mapping[str, str]) -> str:
-    """Put a folder of files into the object database; gives its id."""
+    """Write a folder of files into the object database; return its id."""
     hashed = {name: repository.ask("hash-object", "-w", "--stdin", stdin=text).strip() for name, text in files.items()}
     return _make_tree(repository, {name: f"{_FILE} blob {blob}" for name, blob in hashed.items()})
 
 
 def read_tree(repository: Repository, commit: str | None, folder: str) -> str | None:
-    """Return the id of a folder's content at a commit; None if there is none."""
+    """Read the id of a folder's content at a commit; None if there is none."""
     return _resolve(repository, f"{commit}:{folder}") if commit else None
 
 
@@ -99,7 +99,7 @@ def _commit(repository: Repository, parent: str | None, folder: str, tree: str |
 
 
 def _put(repository: Repository, base: str | None, path: tuple[str, ...], tree: str | None) -> str:
-    """Return the id of a folder in which a path has another content; its other entries stay."""
+    """Write a folder in which a path has another content and all else stays; return its id."""
     name, *rest = path
     listing = repository.ask("ls-tree", "-z", base).split("\0") if base else []
     pairs = (entry.split("\t", 1) for entry in listing if entry)

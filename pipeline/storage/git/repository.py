@@ -112,7 +112,7 @@ class Repository:
         return run_git(["cat-file", "-e", f"{commit}^{{commit}}"], self.root).returncode == 0
 
     def holding(self, commits: Iterable[str]) -> set[str]:
-        """Return those of the commits, named by their full ids, that are here; git is asked once."""
+        """Find those of the commits, named by their full ids, that are here; git is asked once."""
         wanted = sorted(each for each in commits if _ID.fullmatch(each))
         lines = self._git("cat-file", "--batch-check", stdin="".join(f"{each}\n" for each in wanted)).splitlines()
         return {each for each, line in zip(wanted, lines, strict=True) if line.split()[1] == "commit"}
@@ -194,7 +194,7 @@ class Repository:
         return result.stdout if result.returncode == 0 else None
 
     def common_folder(self) -> Path:
-        """Return Git's own folder, which further work trees share."""
+        """Find Git's own folder, which further work trees share."""
         return self.root / self._git("rev-parse", "--git-common-dir").strip()
 
     def changes(self, paths: Sequence[str]) -> list[str]:
@@ -213,7 +213,7 @@ class Repository:
         return run_git(["merge-base", "--is-ancestor", earlier, later], self.root).returncode == 0
 
     def merge_base(self, one: str, other: str) -> str | None:
-        """Return the newest commit that two commits have in common, if any."""
+        """Find the newest commit that two commits have in common, if any."""
         result = run_git(["merge-base", one, other], self.root)
         return text_of(result.stdout) if result.returncode == 0 else None
 
@@ -222,7 +222,7 @@ class Repository:
         return file.resolve().relative_to(self.root).as_posix()
 
     def origin(self) -> str | None:
-        """Return the URL of the remote ``origin``, if there is one."""
+        """Read the URL of the remote ``origin``, if there is one."""
         return text_of(run_git(["remote", "get-url", "origin"], self.root).stdout) or None
 
     def who(self) -> str:
@@ -242,7 +242,7 @@ class Repository:
         return run_git(["config", key], self.root).returncode == 0 or "GIT_COMMITTER_EMAIL" in os.environ
 
     def ask(self, *arguments: str, stdin: str = "") -> str:
-        """Run a git command that is expected to work, and give what it prints.
+        """Run a git command that is expected to work; return what it prints.
 
         Raises
         ------
@@ -311,7 +311,7 @@ def open_repository(place: Path) -> Repository:
 
 
 def base_of(path: str) -> str:
-    """Return the folder that several files have in common, with a slash at its end, by the path with ``*`` in it."""
+    """Find the folder that several files have in common from their path with ``*``; it ends with a slash."""
     folder, slash, _ = path.split("*", maxsplit=1)[0].rpartition("/")
     return folder + slash
 

@@ -57,19 +57,19 @@ def list_names(repository: Repository, *patterns: str) -> list[str]:
 
 
 def fingerprint(repository: Repository, *patterns: str) -> str:
-    """Return what changes when one of the tags that match does, without reading what they say."""
+    """Return a fingerprint that changes when one of the tags that match does, without reading their messages."""
     places = [f"refs/tags/{pattern}" for pattern in patterns]
     return repository.ask("for-each-ref", "--format=%(objectname) %(refname)", *places)
 
 
 def write_tag(
-    repository: Repository, name: str, commit: str, message: str, *, push: bool = False, beside: Sequence[str] = ()
+    repository: Repository, name: str, commit: str, message: str, *, push: bool = False, also: Sequence[str] = ()
 ) -> bool:
     """Create an annotated tag, signed where the user's Git signs; push it to ``origin`` if asked to.
 
     Parameters
     ----------
-    beside : sequence of str
+    also : sequence of str
         Tags that the remote must have too: all are pushed, or none.
 
     Returns
@@ -92,7 +92,7 @@ def write_tag(
     if made.succeeded:
         if signs:
             _refuse_unsigned(repository, name, made.message)
-        return _push(repository, name, beside) if push else True
+        return _push(repository, name, also) if push else True
     if push:
         _unmark(repository, name)
     if "already exists" in made.message:
@@ -104,7 +104,7 @@ def write_tag(
 
 
 def _refuse_unsigned(repository: Repository, name: str, said: str) -> None:
-    """Take a tag back that git has made without a signature: for an SSH key that it cannot load, it only complains."""
+    """Remove a tag that git has made without a signature: for an SSH key that it cannot load, it only warns."""
     if all(each.signed for each in list_tags(repository, name)):
         return
     _take_back(repository, name)
@@ -115,7 +115,7 @@ def _refuse_unsigned(repository: Repository, name: str, said: str) -> None:
 
 
 def child_commit(repository: Repository, commit: str, message: str) -> str:
-    """Make a commit that changes nothing, on top of another and on no branch; gives its id."""
+    """Make a commit that changes nothing, on top of another and on no branch; return its id."""
     signs = repository.ask("config", "--default", "false", "commit.gpgSign").strip() == "true"
     command = ["commit-tree", *(["-S"] if signs else []), "-p", commit, "-F", "-", f"{commit}^{{tree}}"]
     made = repository.attempt(*command, stdin=message)
@@ -125,7 +125,7 @@ def child_commit(repository: Repository, commit: str, message: str) -> str:
 
 
 def fetch_tags(repository: Repository, *patterns: str) -> None:
-    """Learn of the tags that ``origin`` has.
+    """Fetch the tags that ``origin`` has.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _push(repository: Repository, name: str, beside: Sequence[str]) -> bool:
 
 
 def _remote_object(repository: Repository, name: str) -> str | None:
-    """Return the id of the tag object that the remote has under a name; None if it has none, or does not answer."""
+    """Read the id of the tag object that the remote has under a name; None if it has none, or does not answer."""
     return repository.attempt("ls-remote", "origin", f"refs/tags/{name}").output.partition("\t")[0] or None
 
 

@@ -1,7 +1,7 @@
 """The content of a large file: looked for place by place, checked against its digest, kept.
 
-A download is written aside and gets its name once its digest is right, so a killed one leaves nothing to be taken for
-the file.
+A download is written to a temporary file, which is renamed once its digest is right. So a killed download leaves no
+file that could be taken for the content.
 """
 
 from __future__ import annotations

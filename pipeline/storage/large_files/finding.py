@@ -1,6 +1,6 @@
-"""The partitions of a commit, or of the work tree, with pointers read: a pointer stands for the file that it names.
+"""The partitions of a commit, or of the work tree; a pointer stands for the file that it names.
 
-Nothing is downloaded for it, but for DVC's list of the files of a folder.
+Nothing is downloaded except DVC's list of the files of a folder.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def is_pointer(path: str, template: str) -> bool:
 
 
 def unfold(outs: Iterable[LargeFile], template: str, list_folder: List) -> Iterator[LargeFile]:
-    """Yield the files among what pointers stand for that a template can match; folders as the files in them."""
+    """Yield the files behind pointers that a template can match; a folder counts as the files in it."""
     for out in outs:
         if not out.digest.endswith(".dir"):
             yield out
@@ -78,7 +78,7 @@ def unfold(outs: Iterable[LargeFile], template: str, list_folder: List) -> Itera
 
 
 def unknown(folder: LargeFile, template: str) -> LargeFile:
-    """Return one file that stands for a folder of which no list can be had."""
+    """Build one file that stands for a folder whose list cannot be read."""
     return replace(folder, path=re.sub(r"{\w+}", "?", template))
 
 

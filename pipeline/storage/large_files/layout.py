@@ -20,7 +20,7 @@ class Layout:
     images: str | None = None
 
     def key(self, path: str) -> str | None:
-        """Return the key of the partition that a file is part of; None for one that is not read."""
+        """Find the key of the partition that a file is part of; None for a file that is not read."""
         found = self.key_of_rows(path)
         return found if found is not None or self.images is None else self.key_of_image(path)
 

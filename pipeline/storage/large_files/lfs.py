@@ -87,7 +87,7 @@ def _remote_of(settings: Mapping[str, str]) -> str:
 
 
 def _folder_of(address: str, repository: Repository) -> Path | None:
-    """Return the folder of contents of a repository on this machine; None for one that is elsewhere."""
+    """Find the folder of contents of a repository on this machine; None for one that is elsewhere."""
     if address.startswith("file://"):
         place = Path(unquote(urlsplit(address).path))
     elif "://" in address or read_ssh_address(address):

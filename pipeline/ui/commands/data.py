@@ -17,7 +17,7 @@ app.add_typer(data, name="data")
 
 @data.callback()
 def _data() -> None:
-    """Keep ``diff`` a word of its own: a group with one command would swallow it."""
+    """Keep ``diff`` as a subcommand: Typer would drop the name of a group's only command."""
 
 
 @data.command(epilog="Example: modelrail data diff HEAD~1 HEAD flight-delay")

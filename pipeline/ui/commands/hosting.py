@@ -67,7 +67,7 @@ def host(request: RunRequest | None, *, stay: bool, stop: bool) -> int:
 
 
 def _stop(state: Path, services: Services | None, before: Collection[str]) -> None:
-    """Stop what was started here; models that were live `before` stay live, and so does an Airflow that ran before."""
+    """Stop what was started here; leave models that were live `before`, and an Airflow that ran before."""
     begun = time.monotonic()
     console.print("[dim]Stopping what was started here ...[/]")
     live = deployments(state)
@@ -130,7 +130,7 @@ def _tell_addresses(services: Services, outcome: Outcome | None) -> None:
 
 
 def _stay(services: Services) -> None:
-    """Wait; say it if a part ends by itself."""
+    """Wait until told to stop; say so if a part ends by itself."""
     while True:
         time.sleep(_LOOK_S)
         if dead := find_dead(services):

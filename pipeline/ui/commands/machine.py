@@ -98,7 +98,7 @@ def example(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(EXAMPLES)}.")],
     folder: Annotated[Path, typer.Argument(help="Folder of the Git repository to make.")],
 ) -> None:
-    """Make a data repository from real data: no more than the package index is asked."""
+    """Make a data repository from real data; only the package index is needed for it."""
     if name not in EXAMPLES:
         raise InputError(f"found the example '{name}'; expected one of {', '.join(EXAMPLES)}")
     typer.echo(f"{EXAMPLES[name](folder)}: ready")

@@ -173,7 +173,7 @@ def step(
         raise InputError("step: found --trial or --rows by itself; expected both, with --opened, for the step train")
     if opened is not None:
         place = _place(repository, commit, str(spec))
-        _do_errand(place, [name, *(then or ())], partition or None, threads or 1, opened, (rows or 0, trial or []))
+        _do_elsewhere(place, [name, *(then or ())], partition or None, threads or 1, opened, (rows or 0, trial or []))
         return
     if repository is not None:
         spec = _cloned(repository, commit, spec)
@@ -196,7 +196,7 @@ def _place(repository: str | None, commit: str | None, spec: str) -> tuple[str, 
     return repository, commit, spec
 
 
-def _do_errand(
+def _do_elsewhere(
     place: tuple[str, str, str],
     steps: list[str],
     partitions: list[str] | None,

@@ -55,7 +55,7 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove artifacts that no release, no lately run and no plan of today's specs needs; first say what would go."""
+    """Remove artifacts that no release, no recent run and no plan of today's specs needs; first say what would go."""
     from datetime import UTC, datetime
 
     from pipeline.operations.garbage.surveying import survey
@@ -78,7 +78,7 @@ def backup(
     file: Annotated[Path, typer.Argument(help="The new file; it will hold logins, so only you can read it.")],
     as_json: Json = False,
 ) -> None:
-    """Write everything that is not in Git into one file, while all runs on: store, MLflow, Airflow, what is live."""
+    """Write all that is not in Git into one file, while everything runs: store, MLflow, Airflow, live models."""
     from dataclasses import asdict
 
     from pipeline.home import home

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def _later(module: str, function: str) -> Callable[[Path], Path]:
-    """Import what makes an example when it is made: planning needs none of it."""
+    """Delay the import of the module that makes an example: planning needs none of it."""
 
     def make(folder: Path) -> Path:
         made: Path = getattr(import_module(f"pipeline.ui.examples.{module}"), function)(folder)

@@ -64,7 +64,7 @@ def _find_data() -> Path:
 
 
 def _read_partitions(archive: Path) -> Mapping[str, bytes]:
-    """Return month → CSV, each with the header and its lines in their original order; months in order."""
+    """Read month → CSV, months in order; each has the header and its lines in their original order."""
     with zipfile.ZipFile(archive) as opened:
         header, *lines = opened.read("flights.csv").splitlines(keepends=True)
     by_month: dict[int, list[bytes]] = defaultdict(lambda: [header])

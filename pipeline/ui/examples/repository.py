@@ -1,4 +1,4 @@
-"""The Git repository of an example: whole or not at all, and the same commits on every machine."""
+"""The Git repository of an example: made whole or not at all, with the same commits on every machine."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _write(folder: Path, commits: Sequence[Commit]) -> None:
 
 
 def _commands(commit: Commit) -> Iterator[bytes]:
-    """Yield the stream that ``git fast-import`` turns into a commit."""
+    """Write the commands that ``git fast-import`` turns into a commit."""
     who = f"{AUTHOR} {int(commit.date.timestamp())} +0000"
     message = f"{commit.message}\n".encode()
     yield f"commit refs/heads/main\nauthor {who}\ncommitter {who}\ndata {len(message)}\n".encode() + message

@@ -13,7 +13,7 @@ Row = Sequence[object]
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Row]) -> bytes:
-    """Return a CSV file in UTF-8; floats are written with the fewest digits that say them."""
+    """Write a table as CSV in UTF-8; a float gets the fewest digits that identify it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

@@ -12,7 +12,7 @@ from pipeline.operations.provenance.commits import Lookup, lookup_for
 from pipeline.runs.costs import Spent, read_costs
 from pipeline.storage.artifacts import Artifact, Store, open_store
 from pipeline.storage.git.repository import open_repository
-from pipeline.ui.pages.slow_answers import Lately
+from pipeline.ui.pages.slow_answers import RecentAnswers
 from pipeline.ui.pages.specs import Source, Sources
 from pipeline.ui.pages.tag_cache import Ledger
 
@@ -24,19 +24,19 @@ class Shelf:
     ledger: Ledger
     store: Store
     state: Path
-    lately: Lately
+    answers: RecentAnswers
 
     def find(self, key: str) -> Artifact | None:
         """Look an artifact up by its key; None if there is none (any more)."""
         return _find(self.store, key) if key else None
 
     def look_up(self, source: Source) -> Lookup:
-        """Return what looks up the model's data commits."""
+        """Return the function that looks up the model's data commits."""
         return lookup_for(source.spec.data.repository if source.spec else None, self.ledger.repository, self.state)
 
     def spent(self, model: str) -> list[Spent]:
         """List what the model's steps took, oldest first; what is being read just now may be missing."""
-        return self.lately.ask(("costs", model), lambda: read_costs(self.store, model), [])
+        return self.answers.ask(("costs", model), lambda: read_costs(self.store, model), [])
 
 
 class Archive:
@@ -50,12 +50,12 @@ class Archive:
 
     def __init__(self, models: Path) -> None:
         self.sources = Sources(models)
-        self.lately = Lately()
+        self.answers = RecentAnswers()
         self._lock = threading.Lock()
         self._shelves: dict[Path, Shelf] = {}
 
     def shelf(self, source: Source) -> Shelf:
-        """Return what is kept for a model.
+        """Return the shelf of a model: its repository, store and state.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class Archive:
             if folder not in self._shelves:
                 state = home(source.path.resolve())
                 store = open_store(store_address(state), state)
-                self._shelves[folder] = Shelf(Ledger(open_repository(folder)), store, state, self.lately)
+                self._shelves[folder] = Shelf(Ledger(open_repository(folder)), store, state, self.answers)
             return self._shelves[folder]
 
 
@@ -80,7 +80,7 @@ def _known(store: Store, key: str) -> Artifact:
 
 
 def _find(store: Store, key: str) -> Artifact | None:
-    """Remember what is there; an artifact never changes, but one that is missing may come."""
+    """Remember the artifacts that exist, since they never change; a missing one is looked for again."""
     try:
         return _known(store, key)
     except KeyError:

@@ -85,7 +85,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Spark:
-    """A line as tall as a word: the last value stands out."""
+    """A sparkline, as tall as a word, with its last value marked."""
 
     width: int
     height: int
@@ -161,7 +161,7 @@ def pair(candidate: Measured | None, champion: Measured | None, width: int = 200
 
 
 def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Return round numbers, evenly spaced, the first at most `low` and the last at least `high`."""
+    """Choose round numbers, evenly spaced, the first at most `low` and the last at least `high`."""
     span = (high - low) or abs(high) * 0.1 or 1.0
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))
@@ -176,7 +176,7 @@ def thin(items: Sequence[T]) -> list[T]:
 
 
 def _spread(length: int, count: int) -> list[int]:
-    """Return at most `count` places, evenly spaced, the first and the last among them."""
+    """Choose at most `count` places, evenly spaced, the first and the last among them."""
     if length <= count:
         return list(range(length))
     return sorted({round(place * (length - 1) / (count - 1)) for place in range(count)})

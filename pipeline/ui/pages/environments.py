@@ -1,4 +1,4 @@
-"""The places of a model for the pages, which ask every platform, and how the model does."""
+"""Where a model is live, as every platform says, and how healthy it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.ui.pages.specs import Source
 
 @dataclass(frozen=True)
 class Health:
-    """How a model does, in a word and a tone."""
+    """How healthy a model is, in a word and a colour."""
 
     word: str
     tone: Literal["good", "warn", "bad", "none"]
@@ -50,7 +50,7 @@ def _ask(target: Target, shelf: Shelf) -> Live | Literal["nothing", "unknown"]:
     def look() -> Live | Literal["nothing"]:
         return platform_of(target.spec).live(target) or "nothing"
 
-    return shelf.lately.ask(("live", target.model, target.environment), look, "unknown")
+    return shelf.answers.ask(("live", target.model, target.environment), look, "unknown")
 
 
 def judge_health(problems: Sequence[str], places: Sequence[EnvironmentStatus], last_run: str) -> Health:

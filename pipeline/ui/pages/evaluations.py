@@ -24,7 +24,7 @@ _PLOT = ("plot-", ".png")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of the candidate beside the champion's.
+    """One metric of the candidate, next to the champion's.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ def read_evaluation(artifact: Artifact | None) -> Found | None:
 
 
 def compare(candidate: Mapping[str, Mapping[str, Any]], champion: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
-    """Hold metrics against one another, in the candidate's order."""
+    """Compare the metrics of candidate and champion, in the candidate's order."""
     return [_compare(name, estimate(candidate[name]), estimate(champion.get(name))) for name in candidate]
 
 
@@ -100,14 +100,14 @@ def plots_of(artifact: Artifact | None) -> list[str]:
 
 
 def plot_file(artifact: Artifact, name: str) -> Path | None:
-    """Return the file of a plot; None if there is none of that name."""
+    """Find the file of a plot; None if there is none of that name."""
     start, end = _PLOT
     file = f"{start}{name}{end}"
     return artifact.file(file) if name in plots_of(artifact) and artifact.file(file).is_file() else None
 
 
 def model_card(artifact: Artifact | None) -> Markup | None:
-    """Return the model card as HTML; HTML in its text is shown, not obeyed. None where there is none."""
+    """Render the model card as HTML; tags in its text are escaped. None if there is no card."""
     content = _bytes(artifact, CARD)
     if content is None:
         return None

@@ -1,4 +1,4 @@
-"""The page of all models: what is live where, and how it does."""
+"""The page of all models: what is live where, and how healthy it is."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def headline_metric(spec: Spec) -> str:
 
 
 def course_of(spec: Spec, history: Sequence[Release]) -> Metric | None:
-    """Return the course of the headline metric over the releases; None while there is none."""
+    """Read the headline metric of each release, in order; None if no release has it."""
     name = headline_metric(spec)
     values = [(each.evidence.metrics.get(name) or {}).get("value") for each in history]
     return Metric(name, values[-1], spark(values)) if name and values else None

@@ -72,7 +72,7 @@ class Column:
 def trace(
     release: Release, previous: Release | None, find: Find, look_up: Lookup, places: Sequence[LineageNode]
 ) -> tuple[Column, ...]:
-    """Return the graph of a release.
+    """Build the graph of a release.
 
     Parameters
     ----------

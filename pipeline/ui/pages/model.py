@@ -1,4 +1,4 @@
-"""The page of one model: its lineage, its releases, the candidate beside the champion, the walk forward."""
+"""The page of one model: its lineage, its releases, the candidate next to the champion, the walk-forward chart."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The model that was evaluated last, beside the release that was live then."""
+    """The model that was evaluated last, next to the release that was live then."""
 
     said: str
     found: Found

@@ -23,7 +23,7 @@ MOST_LETTERS = 500
 
 @dataclass(frozen=True)
 class ChangePage:
-    """What is asked for, beside what is live.
+    """The change that is asked for, next to what is live.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class ChangePage:
 
 
 def change_page(archive: Archive, source: Source, asked: Mapping[str, str]) -> ChangePage:
-    """Read what is asked for.
+    """Read which change is asked for.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def change(archive: Archive, source: Source, form: Mapping[str, str], *, who: st
                          f" {form.get('before') or 'nothing'}, as when the form was opened: look again")  # fmt: skip
     do = {"promote": promote, "rollback": rollback}[asked.action]
     do(source.name, f"v{asked.wanted.version}", asked.environment, why=why, who=who, root=source.path.resolve().parent)
-    archive.lately.forget()
+    archive.answers.forget()
 
 
 def read_reason(text: str) -> str:

@@ -36,7 +36,7 @@ def render(template: str, prefix: str, **shown: Any) -> str:
 
 
 def static_file(name: str) -> bytes:
-    """Return the content of one of `STATIC`."""
+    """Read one of the files in `STATIC`."""
     return _static(name)[0]
 
 

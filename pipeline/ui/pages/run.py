@@ -1,4 +1,4 @@
-"""The page of one run: the plan with its reasons, what came of it, and how good the model is."""
+"""The page of one run: the plan with its reasons, its results, and how good the model is."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RunPage:
 
 
 def run_page(archive: Archive, source: Source, run: RunFacts) -> RunPage:
-    """Gather the page; what the store or Git do not have is left out, and said."""
+    """Gather the page; what the store or Git lack is left out, and the page says so."""
     try:
         return _run_page(archive.shelf(source), source, run)
     except ModelrailError as error:

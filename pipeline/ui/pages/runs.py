@@ -72,7 +72,7 @@ class RunFacts:
         return request.get("as_of")
 
     def result(self, step: str) -> Mapping[str, Any]:
-        """Return what a step's only task returned; empty if it returned nothing."""
+        """Return the result of a step's only task; empty if it returned nothing."""
         found = self.results.get(step) or [{}]
         return found[0]
 
@@ -127,7 +127,7 @@ _PLANNED = {"run": "to run", "wait": "to see once its input is there", "reuse": 
 
 
 def steps_of(run: RunFacts) -> list[StepFacts]:
-    """Return every step of a run, in order."""
+    """List every step of a run, in order."""
     planned = {each["step"]: each for each in run.opened.get("steps", ())}
     return [_step(run, step, planned.get(step, {})) for step in ORDER]
 

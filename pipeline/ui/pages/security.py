@@ -53,7 +53,7 @@ def check_token(token: str, secret: str, user: str, model: str, now_s: float) ->
 
 
 def is_same_origin(headers: Mapping[str, str], own: frozenset[str]) -> bool:
-    """Tell whether a request comes from a page of this very server.
+    """Tell whether a request comes from a page of this server.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What takes long to find out is asked beside the page: it shows what was found lately, and waits only briefly."""
+"""Slow questions are asked in the background: a page shows the most recent answer and waits only briefly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Entry:
     before: Future[Any] | None
 
 
-class Lately:
+class RecentAnswers:
     """Answers of slow questions (is a server up, what was spent), asked anew after a while.
 
     Parameters
@@ -37,7 +37,7 @@ class Lately:
         self._entries: dict[Hashable, _Entry] = {}
 
     def ask(self, key: Hashable, find: Callable[[], T], default: T) -> T:
-        """Return the newest answer; `default` while there is none, or where asking fails."""
+        """Return the most recent answer; `default` while there is none, or if asking fails."""
         entry = self._entry(key, find)
         answer: Future[T] = entry.answer
         if entry.before is not None and not answer.done():
@@ -48,7 +48,7 @@ class Lately:
             return default
 
     def forget(self) -> None:
-        """Ask everything anew, since something was changed."""
+        """Drop all answers, since something was changed: each question is asked anew."""
         with self._lock:
             self._entries.clear()
 

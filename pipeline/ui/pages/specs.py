@@ -55,7 +55,7 @@ class Sources:
         self._read: dict[Path, tuple[_Stamp, Source]] = {}
 
     def all(self) -> list[Source]:
-        """Return every model, by name."""
+        """List every model, by name."""
         with self._lock:
             overlays = tuple(_stamps(self.models.parent / "environments")) + tuple(
                 _stamps(self.models / "environments")
@@ -66,7 +66,7 @@ class Sources:
         return sorted(sources, key=lambda each: (each.name.casefold(), each.path))
 
     def find(self, name: str) -> Source | None:
-        """Return one model, by its name or its DAG's."""
+        """Find one model, by its name or its DAG's."""
         return next((each for each in self.all() if each.name == name), None)
 
     def _reread(self, path: Path, overlays: _Stamp) -> tuple[_Stamp, Source]:

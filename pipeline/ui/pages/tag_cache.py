@@ -30,7 +30,7 @@ class Ledger:
         return self._once(f"{model}@v*", lambda: releases(self.repository, model))
 
     def stages(self, model: str) -> dict[str, list[Stage]]:
-        """Return environment → the model's stages there, oldest first."""
+        """List the model's stages by environment, oldest first."""
         found: dict[str, list[Stage]] = {}
         for stage in self._once(f"{model}#*", lambda: stages(self.repository, model)):
             found.setdefault(stage.environment, []).append(stage)

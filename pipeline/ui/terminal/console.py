@@ -40,7 +40,7 @@ def print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def plain(text: str) -> str:
-    """Return a text on one line without control characters: what others wrote must not move the terminal's cursor."""
+    """Write a text on one line without control characters: what others wrote must not move the terminal's cursor."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in " ".join(text.split()))

@@ -38,14 +38,14 @@ def show_survey(found: Survey) -> None:
     if found.others:
         total = sum(each.bytes for each in found.others)
         console.print(f"{count(len(found.others), 'artifact')} of other repositories, {size(total)}: left alone")
-    for said in _beside(found):
+    for said in _describe_rest(found):
         console.print(said)
     if not found.has_work:
         console.print("nothing to remove")
 
 
 def show_swept(done: Swept | None) -> None:
-    """Print what was removed; None for nothing, since nobody agreed."""
+    """Print what was removed; `done` is None if nobody agreed to remove anything."""
     if done is None:
         console.print("nothing was removed; --yes removes without asking")
         return
@@ -76,7 +76,7 @@ def size(amount: float) -> str:
     return f"{amount / 1e9:,.1f} GB" if amount >= 1e9 else f"{amount / 1e6:,.1f} MB"
 
 
-def _beside(found: Survey) -> Iterable[str]:
+def _describe_rest(found: Survey) -> Iterable[str]:
     if found.leftovers:
         total = sum(each.bytes for each in found.leftovers)
         yield f"{count(len(found.leftovers), 'leftover')} of killed processes, {size(total)}: would be removed"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(found: Review) -> None:
-    """Print one line for each group of partitions that have the same fate, and what changes in the deployment."""
+    """Print one line for each group of partitions that are treated alike, and what changes in the deployment."""
     job, steps = found.job, found.steps
     console.print(
         f"[bold]{job.model}[/]: {count(len(job.partitions), 'partition')} at {job.data_commit[:12]}, "

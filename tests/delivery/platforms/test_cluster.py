@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import DataError, InputError, StoreError, TransientError
 from pipeline.operations.garbage.sweeping import sweep
 from pipeline.storage.artifacts import ObjectStore, open_store
-from pipeline.storage.artifacts.holds import Holding
+from pipeline.storage.artifacts.claims import RunClaims
 from tests.operations.garbage.test_gc import NOW, OLD, publish, survey_of
 
 pytestmark = [
@@ -58,7 +58,7 @@ def test_what_goes_is_gone_and_what_a_run_needs_stays(store: ObjectStore) -> Non
     keys = [hashlib.sha256(bytes([number])).hexdigest() for number in range(8)]
     for key in keys:
         publish(store, key, OLD)
-    Holding(store, "line").hold(keys[:3], NOW)
+    RunClaims(store, "line").claim(keys[:3], NOW)
     done = sweep(survey_of(store), NOW)
     assert (done.removed, done.spared) == (5, 3)
     assert {each.key for each in store.entries()} == set(keys[:3])

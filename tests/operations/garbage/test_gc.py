@@ -31,7 +31,7 @@ from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
 from pipeline.runs.running import run
 from pipeline.storage.artifacts import FolderStore, ObjectStore, Store
-from pipeline.storage.artifacts.holds import Holding, hold_release, read_uses, removing
+from pipeline.storage.artifacts.claims import RunClaims, claim_for_release, read_claims, removing
 from tests.conftest import Commit, git
 
 SPEC = """
@@ -105,7 +105,7 @@ def test_what_a_run_reused_lately_stays_though_it_was_made_long_ago(spec: Path, 
     assert look(project).goes
     store = FolderStore(project / ".modelrail/store")
     old = [each.key for each in store.entries()]
-    Holding(store, "line").hold(old, datetime.now(UTC) + timedelta(days=35))
+    RunClaims(store, "line").claim(old, datetime.now(UTC) + timedelta(days=35))
     assert first
     assert not look(project).goes, "a run needed them five days ago"
     assert len(look(project, timedelta(days=70)).goes) == 2
@@ -180,7 +180,7 @@ def test_in_a_shared_store_only_this_repositorys_models_go(
     found = look(project)
     assert len(found.others) == 5
     assert not found.goes, "the store remembers that a clone of this repository released it"
-    for use in read_uses(found.store):
+    for use in read_claims(found.store):
         found.store.remove_note(use.note)
     clear(look(project))
     assert len(look(project).others) == 5
@@ -202,7 +202,7 @@ def test_what_another_clone_has_released_and_pushed_is_needed(
     other = tmp_path / "other"
     git(other, "pull", "-q", "--no-tags")
     git(other, "tag", "-d", *git(other, "tag").split()) if git(other, "tag") else None
-    for use in read_uses(FolderStore(tmp_path / "shared")):
+    for use in read_claims(FolderStore(tmp_path / "shared")):
         FolderStore(tmp_path / "shared").remove_note(use.note)
     found = look(other)
     assert {each.step for each in found.fates if each.why == "release"} == {"normalize", "train", "evaluate"}
@@ -253,8 +253,8 @@ def test_what_a_run_comes_to_need_after_the_survey_is_spared(store: Store) -> No
     for key in keys(4):
         publish(store, key, OLD)
     found = survey_of(store)
-    Holding(store, "line").hold(keys(4)[:1], NOW)
-    hold_release(store, "line", keys(4)[1:2])
+    RunClaims(store, "line").claim(keys(4)[:1], NOW)
+    claim_for_release(store, "line", keys(4)[1:2])
     store.remove(keys(4)[2])
     publish(store, keys(4)[2], NOW)
     done = sweep(found, NOW)
@@ -266,7 +266,7 @@ def test_a_run_waits_until_what_it_needs_is_removed_and_not_for_anything_else(st
     order: list[str] = []
 
     def need(key: str) -> None:
-        Holding(store, "line").hold([key], NOW)
+        RunClaims(store, "line").claim([key], NOW)
         order.append(key)
 
     with removing(store, keys(1)):
@@ -283,14 +283,14 @@ def test_a_removal_that_was_killed_holds_nobody_up(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     code = (
         "import os,signal\nfrom pathlib import Path\nfrom pipeline.storage.artifacts import FolderStore\n"
-        "from pipeline.storage.artifacts.holds import removing\n"
+        "from pipeline.storage.artifacts.claims import removing\n"
         f"with removing(FolderStore(Path({str(tmp_path)!r})), ['{'a' * 64}']):\n os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     store.draft().__enter__()
     subprocess.run([sys.executable, "-c", code], check=False)
     assert store.notes("removing")
     began = time.monotonic()
-    Holding(store, "line").hold(["a" * 64], NOW)
+    RunClaims(store, "line").claim(["a" * 64], NOW)
     assert time.monotonic() - began < 5
     assert not store.notes("removing")
 
@@ -307,7 +307,7 @@ def test_what_a_run_found_is_there_as_long_as_it_goes_on_whoever_removes(store: 
     def use(number: int) -> None:
         for turn in range(8):
             mine = keys(60)[(number * 7 + turn * 11 + seed * 5) % 50 :][:6]
-            Holding(store, f"run{number}-{turn}").hold(mine, NOW)
+            RunClaims(store, f"run{number}-{turn}").claim(mine, NOW)
             there = store.find_all(mine)
             time.sleep(0.01)
             lost.extend(key for key in there if store.find(key) is None)
@@ -379,7 +379,7 @@ def test_in_an_object_store_the_manifest_goes_first_and_leftovers_go_later(tmp_p
 def test_a_note_that_cannot_be_read_stops_all(store: Store) -> None:
     store.write_note("uses/2026-11-23/line-1.json", b"{")
     with pytest.raises(StoreError, match=r"notes/uses/2026-11-23/line-1\.json: found .*; expected what a run needs"):
-        read_uses(store)
+        read_claims(store)
 
 
 def test_a_draft_of_another_machine_is_not_swept(tmp_path: Path) -> None:

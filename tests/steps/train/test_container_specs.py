@@ -13,7 +13,7 @@ from pipeline.runs.job import open_job
 from pipeline.runs.plan.recipes import method_of
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
-from pipeline.runs.work.companion_files import read_beside
+from pipeline.runs.work.companion_files import read_companion_file
 from pipeline.serving.client import predict
 from pipeline.spec.loading.loading import load_spec
 from pipeline.storage.git.repository import open_repository
@@ -81,13 +81,13 @@ def test_the_spec_of_a_commit_has_the_files_of_that_commit(spec: Path, project: 
     for revision, content in ((first, text), ("HEAD", b"print()")):
         (file,) = load_spec_at(repository, revision, "models/own.yaml", None).model.params["files"]
         job = open_job_at(RunRequest(str(spec)), revision)
-        assert read_beside(job, file["file"], file["sha256"]) == content
+        assert read_companion_file(job, file["file"], file["sha256"]) == content
 
 
 def test_a_file_that_changes_after_the_spec_was_read_is_not_used(spec: Path) -> None:
     job = open_job(RunRequest(str(spec)))
     with pytest.raises(InputError, match=r"models/train\.py: found another content than when the spec was read"):
-        read_beside(job, "train.py", "0" * 64)
+        read_companion_file(job, "train.py", "0" * 64)
 
 
 BROKEN: list[tuple[str, str, str]] = [

@@ -19,7 +19,7 @@ from pipeline.ui.pages.rendering import render
 from pipeline.ui.pages.run import judge_lines
 from pipeline.ui.pages.runs import RunFacts, TaskFacts, steps_of
 from pipeline.ui.pages.security import LIFETIME_S, check_token, is_same_origin, make_token
-from pipeline.ui.pages.slow_answers import Lately
+from pipeline.ui.pages.slow_answers import RecentAnswers
 
 
 def test_a_token_is_good_for_its_user_its_model_and_twelve_hours() -> None:
@@ -139,10 +139,10 @@ def test_a_metric_is_better_in_its_own_direction() -> None:
 
 def test_a_slow_question_does_not_hold_up_the_page() -> None:
     go_on, now = threading.Event(), [0.0]
-    lately = Lately(fresh_s=5, wait_s=0.01, clock=lambda: now[0])
-    assert lately.ask("key", lambda: go_on.wait(10) and "slow", "not yet") == "not yet"
+    recent = RecentAnswers(fresh_s=5, wait_s=0.01, clock=lambda: now[0])
+    assert recent.ask("key", lambda: go_on.wait(10) and "slow", "not yet") == "not yet"
     go_on.set()
-    answered = Lately(fresh_s=5, wait_s=10, clock=lambda: now[0])
+    answered = RecentAnswers(fresh_s=5, wait_s=10, clock=lambda: now[0])
     assert answered.ask("key", lambda: "first", "") == "first"
     assert answered.ask("key", lambda: "second", "") == "first"
     assert answered.ask("broken", lambda: 1 // 0, "none") == "none"

@@ -22,7 +22,7 @@ class SystemdHost:
     """A host that systemd runs on."""
 
     def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> None:
-        """Make nothing: the bundle itself is copied."""
+        """Do nothing: the bundle itself is copied."""
         del target, release, bundle, push
 
     def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
@@ -64,7 +64,7 @@ class SystemdHost:
         return _live(target, installed, _look(installed))
 
     def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
-        """Hold the host's units, links and server against what they should be."""
+        """Compare the host's units, links and server with what they should be."""
         del image
         installed = _installation(target)
         with collected(installed.settings.python, installed.settings.extras) as (runtime, _):
@@ -92,7 +92,7 @@ class SystemdHost:
 
 
 def units_of(target: Target) -> Mapping[str, str]:
-    """Return the units that a target has on its host: name → text."""
+    """Write the units that a target has on its host: name → text."""
     return units(target.spec, target.environment)
 
 

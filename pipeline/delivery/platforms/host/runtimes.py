@@ -17,7 +17,7 @@ from pipeline.home import CHECKOUT
 
 @contextmanager
 def collected(python: str, extras: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Yield a folder with code and requirements, and the name of its content.
+    """Yield a folder with code and requirements, and a name made of its content.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class RefusedError(DeploymentError):
 
 
 def run(settings: Server, command: Command, given: bytes = b"") -> str:
-    """Run a command on the host; gives what it printed.
+    """Run a command on the host; return what it printed.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _pack(folder: Path, target: IO[bytes]) -> None:
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Let it belong to whoever unpacks it, and let the server's own user read it."""
+    """Leave owners out, so that files belong to whoever unpacks them; let the server's own user read them."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     member.mode = 0o755 if member.isdir() else 0o644

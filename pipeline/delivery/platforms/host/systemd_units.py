@@ -113,7 +113,7 @@ class Installation:
 
     @property
     def address(self) -> str:
-        """Where callers reach it, but for the scheme: the host, or on the host its loopback."""
+        """Where callers reach it, without the scheme: the host, or on the host its loopback."""
         loopback = self.settings.listen.startswith("127.") or self.settings.listen == "::1"
         host = self.settings.host.rpartition("@")[2]
         shown = self.settings.listen if loopback or host == "localhost" else host
@@ -166,7 +166,7 @@ def units(spec: Spec, environment: str | None) -> Mapping[str, str]:
 
 
 def to_text(texts: Mapping[str, str]) -> str:
-    """Return units as one text, each under its name."""
+    """Write units as one text, each under its name."""
     return "\n".join(f"# {name}\n{text}" for name, text in texts.items())
 
 

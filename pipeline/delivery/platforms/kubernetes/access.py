@@ -41,13 +41,13 @@ _TRAINER_RULES: Sequence[Rule] = (
 
 
 def accounts(spec: Spec) -> list[dict[str, Any]]:
-    """Return the accounts that a spec's deployments and trainings need."""
+    """List the accounts that a spec's deployments and trainings need."""
     trains = trainer(spec.run.namespace) if has_worker_pods(spec) else []
     return [*deployer(spec.deploy.namespace), *trains]
 
 
 def deployer(namespace: str) -> list[dict[str, Any]]:
-    """Return the account that deploys, its role in one namespace, and what binds them.
+    """Build the account that deploys, its role in one namespace, and the binding of both.
 
     It reads no secret, starts no process in a pod, removes nothing but an autoscaler or a route that the spec no longer
     asks for, and has no right outside the namespace.
@@ -56,7 +56,7 @@ def deployer(namespace: str) -> list[dict[str, Any]]:
 
 
 def trainer(namespace: str) -> list[dict[str, Any]]:
-    """Return the account of a pod that trains with others, its role in one namespace, and what binds them.
+    """Build the account of a pod that trains with others, its role in one namespace, and the binding of both.
 
     It reads no secret. What may make a Job may have it run under any account of the namespace.
     """

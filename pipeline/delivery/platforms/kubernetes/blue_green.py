@@ -1,8 +1,8 @@
-"""Blue-green on a cluster: a release comes up whole beside the live one, then all requests go to it at once.
+"""Blue-green on a cluster: a release starts completely next to the live one, then gets all requests at once.
 
 The Service selects pods by their version. So with the Service of the new release, which is applied first, requests go
-to its pods beside the stable ones; these are then replaced out of traffic. Nothing is written down: whatever a
-killed process has left, the next one begins by bringing the stable pods to their end and the Service to them.
+to its new pods while the stable ones are replaced without traffic. Nothing is recorded: whatever a killed process has
+left, the next one first waits for the stable pods and points the Service to them.
 """
 
 from __future__ import annotations

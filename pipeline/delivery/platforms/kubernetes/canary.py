@@ -1,4 +1,4 @@
-"""A candidate on a cluster, tried beside the stable pods: as a canary with its baseline, or as a shadow.
+"""A candidate on a cluster, tried next to the stable pods: as a canary with its baseline, or as a shadow.
 
 The stable Deployment is not touched before the candidate is promoted.
 """
@@ -89,7 +89,7 @@ def roll_out(
 
 
 def remove_canary(cluster: Cluster, lease: Lease, target: Target) -> None:
-    """Take all requests from a canary, then its pods away, then its baseline's; nothing happens where there is none.
+    """Take all requests from a canary, then remove its pods and its baseline's; nothing happens if there is none.
 
     Both Deployments stay, without pods: who deploys may not remove any.
     """
@@ -110,7 +110,7 @@ def remove_canary(cluster: Cluster, lease: Lease, target: Target) -> None:
 
 
 class _Tracks:
-    """The canary and its baseline, beside the stable Deployment."""
+    """The canary and its baseline, next to the stable Deployment."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class Way:
     Attributes
     ----------
     deployments : callable
-        What is live, the target, the release and its image → the Deployments beside it.
+        What is live, the target, the release and its image → the further Deployments.
     tracks : tuple of str
         Whose pods there are: the candidate's first, and last those in which what is live is measured.
     counted_as : str
@@ -208,7 +208,7 @@ WAYS: Mapping[str, Way] = {
 
 
 def names(pods: Iterable[Object]) -> set[str]:
-    """Return the names of pods that run."""
+    """List the names of pods that run."""
     return {each["metadata"]["name"] for each in pods if alive(each)}
 
 
@@ -236,7 +236,7 @@ def _await_out(cluster: Cluster, name: str, selector: Mapping[str, str]) -> None
 
 
 def _await(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, but not for ever: who deploys goes on all the same."""
+    """Wait until a condition holds, for a limited time: the deployment goes on in any case."""
     deadline = time.monotonic() + _OUT_S
     while not condition() and time.monotonic() < deadline:
         time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""The Deployments beside the stable one during a rollout; pure."""
+"""The further Deployments during a rollout, next to the stable one; pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COPY = "import pathlib, shutil; [shutil.copy(each, '/shadow') for each in pathl
 
 
 def canary_of(target: Target, release: Release, image: str) -> Manifest:
-    """Return a Deployment of the candidate."""
+    """Build the Deployment of the candidate."""
     labels, facts = labels_of(target.model, target.environment), facts_of(release, target.environment, image)
     about = {"namespace": target.spec.deploy.namespace, "labels": labels, "annotations": facts}
     spec = deployment(target.spec, labels, facts, image, CANARY, 0)
@@ -37,7 +37,7 @@ def canary_of(target: Target, release: Release, image: str) -> Manifest:
 
 
 def baseline_of(stable: Object, track: str = BASELINE) -> Manifest:
-    """Return a Deployment of what is live, under another track: as new as the canary, and as large."""
+    """Build a Deployment of what is live, under another track: as new as the canary, and as large."""
     made = scaled(stable, 0)
     made["metadata"]["name"] += f"-{track}"
     relabelled: Manifest = _relabel(json.loads(json.dumps(made)), track)
@@ -45,7 +45,7 @@ def baseline_of(stable: Object, track: str = BASELINE) -> Manifest:
 
 
 def shadow_of(stable: Object, image: str) -> Manifest:
-    """Return a Deployment of what is live, whose servers ask the candidate the same and only compare its answers."""
+    """Build a Deployment of what is live whose servers also ask the candidate, and only compare its answers."""
     made = baseline_of(stable, CANARY)
     pod = made["spec"]["template"]["spec"]
     (server,) = pod["containers"]
@@ -59,7 +59,7 @@ def shadow_of(stable: Object, image: str) -> Manifest:
 
 
 def scaled(manifest: Object, replicas: int) -> Manifest:
-    """Return a Deployment or a Rollout, as it can be applied, with another number of pods."""
+    """Copy a Deployment or a Rollout, as it can be applied, with another number of pods."""
     kept = ("name", "namespace", "labels", "annotations")
     metadata = {key: value for key, value in manifest["metadata"].items() if key in kept}
     notes = {key: value for key, value in metadata.get("annotations", {}).items() if key.startswith(f"{PREFIX}/")}
@@ -69,7 +69,7 @@ def scaled(manifest: Object, replicas: int) -> Manifest:
 
 
 def version_of(stable: Object) -> str:
-    """Return the version that a Deployment's pods have."""
+    """Read the version that a Deployment's pods have."""
     notes: Mapping[str, str] = stable["spec"]["template"]["metadata"].get("annotations", {})
     return notes[f"{PREFIX}/version"]
 

@@ -1,7 +1,8 @@
 """A cluster's API: what is needed of it, with errors in words.
 
-The only module that imports the Kubernetes client, for all that a kubeconfig may hold, and only when a cluster is
-opened: it takes half a second. The API itself is plain HTTP, which no version of that client changes.
+The only module that imports the Kubernetes client, which reads whatever a kubeconfig may hold. It is imported when a
+cluster is opened, since that takes half a second. The API itself is plain HTTP,
+which no version of that client changes.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Cluster:
         self._http.close()
 
     def apply(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Object:
-        """Apply an object server-side: the fields that it names become ours; gives it as it then is."""
+        """Apply an object server-side: the fields that it names become ours; return it as it is then."""
         query = {"fieldManager": MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
         path = self._path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
         return self._ask("PATCH", path, query, manifest, "application/apply-patch+yaml")
@@ -100,20 +101,20 @@ class Cluster:
         return self._ask("POST", path, {"fieldManager": MANAGER}, manifest, "application/json")
 
     def own(self, manifest: Mapping[str, Any], fields: Sequence[Mapping[str, Any]], version: str) -> None:
-        """Set who owns which fields of an object, if that is still the version that it is at."""
+        """Set who owns which fields of an object, unless the object has changed since."""
         path = self._path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
         body = {"metadata": {"managedFields": fields, "resourceVersion": version}}
         self._ask("PATCH", path, {"fieldManager": MANAGER}, body, "application/merge-patch+json")
 
     def get(self, api: str, kind: str, name: str) -> Object | None:
-        """Return an object; None if it, or its very API, is not there."""
+        """Read an object; None if it, or its API, does not exist."""
         try:
             return self._ask("GET", self._path(api, kind, name))
         except _NotFoundError:
             return None
 
     def list(self, api: str, kind: str, labels: Mapping[str, str]) -> list[Object]:
-        """Return all objects of a kind that carry these labels."""
+        """List all objects of a kind that carry these labels."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         items = self._ask("GET", self._path(api, kind), {"labelSelector": selector})["items"]
         return [{"apiVersion": api, "kind": kind, **each} for each in items]
@@ -127,17 +128,17 @@ class Cluster:
         return True
 
     def apis(self) -> frozenset[str]:
-        """Return the ``GROUP/VERSION`` of every API that the cluster has."""
+        """List the ``GROUP/VERSION`` of every API that the cluster has."""
         groups = self._ask("GET", "/apis")["groups"]
         return frozenset(version["groupVersion"] for group in groups for version in group["versions"])
 
     def post(self, service: str, path: str, body: bytes, timeout_s: float, scheme: str) -> tuple[int, bytes]:
-        """Ask a Service, by way of the API server; gives the status and the body of what answers."""
+        """Ask a Service, by way of the API server; return the status and the body of the answer."""
         where = f"/api/v1/namespaces/{self.namespace}/services/{scheme}:{service}:http/proxy{path}"
         return self._send("POST", where, body, "application/json", timeout_s, credentials())
 
     def metrics(self, pod: str, port: int, scheme: str) -> str:
-        """Return what a pod's server counts, by way of the API server.
+        """Read what a pod's server counts, by way of the API server.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""One deploy at a time: a Lease of the cluster, which also keeps what is written down of a rollout.
+"""One deployment at a time: a Lease of the cluster, which also keeps the record of a rollout.
 
 Whoever holds it renews it every few seconds, in a thread. Who finds it held looks whether it is renewed, by its own
 clock alone, and takes it over if not. Every write names the version that it read, so of two that write at once one is
@@ -32,7 +32,7 @@ _ROLLOUT, _CLAIM = f"{PREFIX}/rollout", f"{PREFIX}/claim"
 
 
 class LostError(DeploymentError):
-    """The lease is another's, or somebody claims it."""
+    """Another process has the lease, or claims it."""
 
 
 class Lease:
@@ -92,7 +92,7 @@ class Lease:
             raise LostError(self._lost)
 
     def write(self, document: Mapping[str, Any] | None) -> None:
-        """Write down what whoever comes next must know; None: nothing any more."""
+        """Write what the next process must know into the Lease; None removes it."""
         self.check()
         self.written = dict(document) if document is not None else None
         self._renew()

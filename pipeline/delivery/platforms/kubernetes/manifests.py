@@ -37,7 +37,7 @@ _PORT_NAME = "http"
 
 
 def name_of(model: str) -> str:
-    """Return the name of a model's objects: lower case, with dashes."""
+    """Make the name of a model's objects: lower case, with dashes."""
     return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
 
 
@@ -50,7 +50,7 @@ def manifests(
     replicas: int | None = None,
     apis: frozenset[str] = frozenset(),
 ) -> list[Manifest]:
-    """Return every object of a release, in the order in which they are applied.
+    """Build every object of a release, in the order in which they are applied.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def manifests(
 
 
 def labels_of(model: str, environment: str | None) -> dict[str, str]:
-    """Return the labels of all objects of a model in an environment."""
+    """Build the labels of all objects of a model in an environment."""
     return {
         "app.kubernetes.io/name": name_of(model),
         "app.kubernetes.io/managed-by": "modelrail",
@@ -106,7 +106,7 @@ def labels_of(model: str, environment: str | None) -> dict[str, str]:
 
 
 def facts_of(release: Release, environment: str | None, image: str) -> dict[str, str]:
-    """Return what is known of a release, as annotations: every commit that made it."""
+    """Write what is known of a release as annotations: every commit that made it."""
     evidence = release.evidence
     return {
         f"{PREFIX}/model": release.model,
@@ -121,14 +121,14 @@ def facts_of(release: Release, environment: str | None, image: str) -> dict[str,
 
 
 def settings_of(deploy: Deploy) -> dict[str, str]:
-    """Return the server's settings, as environment variables."""
+    """Read the server's settings, as environment variables."""
     return {"MODELRAIL_WORKERS": str(deploy.workers)}
 
 
 def deployment(
     spec: Spec, labels: Mapping[str, str], facts: Mapping[str, str], image: str, track: str, replicas: int | None
 ) -> Manifest:
-    """Return the spec of a Deployment: no pod is taken away before another is ready, unless it is to be made anew."""
+    """Build the spec of a Deployment: no pod ends before its successor is ready, unless the strategy recreates them."""
     name, deploy = name_of(spec.model.name), spec.deploy
     selector = selector_of(name, track)
     settings = hashlib.sha256(json.dumps(settings_of(deploy), sort_keys=True).encode()).hexdigest()[:16]
@@ -148,7 +148,7 @@ def deployment(
 
 
 def selector_of(name: str, track: str | None = None) -> dict[str, str]:
-    """Return the labels by which pods are found, of one track or of both."""
+    """Build the labels by which pods are found, of one track or of both."""
     return {"app.kubernetes.io/name": name} | ({TRACK: track} if track else {})
 
 
@@ -229,35 +229,35 @@ def _probe(path: str, scheme: str, period: int, failures: int) -> Manifest:
 
 
 def serving_selector(name: str, deploy: Deploy, version: str) -> dict[str, str]:
-    """Return the labels of the pods that a model's Service sends requests to."""
+    """Build the labels of the pods that a model's Service sends requests to."""
     if deploy.strategy == "blue-green":
         return version_selector(name, version)
     return selector_of(name, STABLE if deploy.gateway else None)
 
 
 def version_selector(name: str, version: str) -> dict[str, str]:
-    """Return the labels of all pods of a version, of whatever track."""
+    """Build the labels of all pods of a version, of whatever track."""
     return {**selector_of(name), VERSION: version}
 
 
 def service(selector: Mapping[str, str], kind: str = "ClusterIP", port: int = 80) -> Manifest:
-    """Return the spec of a Service for the pods with these labels."""
+    """Build the spec of a Service for the pods with these labels."""
     ports = [{"name": _PORT_NAME, "port": port, "targetPort": _PORT_NAME, "protocol": "TCP"}]
     return {"type": kind, "selector": dict(selector), "ports": ports}
 
 
 def route(name: str, gateway: Gateway, weight: int = 0, tracks: Sequence[str] = ()) -> Manifest:
-    """Return the spec of an HTTPRoute, by which each of these tracks gets so many percent of the requests."""
+    """Build the spec of an HTTPRoute that gives each of these tracks so many percent of the requests."""
     parent = {"name": gateway.name, **({"namespace": gateway.namespace} if gateway.namespace else {})}
-    beside = {f"{name}-{track}": weight for track in tracks} if weight else {}
-    parts = {name: 100 - sum(beside.values())} | beside
+    shares = {f"{name}-{track}": weight for track in tracks} if weight else {}
+    parts = {name: 100 - sum(shares.values())} | shares
     backends = [{"name": service, "port": 80, "weight": part} for service, part in parts.items()]
     names = {"hostnames": gateway.hostnames} if gateway.hostnames else {}
     return {"parentRefs": [parent], **names, "rules": [{"backendRefs": backends}]}
 
 
 def _network_policy(name: str, port: int) -> Manifest:
-    """Deny all but questions to the server: it needs nothing from anywhere."""
+    """Allow only requests to the server: it needs no connection to anything else."""
     return {
         "podSelector": {"matchLabels": selector_of(name)},
         "policyTypes": ["Ingress", "Egress"],
@@ -276,7 +276,7 @@ def _monitor(name: str, deploy: Deploy) -> Manifest:
 
 
 def to_yaml(objects: Sequence[Manifest]) -> str:
-    """Return objects as one YAML document each, for people and for Git."""
+    """Write objects as one YAML document each, for people and for Git."""
     from io import StringIO
 
     from ruamel.yaml import YAML

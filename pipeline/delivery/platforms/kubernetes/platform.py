@@ -98,12 +98,12 @@ class Kubernetes:
         return Live(release.model, str(release.version), address_of(target), replaced, image=image)
 
     def live(self, target: Target) -> Live | None:
-        """Return the release that the cluster has ready pods of."""
+        """Find the release that the cluster has ready pods of."""
         with open_target(target) as cluster:
             return live_of(cluster.get(APPS, "Deployment", name_of(target.model)), target)
 
     def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
-        """Let the server say, object by object, what it would change; nothing is."""
+        """Let the server say, object by object, what it would change; nothing is changed."""
         if image is None:
             raise InputError(f"{release.tag}: found no image of it; expected one: 'modelrail promote' makes it")
         with open_target(target) as cluster:
@@ -160,7 +160,7 @@ def open_target(target: Target) -> Cluster:
 
 
 def address_of(target: Target) -> str:
-    """Return the address inside the cluster."""
+    """Write the address inside the cluster."""
     deploy = target.spec.deploy
     return f"{scheme(deploy)}://{name_of(target.model)}.{deploy.namespace}.svc"
 
@@ -168,7 +168,7 @@ def address_of(target: Target) -> str:
 def render(
     target: Target, release: Release, image: str, cluster: Cluster, found: Mapping[str, Any] | None
 ) -> list[Manifest]:
-    """Return the objects of a release as this cluster takes them."""
+    """Build the objects of a release as this cluster takes them."""
     replicas = replicas_to_apply(found, target.spec.deploy.autoscale, MANAGER)
     return manifests(target.spec, release, target.environment, image, replicas=replicas, apis=cluster.apis())
 
@@ -182,7 +182,7 @@ def apply(cluster: Cluster, manifest: Manifest) -> None:
 
 
 def own(cluster: Cluster, target: Target, api: str = APPS, kind: str = "Deployment") -> Mapping[str, Any] | None:
-    """Return the model's Deployment; refuse to touch one that is another's, or belongs to another environment."""
+    """Find the model's Deployment; refuse to touch one of another model or environment."""
     found = cluster.get(api, kind, name_of(target.model))
     if found is None:
         return None
@@ -203,7 +203,7 @@ def own(cluster: Cluster, target: Target, api: str = APPS, kind: str = "Deployme
 
 
 def retire(cluster: Cluster, lease: Lease, api: str, kind: str, target: Target) -> None:
-    """Take away the pods that the model has by another strategy's object, now that its own serve."""
+    """Remove the pods of another strategy's object, now that this strategy's own pods serve."""
     if api not in cluster.apis():
         return
     found = cluster.get(api, kind, name_of(target.model))
@@ -213,12 +213,12 @@ def retire(cluster: Cluster, lease: Lease, api: str, kind: str, target: Target) 
 
 
 def find(cluster: Cluster, manifest: Manifest) -> Mapping[str, Any] | None:
-    """Return an object as it is on the cluster."""
+    """Read an object as it is on the cluster."""
     return cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
 
 
 def live_of(found: Mapping[str, Any] | None, target: Target) -> Live | None:
-    """Return the release that a Deployment has ready pods of."""
+    """Find the release that a Deployment has ready pods of."""
     if found is None or not found.get("status", {}).get("availableReplicas"):
         return None
     notes = found["spec"]["template"]["metadata"].get("annotations") or {}
@@ -253,7 +253,7 @@ def _restore(cluster: Cluster, target: Target, found: Mapping[str, Any]) -> None
 
 
 def without_server_fields(found: Mapping[str, Any]) -> Manifest:
-    """Return an object as it can be applied again."""
+    """Copy an object without what the server adds, so that it can be applied again."""
     kept = ("name", "namespace", "labels", "annotations")
     metadata = {key: found["metadata"][key] for key in kept if key in found["metadata"]}
     notes = metadata.get("annotations", {})

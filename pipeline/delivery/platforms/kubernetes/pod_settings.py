@@ -1,4 +1,4 @@
-"""What ``deploy.settings`` and ``deploy.secret`` make of a pod and of whoever asks it; pure."""
+"""What ``deploy.settings`` and ``deploy.secret`` change in a pod and in requests to it; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPARE_S = 5
 
 
 def variables(deploy: Deploy) -> list[dict[str, str]]:
-    """Return the settings as a container's variables.
+    """Write the settings as a container's variables.
 
     They are the pods' own, not the ConfigMap's: so they come and go with the pods that they were written for.
     """
@@ -24,14 +24,14 @@ def variables(deploy: Deploy) -> list[dict[str, str]]:
 
 
 def volumes(deploy: Deploy) -> list[dict[str, Any]]:
-    """Return the Secret as a volume that the server's group may read."""
+    """Build the volume of the Secret, which the server's group may read."""
     if deploy.secret is None:
         return []
     return [{"name": _VOLUME, "secret": {"secretName": deploy.secret, "defaultMode": 0o440}}]
 
 
 def mounts(deploy: Deploy) -> list[dict[str, Any]]:
-    """Return the place where the server sees the Secret."""
+    """Build the mount through which the server sees the Secret."""
     return [{"name": _VOLUME, "mountPath": FOLDER, "readOnly": True}] if deploy.secret else []
 
 
@@ -41,7 +41,7 @@ def speaks_tls(deploy: Deploy) -> bool:
 
 
 def scheme(deploy: Deploy) -> str:
-    """Return the scheme by which the server is asked."""
+    """Return the scheme of the server's addresses."""
     return "https" if speaks_tls(deploy) else "http"
 
 
@@ -51,12 +51,12 @@ def service_port(deploy: Deploy) -> int:
 
 
 def drain_requests_s(deploy: Deploy) -> int:
-    """Return the time that requests in flight have once the server is told to end."""
+    """Return how long requests in flight may take once the server is told to end."""
     return int(deploy.settings.get("drain_s", Settings.drain_s)) + _SPARE_S
 
 
 def scraping(deploy: Deploy) -> dict[str, Any]:
-    """Return what Prometheus needs to ask the server: the certificate is of the pods' own, and it may want a key."""
+    """Build the settings with which Prometheus asks the server, which has its own certificate and may want a key."""
     tls = {"scheme": "https", "tlsConfig": {"insecureSkipVerify": True}} if speaks_tls(deploy) else {}
     if not {"api_keys_file", "jwt_key_file"} & {*deploy.settings}:
         return tls

@@ -1,4 +1,4 @@
-"""Waiting for a Deployment: is it rolled out, and if not, why; decided in pure functions."""
+"""Waiting for a Deployment: whether it is rolled out, and if not, why. Pure functions decide."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def newest_pods(deployment: Object, sets: Sequence[Object], pods: Sequence[Objec
 
 
 def serving_pods(slices: Sequence[Object]) -> set[str]:
-    """Return the names of the pods that a Service sends requests to."""
+    """List the names of the pods that a Service sends requests to."""
     return {
         endpoint["targetRef"]["name"]
         for each in slices
@@ -103,7 +103,7 @@ def await_rollout(
 
 
 def _look(cluster: Cluster, name: str, labels: Mapping[str, str], *, by_service: bool) -> tuple[Trouble | None, str]:
-    """Look once: what is wrong, and what is still waited for; neither, if all is done."""
+    """Look once: return what is wrong, and what is still waited for; neither if all is done."""
     deployment = cluster.get(APPS, "Deployment", name)
     if deployment is None:
         raise DeploymentError(f"{name}: found no Deployment; expected it: someone has deleted it")

@@ -9,7 +9,7 @@ from pipeline.spec.schema.deploy import Autoscale
 
 
 def autoscaler(name: str, autoscale: Autoscale) -> dict[str, Any]:
-    """Return the spec of the HorizontalPodAutoscaler: up at once, down one pod at a time."""
+    """Build the spec of the HorizontalPodAutoscaler: up at once, down one pod at a time."""
     metrics: list[dict[str, Any]] = []
     for resource, share in (("cpu", autoscale.cpu), ("memory", autoscale.memory)):
         if share is not None:

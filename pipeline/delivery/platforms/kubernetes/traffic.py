@@ -1,4 +1,4 @@
-"""Who gets which part of the requests: by the number of pods, or by the weights of a gateway's route; pure."""
+"""Which track gets which part of the requests: by the number of pods, or by the weights of a gateway's route; pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Traffic(Protocol):
     """One way to divide requests among the stable pods, the canary's and its baseline's."""
 
     def pods(self, weight: int, stable: int, largest: int) -> int:
-        """Return the number of pods that the canary needs, and its baseline.
+        """Compute the number of pods that the canary needs, and as many for its baseline.
 
         Parameters
         ----------
@@ -48,13 +48,13 @@ class Traffic(Protocol):
         """
 
     def objects(self, weight: int) -> Sequence[Manifest]:
-        """Return what else must be applied for a weight."""
+        """Build what else must be applied for a weight."""
 
     def service(self, track: str) -> str:
-        """Return the Service that knows a track's pods."""
+        """Name the Service of a track's pods."""
 
     def lacking(self, route: Object | None) -> str | None:
-        """Say why the weights are not what is done; None if they are.
+        """Say why requests are not divided by the weights; None if they are.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class _ByGateway:
         return f"{self._name}-{track}"
 
     def lacking(self, route: Object | None) -> str | None:
-        """Say what keeps the gateway from doing as the route says: it has not looked, or refuses it, or a Service."""
+        """Say why the gateway does not follow the route: it has not seen it, or refuses it or one of its Services."""
         gateway = f"the gateway {self._gateway.namespace or self._deploy.namespace}/{self._gateway.name}"
         conditions = self._conditions(route)
         if route is None or "Accepted" not in conditions:
@@ -135,7 +135,7 @@ class _ByGateway:
         return route is not None and found is not None and found["status"] == "True" and _is_old(found, route)
 
     def _conditions(self, route: Object | None) -> Mapping[str, Object]:
-        """Return what the spec's own gateway says of the route; others may say something too."""
+        """Read what the spec's own gateway says of the route; others may report on it too."""
         status: Object = (route or {}).get("status") or {}
         ours = (self._gateway.name, self._gateway.namespace or self._deploy.namespace)
         return {
@@ -158,7 +158,7 @@ def _make(api: str, kind: str, name: str, deploy: Deploy, labels: Mapping[str, s
 
 
 def traffic_of(name: str, deploy: Deploy, labels: Mapping[str, str]) -> Traffic:
-    """Return the way that a spec chooses."""
+    """Choose the way to divide requests that a spec asks for."""
     tracks = (CANARY,) if deploy.strategy == "shadow" else TRACKS
     if deploy.gateway:
         return _ByGateway(name, deploy, deploy.gateway, labels, tracks)

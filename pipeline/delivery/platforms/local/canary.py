@@ -1,4 +1,4 @@
-"""A canary on this machine: beside the live release in the same server, which gives it its part of the requests.
+"""A canary on this machine: in the same server as the live release, which gives it its part of the requests.
 
 The live release itself is the baseline: it is asked at the same time, in the same processes.
 """
@@ -24,7 +24,7 @@ from pipeline.spec.schema.deploy import Canary
 _METRICS_S = 5.0
 
 Put = Callable[[Path, tuple[str, ...], Deployment | None], Deployment]
-"""Makes a bundle live, with others beside it, instead of what is expected to be live."""
+"""Makes a bundle live, with further tracks, in place of what is expected to be live."""
 
 
 def roll_out(
@@ -79,7 +79,7 @@ class _Tracks:
         self._now = stable
 
     def begin(self, candidate: str) -> Rollout:
-        """Return the rollout as it was left, or a new one."""
+        """Read the rollout as it was left, or begin a new one."""
         self._version = candidate.rpartition("@")[2]
         stable = f"{self._model}@v{_plain(self._stable.version)}"
         known = read_json(self._folder / ROLLOUT)
@@ -112,7 +112,7 @@ class _Tracks:
         self._change(Path(self._stable.bundle))
 
     def _change(self, bundle: Path, *beside: str) -> None:
-        """Go from what was left the last time; whoever deploys meanwhile wins."""
+        """Change what is live, starting from the last change; whoever deploys meanwhile wins."""
         self._now = self._put(bundle, beside, self._now)
 
     def _since(self, text: str, version: str, track: str) -> Reading:

@@ -100,7 +100,7 @@ def deploy(
     beside : sequence of str
         Canaries and shadows of the bundle, as `pipeline.serving.lineup` writes them.
     instead_of : Deployment, optional
-        What must still be live, beside the same.
+        What must still be live, with the same further tracks.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def live(model: str, state: Path) -> Deployment | None:
 
 
 def settled(model: str, state: Path) -> Deployment | None:
-    """Return what is live once what was asked for last is done, or refused; who asked may have been killed before."""
+    """Return what is live once the last request is done or refused, even if the process that made it was killed."""
     folder = folder_of(model, state)
     if not folder.is_dir():
         return None
@@ -146,13 +146,13 @@ def settled(model: str, state: Path) -> Deployment | None:
 
 
 def deployments(state: Path) -> tuple[Deployment, ...]:
-    """Return everything that is live, by model."""
+    """List everything that is live, by model."""
     folders = sorted(each.parent for each in state.resolve().glob(f"deployments/*/{RECORD}"))
     return tuple(found for each in folders if (found := live(each.name, state)))
 
 
 def live_by_environment(model: str, state: Path) -> dict[str | None, Deployment | None]:
-    """Give, for each environment that a model was ever deployed to here, what is live now, or None.
+    """List the environments that a model was ever deployed to here, each with what is live now, or None.
 
     The environment None is the spec as it is, as for `name_of`.
     """
@@ -185,13 +185,13 @@ def stop(model: str, state: Path) -> Deployment | None:
 
 
 def stop_all(state: Path) -> tuple[Deployment, ...]:
-    """End every deployment; gives what was live."""
+    """End every deployment; return what was live."""
     names = sorted(each.parent.name for each in state.resolve().glob("deployments/*/supervisor.lock"))
     return tuple(stopped for name in names if (stopped := stop(name, state)))
 
 
 def code_fingerprint() -> str:
-    """Return what changes when the server's code does: path, size and time of each of its files."""
+    """Return a fingerprint of the server's code: path, size and time of each of its files."""
     inside = (each for wing in ("serving", "model") for each in (PACKAGE / wing).rglob("*"))
     files = sorted(each for each in inside if each.suffix in (".py", ".html"))
     stats = [(str(each.relative_to(PACKAGE)), (stat := each.stat()).st_size, stat.st_mtime_ns) for each in files]
@@ -239,7 +239,7 @@ def _refuse_other(current: Mapping[str, Any] | None, expected: Deployment) -> No
 
 
 def _record(folder: Path, wait_s: float = 30.0) -> dict[str, Any] | None:
-    """Return the record of a living supervisor; one that was left alone while it started is waited for."""
+    """Read the record of a living supervisor; wait for one that is still starting."""
     deadline = time.monotonic() + wait_s
     while supervisor_lives(folder):
         if record := read_json(folder / RECORD):

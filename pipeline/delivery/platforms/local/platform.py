@@ -16,10 +16,10 @@ from pipeline.serving.client import Post, post
 
 
 class Local:
-    """Here: a supervised process on a loopback port."""
+    """A supervised process of this machine, on a loopback port."""
 
     def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> None:
-        """Make nothing: the bundle itself is served."""
+        """Do nothing: the bundle itself is served."""
         del target, release, bundle, push
 
     def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
@@ -74,7 +74,7 @@ class Local:
         return _live(target, found) if found else None
 
     def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
-        """Hold the version that answers against the one that should."""
+        """Compare the version that answers with the one that should."""
         del image
         now, wanted = self.live(target), str(release.version)
         same = now is not None and now.version == wanted

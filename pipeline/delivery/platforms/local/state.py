@@ -1,9 +1,9 @@
-"""What is written down about a local deployment, and how to tell whether it is true.
+"""The records of a local deployment, and how to tell whether they are still true.
 
 ``deployments/MODEL/`` (or ``MODEL#ENVIRONMENT/``) holds
 
 ===================  ==========================================================================
-``supervisor.lock``  locked for as long as the supervisor lives: the kernel's word, not a pid's
+``supervisor.lock``  locked for as long as the supervisor lives; the kernel releases it, whatever ends it
 ``deployment.json``  what is live, written by the supervisor
 ``previous.json``    the same of the supervisor before, for its port
 ``desired.json``     what the supervisor shall make live, written by `deploy`
@@ -74,7 +74,7 @@ def supervisor_lives(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file; waits for another holder, or raises BlockingIOError. A killed holder holds nothing."""
+    """Hold a lock file; wait for another holder, or raise BlockingIOError. The kernel frees a killed holder's lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:

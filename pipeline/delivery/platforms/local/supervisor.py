@@ -150,7 +150,7 @@ def _lineup(desired: Mapping[str, Any]) -> Lineup:
 
 
 def _open_port(desired: Mapping[str, Any], previous: Mapping[str, Any] | None) -> socket.socket:
-    """Listen on the port that was asked for, else on the one that was used before, else on any."""
+    """Listen on the port that was asked for, else on the one used before, else on any."""
     requested = int(desired["requested_port"])
     known = [int(previous["port"])] if previous and previous["requested_port"] == requested else []
     for port in dict.fromkeys([requested, *known]):

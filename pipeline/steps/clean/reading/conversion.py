@@ -61,7 +61,7 @@ class Converted:
     misfits: tuple[Misfit, ...] = ()
 
     def to_pandas(self) -> Any:
-        """Return the values as a column of a frame."""
+        """Convert the values to a column of a frame."""
         return self.values if isinstance(self.values, np.ndarray) else self.values.to_pandas()
 
 

@@ -1,4 +1,4 @@
-"""CSV: parsed by Arrow with the declared types; where a value does not fit, once more as text."""
+"""CSV: parsed by Arrow with the declared types; if a value does not fit, parsed again as text."""
 
 from __future__ import annotations
 

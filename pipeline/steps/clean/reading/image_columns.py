@@ -1,4 +1,4 @@
-"""A column of images and, beside it, the columns of numbers that they become."""
+"""A column of images and, after it, the columns of numbers that they become."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.steps.clean.reading.conversion import Converted, Misfit
 
 
 def expand_images(converted: Mapping[str, Converted], data: Data) -> dict[str, Converted]:
-    """Put behind each column of images what they become; what is no image is a misfit."""
+    """Insert, after each column of images, the numbers that they become; a value that is no image is a misfit."""
     rules, made = rules_of(data), dict[str, Converted]()
     for name, column in converted.items():
         made |= _expand(name, column, rules[name]) if name in rules else {name: column}

@@ -1,4 +1,4 @@
-"""Image files: a partition is a folder of them, and the name of the folder that one is in tells what it shows."""
+"""Image files: a partition is a folder of them; the name of an image's own folder says what it shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ("image", "folder", "file")
 
 
 def parse_images(source: bytes, name: str, data: Data) -> Parsed:
-    """Parse the files of a partition, packed as a ZIP archive by whoever read them.
+    """Parse the files of a partition, which their reader has packed as a ZIP archive.
 
     Each gives a row: ``image`` (its bytes in base64), ``folder`` (the name of the folder that it is in) and ``file``
     (its path below the partition's).

@@ -18,7 +18,7 @@ from pipeline.storage.path_templates import below
 
 
 def unpack_images(source: bytes, name: str, data: Data) -> tuple[bytes, dict[str, bytes]]:
-    """Return the file of the rows, and the images by their path in the folder ``data.images``.
+    """Unpack the file of the rows, and the images by their path in the folder ``data.images``.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def unpack_images(source: bytes, name: str, data: Data) -> tuple[bytes, dict[str
 
 
 def fetch_images(converted: Mapping[str, Converted], images: Mapping[str, bytes], data: Data) -> dict[str, Converted]:
-    """Put in place of each path, in columns of images, the image in base64; a path that leads nowhere is a misfit."""
+    """Replace each path, in columns of images, by the image in base64; a path without a file is a misfit."""
     return {name: _fetch(each, images, data) if each.type == "image" else each for name, each in converted.items()}
 
 

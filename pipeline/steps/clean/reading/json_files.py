@@ -78,7 +78,7 @@ def _lines(text: bytes, name: str) -> Iterator[tuple[int, str]]:
 
 
 def _read_record(line: str, data: Data) -> Record | str:
-    """Return the record, or the rule that the line breaks."""
+    """Read a line's record, or the rule that the line breaks."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:

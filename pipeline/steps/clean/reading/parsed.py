@@ -1,4 +1,4 @@
-"""What every format is parsed to, before types and contract are looked at."""
+"""What every format is parsed to, before types and contract are checked."""
 
 from __future__ import annotations
 

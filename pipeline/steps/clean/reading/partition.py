@@ -1,4 +1,4 @@
-"""One file to one canonical frame, with the rows that break the contract set aside."""
+"""One file becomes one canonical frame, and a quarantine of the rows that break the contract."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _to_frame(converted: Mapping[str, Converted], rows: int) -> pd.DataFrame:
 
 
 def _positions(rows: int, broken: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Return the position in the file, counted from 1, of each row that could be parsed."""
+    """List the position in the file, counted from 1, of each row that could be parsed."""
     everything = np.arange(1, rows + len(broken) + 1)
     return np.setdiff1d(everything, np.array(broken, dtype=np.int64)) if broken else everything
 
@@ -142,7 +142,7 @@ def _suspects(frame: pd.DataFrame, converted: Mapping[str, Converted], data: Dat
 def _describe(
     frame: pd.DataFrame, suspect: npt.NDArray[np.bool_], converted: Mapping[str, Converted], data: Data
 ) -> dict[int, str]:
-    """Return for each broken row, by its index in the frame, every rule that it breaks."""
+    """List for each broken row, by its index in the frame, every rule that it breaks."""
     rules: dict[int, list[str]] = {}
     for breach in _breaches(frame, suspect, converted, data):
         rules.setdefault(breach.row, []).append(breach.rule)

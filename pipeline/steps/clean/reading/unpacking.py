@@ -58,7 +58,7 @@ _CHUNK_BYTES = 2**24
 
 
 def unpack(source: bytes, name: str) -> tuple[bytes, str]:
-    """Return the bytes and the name of what a ``.gz`` or ``.zip`` file holds; another file as it is.
+    """Unpack the bytes and the name of what a ``.gz`` or ``.zip`` file holds; return any other file as it is.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _too_large(name: str, limit: int) -> DataError:
 
 
 def tell_format(name: str, data: Data) -> Format:
-    """Return the format that the spec says, else that of the name's ending."""
+    """Find the format: the one in the spec, else that of the file name's suffix."""
     ending = PurePosixPath(name).suffix.lower()
     if data.format is None and ending not in FORMATS:
         known = ", ".join(FORMATS)
@@ -121,7 +121,7 @@ def tell_format(name: str, data: Data) -> Format:
 
 
 def to_utf8(source: bytes, name: str, data: Data) -> bytes:
-    """Return a text file's bytes in UTF-8 without a byte order mark; a mark overrules ``data.encoding``.
+    """Convert a text file to UTF-8 without a byte order mark; a mark takes precedence over ``data.encoding``.
 
     UTF-8 itself is not checked here, since the parser does it at no cost.
     """

@@ -1,4 +1,4 @@
-"""One partition's rows, cleaned; what needs the whole training data is left to the model's graph."""
+"""One partition's rows, cleaned; whatever needs all training data is left to the model's graph."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _keep(rows: pd.DataFrame, left: Mask) -> pd.DataFrame:
 
 
 def _spread(rules: Mapping[str, Rule], kinds: Mapping[str, Kind]) -> dict[str, Rule]:
-    """Return each column its own rule, else that for every column."""
+    """Assign each column its own rule, else the rule for every column."""
     return {name: rules[own] for name in kinds if (own := name if name in rules else EVERY) in rules}
 
 

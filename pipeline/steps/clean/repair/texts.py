@@ -20,7 +20,7 @@ def make_uniform(rows: pd.DataFrame, rules: Mapping[str, Text]) -> pd.DataFrame:
 
 
 def _uniform_column(column: pd.Series, rule: Text) -> pd.Series | None:
-    """Return the changed column, or None if every value is uniform already."""
+    """Make one column uniform; None if every value is so already."""
     options = rule.model_dump()
     codes, given = pd.factorize(column)
     texts = [uniform(value, options) or None for value in given]

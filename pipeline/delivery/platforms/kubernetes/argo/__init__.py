@@ -1,1 +1,1 @@
-"""Argo CD and Argo Rollouts instead of our own hands on a cluster."""
+"""Argo CD and Argo Rollouts, which change the cluster in place of Modelrail."""

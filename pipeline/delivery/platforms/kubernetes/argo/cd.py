@@ -45,12 +45,12 @@ def application_name(model: str, environment: str | None) -> str:
 
 
 def folder_of(model: str, environment: str | None) -> str:
-    """Return the folder of the deployment repository that holds a model's objects in an environment."""
+    """Name the folder of the deployment repository that holds a model's objects in an environment."""
     return f"{name_of(environment or 'default')}/{name_of(model)}"
 
 
 def application(spec: Spec, gitops: GitOps, environment: str | None) -> Manifest:
-    """Return the application: what is in Git is applied by itself, what others change is undone, what is gone removed.
+    """Build the application: Argo CD applies what is in Git, undoes what others change, and removes what is gone.
 
     The number of replicas is the autoscaler's where there is one, and is not fought over.
     """
@@ -84,7 +84,7 @@ def application(spec: Spec, gitops: GitOps, environment: str | None) -> Manifest
 
 
 def revision_of(found: Mapping[str, Any]) -> str:
-    """Return the commit that Argo CD compared the cluster with last; empty if none."""
+    """Read the commit that Argo CD compared the cluster with last; empty if none."""
     return str(found.get("status", {}).get("sync", {}).get("revision", ""))
 
 
@@ -113,7 +113,7 @@ def judge(found: Mapping[str, Any], *, is_ours: bool, was_ours: bool) -> Sync:
 
 
 def operation_revision(found: Mapping[str, Any]) -> str:
-    """Return the commit of Argo CD's last operation; empty if none."""
+    """Read the commit of Argo CD's last operation; empty if none."""
     return str(found.get("status", {}).get("operationState", {}).get("syncResult", {}).get("revision", ""))
 
 

@@ -63,7 +63,7 @@ class GitOpsKubernetes(Kubernetes):
         return Live(release.model, str(release.version), address_of(target), replaced, note, image)
 
     def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
-        """Hold what the deployment repository has against what it should have, and the cluster against that."""
+        """Compare the deployment repository with what it should have, and the cluster with the repository."""
         if image is None:
             raise InputError(f"{release.tag}: found no image of it; expected one: 'modelrail promote' makes it")
         manifests = _Manifests(target, mirror(_settings(target).repository, target.state))
@@ -75,7 +75,7 @@ class GitOpsKubernetes(Kubernetes):
         return [*_compare(manifests.read(), _files(wanted)), *seen, *added]
 
     def stop(self, target: Target) -> Live | None:
-        """Commit that nothing is there; Argo CD removes the objects."""
+        """Commit an empty folder; Argo CD removes the objects."""
         before = self.live(target)
         manifests = _Manifests(target, mirror(_settings(target).repository, target.state))
         tree = write_folder(manifests.repository, {"README.md": _EMPTY})
@@ -86,7 +86,7 @@ class GitOpsKubernetes(Kubernetes):
 
 
 def application_of(target: Target) -> Manifest:
-    """Return the application that Argo CD needs for a model, once."""
+    """Build the application that Argo CD needs for a model, once."""
     return cd.application(target.spec, _settings(target), target.environment)
 
 
@@ -116,7 +116,7 @@ class _Manifests:
         return read_folder(self.repository, tree) if tree else {}
 
     def restore(self, made: Published, release: Release) -> str:
-        """Commit what was there before, unless others have changed it since; says what came of it."""
+        """Commit what was there before, unless others have changed it since; say what was done."""
         if self.settings.review_branch:
             return ""
         if not made.changed:
@@ -131,7 +131,7 @@ class _Manifests:
         return f"; what was there before is committed again ({again.commit[:10]})"
 
     def application(self) -> Mapping[str, Any]:
-        """Return the application, and let Argo CD look at the repository.
+        """Read the application, and let Argo CD look at the repository.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class _Manifests:
         return found
 
     def wait(self, made: Published, cluster: Cluster, objects: Sequence[Manifest]) -> None:
-        """Wait until the folder that was published is applied and healthy; of no objects, only the first.
+        """Wait until the published folder is applied and healthy; one without objects only has to be applied.
 
         Raises
         ------
@@ -227,7 +227,7 @@ def _objects(target: Target, release: Release, image: str, cluster: Cluster) -> 
 
 
 def _files(objects: Sequence[Manifest]) -> dict[str, str]:
-    """Return each object a file of its own, so that a change of one is seen as that."""
+    """Write each object as a file of its own, so that Git shows which one has changed."""
     return {f"{each['kind'].lower()}.yaml": to_yaml([each]) for each in objects}
 
 
@@ -240,7 +240,7 @@ def _message(release: Release, target: Target, image: str) -> str:
 
 
 def _compare(found: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[Difference]:
-    """Hold files against files, value by value."""
+    """Compare files with files, value by value."""
     for name in sorted({*found, *wanted} - {"README.md"}):
         now, then = (flatten(_parse(each[name])) if name in each else {} for each in (found, wanted))
         for path in dict.fromkeys([*now, *then]):
@@ -249,7 +249,7 @@ def _compare(found: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[Di
 
 
 def _added(found: Mapping[str, Any] | None, manager: str) -> Iterator[Difference]:
-    """Yield what others have added to an object, which what follows Git does not see."""
+    """Yield what others have added to an object, which a tool that follows Git does not see."""
     if found is None:
         return
     for path, who in strangers(found, manager):

@@ -53,7 +53,7 @@ def with_argo(objects: Sequence[Manifest], canary: Canary, model: str, version: 
 
 
 def strategy(name: str, canary: Canary, version: str) -> Manifest:
-    """Return the steps: each has its weight, waits for requests enough, then goes on for its time under Argo's eyes."""
+    """Build the steps: each sets its weight, waits for enough requests, then lasts for its time while Argo watches."""
     arguments = [{"name": "version", "value": version.replace(".", "[.]")}]
     steps: list[Manifest] = []
     for number, step in enumerate(canary.steps, 1):
@@ -70,7 +70,7 @@ def strategy(name: str, canary: Canary, version: str) -> Manifest:
 
 
 def at_once(rollout: Manifest) -> Manifest:
-    """Return a Rollout without steps and without looks: pod by pod."""
+    """Build the strategy of a Rollout without steps and analyses: pod by pod."""
     kept = {
         key: value for key, value in rollout["spec"]["strategy"]["canary"].items() if key not in ("steps", "analysis")
     }
@@ -91,7 +91,7 @@ class _Counts:
 
 
 def enough(canary: Canary, counts: _Counts) -> Manifest:
-    """Wait until both have answered requests enough to tell; without, the release is aborted at the deadline.
+    """Wait until both have answered enough requests to tell; otherwise the release is aborted at the deadline.
 
     A metric beyond its limit is in doubt as long as chance explains it, and the other template aborts when none does.
     """
@@ -115,7 +115,7 @@ def enough(canary: Canary, counts: _Counts) -> Manifest:
 
 
 def worse(canary: Canary, counts: _Counts) -> Manifest:
-    """Look again and again whether the candidate is worse; a query gives a number only if it is."""
+    """Check repeatedly whether the candidate is worse; a query returns a number only if it is."""
     level = canary.false_alarm / (_looks(canary) * len(canary.metrics))
     known = _known(counts, str(canary.min_requests))
     measures = ((name, MEASURES[name](counts), limit) for name, limit in canary.metrics.items())
@@ -183,7 +183,7 @@ def latency(counts: _Counts) -> Measure:
 
 
 def outputs(counts: _Counts) -> Measure:
-    """Compare predictions by their stability index, and hold it against the chi-square distribution.
+    """Compare predictions by their stability index, and the index with the chi-square distribution.
 
     Its quantile is that of Wilson and Hilferty (1931). A cell that one of both lacks counts as half a prediction.
     """

@@ -76,7 +76,7 @@ class ArgoKubernetes(Kubernetes):
         return Live(target.model, str(release.version), address_of(target), replaced, image=image)
 
     def live(self, target: Target) -> Live | None:
-        """Return the release whose pods Argo takes for the stable ones; before it has any, that of the Deployment."""
+        """Find the release whose pods Argo takes for the stable ones; before it has any, that of the Deployment."""
         with open_target(target) as cluster:
             found = cluster.get(ARGO, "Rollout", name_of(target.model))
         pods = stable_of(found) if found and found.get("status", {}).get("availableReplicas") else None
@@ -105,7 +105,7 @@ def is_seen(rollout: Object) -> bool:
 
 
 def stable_of(rollout: Object) -> Manifest | None:
-    """Return the pods' template that is to stay if the newest does not; None where none was ever live."""
+    """Find the pods' template to return to if the newest fails; None if none was ever live."""
     kept = rollout["metadata"].get("annotations", {}).get(_BEFORE)
     if kept:
         found: Manifest = json.loads(kept)
@@ -118,7 +118,7 @@ def stable_of(rollout: Object) -> Manifest | None:
 
 
 def keeping(rollout: Manifest, before: Object | None) -> Manifest:
-    """Return a Rollout that keeps the pods of the release before."""
+    """Write the pods of the release before into a Rollout, as an annotation."""
     if before is None:
         return rollout
     notes = {**rollout["metadata"].get("annotations", {}), _BEFORE: json.dumps(before, sort_keys=True)}
@@ -126,14 +126,14 @@ def keeping(rollout: Manifest, before: Object | None) -> Manifest:
 
 
 def back_to(rollout: Manifest, before: Object) -> Manifest:
-    """Return a Rollout of the release before: its pods, and what is known of it."""
+    """Build the Rollout of the release before: its pods, and what is known of it."""
     known = {key: value for key, value in before["metadata"]["annotations"].items() if key != f"{PREFIX}/settings"}
     metadata = {**rollout["metadata"], "annotations": known}
     return {**rollout, "metadata": metadata, "spec": {**rollout["spec"], "template": before}}
 
 
 def version_in(template: Object) -> str:
-    """Return the version of a template's pods."""
+    """Read the version of a template's pods."""
     version: str = template["metadata"]["annotations"][f"{PREFIX}/version"]
     return version
 
@@ -190,7 +190,7 @@ def _undo(
 
 
 def _await_argo(cluster: Cluster, lease: Lease, target: Target) -> None:
-    """Wait for Argo's word on what was applied last; an API server that is away for a while is waited for."""
+    """Wait until Argo has judged what was applied last, also while the API server does not answer for some time."""
     deploy, name = target.spec.deploy, name_of(target.model)
     canary = deploy.canary if not target.at_once else None
     within_s = canary.deadline_s if canary else deploy.ready_within_s

@@ -23,7 +23,7 @@ Losses: TypeAlias = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class PlotData:
     """What there is to draw.
 
     Attributes
@@ -55,9 +55,9 @@ def add_legend(axes: Axes, place: Literal["lower left", "lower right", "upper le
     axes.legend(loc=place, framealpha=0.85, edgecolor="none", fontsize=8)
 
 
-def head(text: str, scene: Scene, metric: str, name: str) -> str:
+def head(text: str, data: PlotData, metric: str, name: str) -> str:
     """Add the metric that the plot shows, where it was computed."""
-    estimate = scene.evaluation.metrics.get(metric)
+    estimate = data.evaluation.metrics.get(metric)
     if estimate is None or estimate.value is None:
         return text
     span = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -1,4 +1,4 @@
-"""What runs use of the store, so that nothing is removed from under them.
+"""What runs and releases claim in the store, so that nothing they need is removed.
 
 A run writes down which artifacts it needs *before* it looks whether they are there. A removal writes down what it is
 about to remove *before* it looks who needs it. So one of the two sees the other: what is needed is spared, or the run
@@ -10,7 +10,7 @@ waits until the removal has ended and finds the artifact missing. Either is righ
 ``notes/removing/ID.json``                 keys that are being removed, a few at a time
 =========================================  ==============================================================
 
-Keys are cut off: two that begin alike are both kept.
+Keys are shortened: of two that begin alike, both are kept.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pipeline.errors import StoreError
 from pipeline.storage.artifacts import Store
 from pipeline.storage.artifacts.folders import process_lives
 
-HOLD = timedelta(days=1)
-"""For so long a run's need is sure to count: a run may go on for as long between two of its steps."""
+CLAIM_LASTS = timedelta(days=1)
+"""How long a run's claim counts at least: so much time may pass between two steps of a run."""
 LEASE_S = 30.0
-"""A removal that has not ended after this time was killed; it removes nothing after half of it."""
+"""A removal counts as killed after this time; it removes nothing itself after half of it."""
 _RELEASES = "releases"
 _POLL_S = 0.05
 
@@ -45,19 +45,19 @@ def cut(key: str) -> str:
 
 
 @dataclass(frozen=True)
-class Use:
-    """Artifacts that a run or a release needs.
+class Claim:
+    """Artifacts that a run or a release claims.
 
     Attributes
     ----------
     note : str
-        Name of the note that says so.
+        Name of the claim's note in the store.
     keys : frozenset of str
-        Cut off.
+        Shortened, as `cut` does.
     day : date or None
-        When a run needed them; None for a release, which needs them for ever.
+        The day on which a run claimed them; None for a release, whose claim has no end.
     until : date or None
-        Last day on which the run may still go on.
+        Last day on which the run may still work; None for a release.
     """
 
     note: str
@@ -67,8 +67,8 @@ class Use:
     until: date | None
 
 
-class Holding:
-    """What one process of a run needs.
+class RunClaims:
+    """What one process of a run claims.
 
     Parameters
     ----------
@@ -76,15 +76,15 @@ class Holding:
         Longest time that a step of the run may take.
     """
 
-    def __init__(self, store: Store, model: str, longest: timedelta = HOLD) -> None:
-        self._store, self._model, self._longest = store, model, max(HOLD, longest)
+    def __init__(self, store: Store, model: str, longest: timedelta = CLAIM_LASTS) -> None:
+        self._store, self._model, self._longest = store, model, max(CLAIM_LASTS, longest)
         self._day: date | None = None
         self._held: set[str] = set()
 
-    def hold(self, keys: Iterable[str], now: datetime) -> None:
-        """Say that the run needs these artifacts, there or not; returns when none of them is being removed.
+    def claim(self, keys: Iterable[str], now: datetime) -> None:
+        """Claim artifacts for the run, whether or not they exist; return once none of them is being removed.
 
-        What it needed before it still needs, and says so again on another day.
+        The run renews its claim once a day, so that garbage collection keeps what it claimed before.
         """
         wanted, day = {cut(key) for key in keys}, now.astimezone(UTC).date()
         if day != self._day:
@@ -97,35 +97,35 @@ class Holding:
             self._held |= needed
 
 
-def hold_release(store: Store, model: str, keys: Iterable[str]) -> None:
-    """Say that a release needs these artifacts."""
+def claim_for_release(store: Store, model: str, keys: Iterable[str]) -> None:
+    """Claim artifacts for a release; such a claim has no end."""
     _write(store, f"uses/{_RELEASES}", {"model": model, "keys": sorted({cut(key) for key in keys})})
 
 
-def read_uses(store: Store, days: Iterable[date] | None = None) -> list[Use]:
-    """List what releases need, and what runs needed: on any day, or on some.
+def read_claims(store: Store, days: Iterable[date] | None = None) -> list[Claim]:
+    """List the claims of releases, and those of runs: of every day, or of some.
 
     Raises
     ------
     StoreError
-        If a note cannot be read: then nobody knows what it needs.
+        If a note cannot be read: nobody knows then what it claims.
     """
     folders = ["uses"] if days is None else [f"uses/{each}" for each in (_RELEASES, *(d.isoformat() for d in days))]
     notes = {name: content for folder in folders for name, content in store.notes(folder).items()}
     return [_read(name, content) for name, content in notes.items()]
 
 
-def forget(store: Store, uses: Iterable[Use]) -> None:
-    """Remove notes of past days, to which no run writes any more."""
-    for use in uses:
-        store.remove_note(use.note)
+def forget(store: Store, claims: Iterable[Claim]) -> None:
+    """Remove the notes of past days, to which no run writes any more."""
+    for claim in claims:
+        store.remove_note(claim.note)
 
 
 @contextmanager
 def removing(store: Store, keys: Iterable[str]) -> Iterator[float]:
-    """Say that these artifacts are being removed; gives the moment (monotonic) until which that may be done.
+    """Announce that these artifacts are being removed; yield the moment (monotonic) by which that must be done.
 
-    Who needs them must be read inside.
+    Read the claims inside, so that none is overlooked.
     """
     name = f"removing/{uuid.uuid4().hex}.json"
     facts = {"keys": sorted({cut(key) for key in keys}), "machine": socket.gethostname(), "pid": os.getpid()}
@@ -137,7 +137,7 @@ def removing(store: Store, keys: Iterable[str]) -> Iterator[float]:
 
 
 def _wait_for_removals(store: Store, keys: Set[str]) -> None:
-    """Wait while any of the keys is being removed; what a killed removal has left is removed here."""
+    """Wait while any of the keys is being removed; remove what killed removals have left."""
     first_seen: dict[str, float] = {}
     while True:
         now = time.monotonic()
@@ -160,18 +160,18 @@ def _is_dead(removal: Mapping[str, Any]) -> bool:
 
 
 def _write(store: Store, folder: str, facts: Mapping[str, Any]) -> None:
-    """Write a note named by what it needs: on one day, runs that need the same need one note."""
+    """Write a note whose name is a hash of its keys: runs that claim the same on one day share one note."""
     name = hashlib.sha256("".join(facts["keys"]).encode()).hexdigest()[:16]
     store.write_note(f"{folder}/{facts['model']}-{name}.json", json.dumps(facts).encode())
 
 
-def _read(name: str, content: bytes) -> Use:
+def _read(name: str, content: bytes) -> Claim:
     facts = _parse(content)
     try:
         place = name.split("/")[1]
         day = None if place == _RELEASES else date.fromisoformat(place)
         until = date.fromisoformat(facts["until"]) if day else None
-        return Use(name, str(facts["model"]), frozenset(facts["keys"]), day, until)
+        return Claim(name, str(facts["model"]), frozenset(facts["keys"]), day, until)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"store: notes/{name}: found {error!r}; expected what a run needs: remove that note"
@@ -187,5 +187,5 @@ def _parse(content: bytes) -> Mapping[str, Any]:
 
 
 def days_around(now: datetime) -> list[date]:
-    """Return the days on which a run may be writing: today, and the days beside it, since clocks differ."""
+    """List the days on which a run may be writing: yesterday, today and tomorrow, since clocks differ."""
     return [(now.astimezone(UTC) + timedelta(days=each)).date() for each in (-1, 0, 1)]

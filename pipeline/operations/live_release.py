@@ -16,15 +16,15 @@ from pipeline.storage.artifacts import Artifact
 
 
 @dataclass(frozen=True)
-class Since:
-    """The live release, as what was before.
+class LiveRelease:
+    """The live release, in the form that a plan compares with.
 
-    How long a step takes is for this machine's history to tell.
+    How long a step takes is read from this machine's history.
 
     Attributes
     ----------
     methods : dict
-        Step → how it worked then, as far as the spec says.
+        Step → how it worked then, as far as the spec of that release says.
     partitions : dict
         Partition → digest of its file.
     inputs : dict
@@ -56,7 +56,7 @@ class Since:
         )
 
     def typical(self, step: str) -> Took | None:
-        """Return what a step takes here."""
+        """Return what a step usually takes on this machine."""
         return self.history.typical(step)
 
     def _libraries(self, step: str) -> Mapping[str, str] | None:
@@ -65,7 +65,7 @@ class Since:
         return {name: then[name] for name in names} if set(names) <= set(then) else None
 
 
-def look_back(job: Job, live: Release, history: History, find: Callable[[str], Artifact | None]) -> Since:
+def read_live_release(job: Job, live: Release, history: History, find: Callable[[str], Artifact | None]) -> LiveRelease:
     """Find out what the live release was made from.
 
     Parameters
@@ -80,7 +80,7 @@ def look_back(job: Job, live: Release, history: History, find: Callable[[str], A
     """
     behind = job_behind(live, job.repository)
     artifacts = {step: find(key) for step, key in live.evidence.artifacts.items()}
-    return Since(
+    return LiveRelease(
         release=live,
         methods={step: method_of(step, behind.spec) for step in STEPS},
         partitions={key: file.id for key, file in behind.partitions.items()},
