@@ -188,7 +188,7 @@ def make_app() -> Any:  # noqa: C901 - a list of addresses
     @app.get("/plots/{dag_id}/{key}/{name}", dependencies=[may_read])
     def plot(dag_id: str, key: str, name: str) -> Response:
         source = source_of(dag_id)
-        artifact = archive.shelf(source).find(key) if key.isalnum() else None
+        artifact = archive.view(source).find(key) if key.isalnum() else None
         ours = artifact is not None and artifact.manifest.get("model") == source.name
         file = plot_file(artifact, name) if ours else None
         if file is None:

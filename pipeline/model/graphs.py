@@ -23,7 +23,7 @@ _ELEMENTS: Mapping[Element, int] = {
     "int64": TensorProto.INT64,
 }
 
-_LANES = 8
+_LANES = 8  # doubles in the widest register (AVX-512), and a multiple of those in narrower ones
 
 
 class Graph:
@@ -46,6 +46,7 @@ class Graph:
 
     def output(self, name: str, value: str, element: Element, columns: int) -> None:
         """Make a value an output of the graph, as ``name``."""
+        # Values are named by a counter, and one of them may be wanted under several names.
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._outputs.append(helper.make_tensor_value_info(name, _ELEMENTS[element], ["N", columns]))
 
@@ -54,6 +55,7 @@ class Graph:
         is_text = element == "string"
         array = np.asarray(values, dtype=object if is_text else helper.tensor_dtype_to_np_dtype(_ELEMENTS[element]))
         content = "\0".join(array.ravel()).encode() if is_text else array.tobytes()
+        # Bytes are compared, not values: NaN equals itself then, and -0.0 is kept apart from 0.0.
         key = (element, array.shape, content)
         if key not in self._constants:
             self._constants[key] = numpy_helper.from_array(array, f"c{len(self._constants)}")
@@ -94,6 +96,7 @@ class Graph:
         can differ. A row as wide as a number of registers leaves nothing over.
         """
         padded = -(-columns // _LANES) * _LANES
+        # Repeated columns fill the row up: a constant would have to be expanded to the number of rows first.
         wide = self.take(value, [column % columns for column in range(padded)], columns)
         return self.take(self.add(operator, wide), range(columns), padded)
 
@@ -159,6 +162,7 @@ def _free_prefix(model: ModelProto) -> str:
 def _with_prefix(model: ModelProto, prefix: str) -> ModelProto:
     from onnx.compose import add_prefix
 
+    # The values inside must not clash; inputs and outputs keep the names by which models are joined and asked.
     kept: ModelProto = add_prefix(model, prefix, rename_inputs=False, rename_outputs=False)
     return kept
 

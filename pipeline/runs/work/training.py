@@ -27,13 +27,13 @@ from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import Learning
+from pipeline.runs.work.cluster_workers import find_worker_pods
 from pipeline.runs.work.companion_files import read_companion_file
 from pipeline.runs.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
 from pipeline.runs.work.files import read_frame, write_json
 from pipeline.runs.work.matrix import read_rows
 from pipeline.runs.work.scoring import record_of
 from pipeline.runs.work.trials import elsewhere, write_outcomes
-from pipeline.runs.work.worker_crew import find_worker_pods
 from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
 from pipeline.spec.expressions import parse
 from pipeline.spec.image_columns import rules_of

@@ -21,8 +21,9 @@ from pipeline.serving.scoring.answers import Reply
 
 _NOT_HTTP = b'{"error":"found no valid HTTP request; expected HTTP/1.1"}'
 _PREDICT = PREDICT.encode()
+# What only the way through ASGI deals with: 100 Continue, upgrades, compressed bodies, pages of other origins.
 _ASGI_ONLY = frozenset({b"expect", b"upgrade", b"content-encoding", b"origin"})
-_GONE = 499  # a caller who went away
+_GONE = 499  # a caller who went away: no standard has a status for it, this one is nginx's
 _MAX_HEAD_BYTES = 64 * 2**10
 
 
@@ -35,7 +36,7 @@ class _Openings:
 
     def of(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Write the first lines of an answer."""
-        if headers is not self._headers:
+        if headers is not self._headers:  # uvicorn makes a new list when the date changes
             self._headers, self._known = headers, {}
         if status not in self._known:
             self._known[status] = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()) + _lines(headers)
@@ -96,6 +97,7 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         if self._head_timer is not None:
             self._stop_timer()
+        # HTTP/1.1 answers in order: while ASGI works on an earlier request, this one goes the same way.
         idle = self.cycle is None or self.cycle.response_complete
         self._names = dict(self.headers)
         if (
@@ -124,7 +126,7 @@ class Protocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        if len(body) > self.application.settings.inline_bytes:
+        if len(body) > self.application.settings.inline_bytes:  # it would hold up the event loop, ASGI has a thread
             self._release()
             super().on_message_complete()
             return

@@ -178,7 +178,7 @@ def _trainers() -> str:
     head = ("trainer", "tasks", "early stopping", "class weight", "reads missing values", "held", "extra", "params")
     note = "Case, `_`, `-` and spaces don't matter, and scikit-learn's class names are understood too."
     held = (
-        "`held`: bytes of memory for each number of the rows, at least; below 4 they are read a block at a time "
+        "`held`: bytes of memory for each number of the rows, at least; below 4 they are read a block at a time\n"
         "(XGBoost's: with `tree_method: hist`, its default)."
     )
     return "\n".join(["## Trainers", "", note, "", held, "", *_table(head, rows)])

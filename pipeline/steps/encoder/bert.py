@@ -33,6 +33,7 @@ def read_tensors(content: bytes) -> Tensors:
     try:
         (size,) = struct.unpack_from("<Q", content)
         listed: dict[str, Any] = json.loads(content[8 : 8 + size])
+        # Integers, such as ``position_ids``, are no weights.
         return {name: _tensor(content, 8 + size, each) for name, each in listed.items() if each.get("dtype") == "F32"}
     except (struct.error, ValueError, KeyError, UnicodeDecodeError) as error:
         raise DataError(f"weights: found {error!r}; expected a safetensors file") from error
@@ -80,6 +81,7 @@ class _Encoder:
         places = add(
             "Slice", self.constant("embeddings.position_embeddings.weight"), self.shape(0), count, self.shape(0)
         )
+        # The network can tell two texts apart; here each row is one text, so all its pieces are of the first kind.
         kind = self.graph.constant(self.tensors["embeddings.token_type_embeddings.weight"][:1], "float")
         words = add("Gather", self.constant("embeddings.word_embeddings.weight"), pieces, axis=0)
         return self.norm(add("Add", add("Add", words, places), kind), "embeddings.LayerNorm")
@@ -94,6 +96,8 @@ class _Encoder:
     def attend(self, value: str, name: str) -> str:
         """Attention with scaled products (A. Vaswani et al., 2017)."""
         add, size = self.graph.add, self.width // self.heads
+        # A size of 0 is that of the input, so that rows and pieces stay free. The key is turned further than the
+        # others, so that one ``MatMul`` multiplies each query with each key.
         query, key, values = (
             add(
                 "Transpose",
@@ -107,6 +111,7 @@ class _Encoder:
         return add("Reshape", mixed, self.shape(0, 0, self.width))
 
     def dense(self, value: str, name: str) -> str:
+        # PyTorch keeps [out, in]; turned here once rather than in each call.
         weights = self.graph.constant(np.ascontiguousarray(self.tensors[f"{name}.weight"].T), "float")
         return self.graph.add("Add", self.graph.add("MatMul", value, weights), self.constant(f"{name}.bias"))
 
@@ -116,6 +121,7 @@ class _Encoder:
 
     def gelu(self, value: str) -> str:
         """Gaussian error linear unit: x · (1 + erf(x / √2)) / 2."""
+        # The exact form, with which these networks are trained, not the one with tanh.
         add, constant = self.graph.add, self.graph.constant
         bent = add("Add", add("Erf", add("Div", value, constant(math.sqrt(2), "float"))), constant(1.0, "float"))
         return add("Mul", add("Mul", value, bent), constant(0.5, "float"))

@@ -59,6 +59,7 @@ def _numbers(graph: Graph, features: str, preprocessing: Preprocessing) -> list[
         return []
     places = {name: i for i, name in enumerate(preprocessing.features)}
     value = graph.take(features, [places[rule.name] for rule in rules], len(places))
+    # The order of scikit-learn: impute, clip, scale. In doubles, as there; only the result is a float32.
     value = _clip(graph, _fill(graph, value, rules), rules)
     if binned:
         whole = value
@@ -75,6 +76,7 @@ def _fill(graph: Graph, value: str, rules: Sequence[NumberRule]) -> str:
 
 
 def _clip(graph: Graph, value: str, rules: Sequence[NumberRule]) -> str:
+    # Not ``Clip``, which has one bound for all columns.
     for operator, name, none in (("Min", "upper", math.inf), ("Max", "lower", -math.inf)):
         bounds = [none if rule.drops or getattr(rule, name) is None else getattr(rule, name) for rule in rules]
         if np.isfinite(bounds).any():
@@ -85,6 +87,7 @@ def _clip(graph: Graph, value: str, rules: Sequence[NumberRule]) -> str:
 def _bin(graph: Graph, value: str, rule: NumberRule) -> str:
     passed = graph.cast(graph.add("GreaterOrEqual", value, graph.constant([list(rule.edges or ())])), "double")
     index = graph.add("ReduceSum", passed, graph.constant([1], "int64"), keepdims=1)
+    # A missing value has passed no edge, and would count as one of the first bin.
     return index if rule.fill is not None else graph.add("Where", graph.add("IsNaN", value), value, index)
 
 
@@ -92,6 +95,7 @@ def _scale(graph: Graph, value: str, rules: Sequence[NumberRule]) -> str:
     shifts, scales = [rule.shift for rule in rules], [rule.scale for rule in rules]
     if any(shifts):
         value = graph.add("Sub", value, graph.constant([shifts]))
+    # Divided as scikit-learn does: a product with the reciprocal can differ in the last bit.
     return graph.add("Div", value, graph.constant([scales])) if any(scale != 1.0 for scale in scales) else value
 
 
@@ -151,6 +155,7 @@ def _code(graph: Graph, matches: str, rules: Sequence[CategoryRule]) -> str:
 
 def _unseen(graph: Graph, value: str, rules: Sequence[CategoryRule]) -> str:
     """Give a number to columns that have no category at all: the code of unseen values."""
+    # A zero for each row, which no constant can be. Not the value times 0: that is NaN where the value is missing.
     first = graph.take(value, [0])
     rows = graph.cast(graph.add("Equal", first, first), "float")
     zero = graph.add("Mul", rows, graph.constant([[0.0]], "float"))

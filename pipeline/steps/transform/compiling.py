@@ -96,6 +96,7 @@ class _Compiler:
         if isinstance(value, Flag):
             return value
         zero, add = self.graph.constant([[0.0]]), self.graph.add
+        # Not ``Not(Equal)``, which is true for NaN: a missing number is neither true nor false.
         return Flag(
             add("Or", add("Less", value.value, zero), add("Greater", value.value, zero)),
             add("Equal", value.value, zero),
@@ -121,6 +122,7 @@ class _Compiler:
         add, one, x = self.graph.add, self.graph.constant([[1.0]]), self.number(node.arguments[0])
         u = add("Add", x, one)
         precise = add("Mul", self.graph.approximate("Log", u, 1), add("Div", x, add("Sub", u, one)))
+        # Where u is rounded to 1, the logarithm of 1 + x is x; at infinity, x / (u - 1) would be NaN.
         infinite = add("IsInf", u)
         return Number(add("Where", add("Or", add("Equal", u, one), infinite), x, precise))
 
@@ -136,6 +138,7 @@ class _Compiler:
         """Python's ``%``: what C's fmod leaves, moved to the divisor's side of 0."""
         add = self.graph.add
         rest = add("Mod", left, right, fmod=1)
+        # Signs are multiplied, since a product of tiny numbers can be rounded to 0.
         other_side = add("Less", add("Mul", add("Sign", rest), add("Sign", right)), self.graph.constant([[0.0]]))
         return add("Where", other_side, add("Add", rest, right), rest)
 
@@ -151,6 +154,7 @@ class _Compiler:
     def floor_divide(self, node: Call) -> Value:
         add = self.graph.add
         left, right = map(self.number, node.arguments)
+        # As in Python, 1 // 0.1 is 9, although 1 / 0.1 is rounded to 10: without its rest, the division comes out even.
         return Number(add("Round", add("Div", add("Sub", left, self.rest(left, right)), right)))
 
     def clip(self, node: Call) -> Value:
@@ -161,6 +165,7 @@ class _Compiler:
         (left, right), is_text, _ = self.same(node.arguments)
         if is_text:
             return self.equal_texts(node.name, left, right)
+        # The opposite is compared as well, not negated: with a missing side, both must be false.
         add, (yes, no) = self.graph.add, _COMPARISONS[node.name]
         flag = Flag(add(yes, left, right), add(no, left, right) if no else "")
         if no:
@@ -183,7 +188,7 @@ class _Compiler:
         if not is_text:
             allowed = [float(literal) for literal in allowed]
         known = add("Not", is_missing(self.graph, as_number(self.graph, value), text=is_text))
-        if not allowed:
+        if not allowed:  # false in every row that is known; a constant would have one row
             return Flag(add("And", known, add("Not", known)), known)
         row = self.graph.constant([allowed], "string" if is_text else "double")
         hits = self.graph.cast(add("Equal", as_number(self.graph, value), row), "float")
@@ -220,7 +225,7 @@ class _Compiler:
     def coalesce(self, node: Call) -> Value:
         values, is_text, is_flag = self.same(node.arguments)
         result = values[-1]
-        for value in reversed(values[:-1]):
+        for value in reversed(values[:-1]):  # the first value that is there must be the outermost choice
             result = self.graph.add("Where", is_missing(self.graph, value, text=is_text), result, value)
         return self.wrap(result, text=is_text, flag=is_flag)
 
@@ -236,10 +241,12 @@ _COMPARISONS: Mapping[str, tuple[str, str]] = {
     "==": ("Equal", ""),
     "!=": ("Equal", ""),
 }
+# IEEE 754 says what each of these gives, to the last bit; "Round" goes to the even neighbour, as in Python.
 _PLAIN = {
     "-": "Sub", "*": "Mul", "/": "Div", "negative": "Neg", "abs": "Abs", "sqrt": "Sqrt", "sign": "Sign",
     "floor": "Floor", "ceil": "Ceil", "round": "Round", "min": "Min", "max": "Max",
 }  # fmt: skip
+# A library may round these as it likes: see `Graph.approximate`.
 _APPROXIMATE = {"log": "Log", "exp": "Exp", "sin": "Sin", "cos": "Cos", "tanh": "Tanh"}
 
 

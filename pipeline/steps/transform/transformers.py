@@ -135,6 +135,7 @@ def _category(_graph: Graph, group: Sequence[Task], columns: Columnar) -> list[B
 
 
 def _signed(graph: Graph, group: Sequence[Task], columns: Columnar, shape: Callable[[str], str]) -> str:
+    # Odd functions, so that logarithm and root are there for negative values too, and keep the order of all.
     value = columns(_names(group))
     return graph.add("Mul", graph.add("Sign", value), shape(graph.add("Abs", value)))
 
@@ -153,6 +154,7 @@ def _sqrt(graph: Graph, group: Sequence[Task], columns: Columnar) -> list[Block]
 def _power(graph: Graph, group: Sequence[Task], columns: Columnar) -> list[Block]:
     blocks = []
     for exponent in sorted({task.rule.exponent or 0.0 for task in group}):
+        # A node for each exponent: onnxruntime multiplies where it is 2 or 3 throughout, and calls pow otherwise.
         some = [task for task in group if task.rule.exponent == exponent]
         value = graph.add("Pow", columns(_names(some)), graph.constant([[exponent]]))
         blocks.append(Block(value, _unary(some, "power")))
@@ -167,6 +169,7 @@ def _bin(graph: Graph, value: str, edges: Sequence[float]) -> str:
     """Count the edges at or below the value, as ``numpy.digitize`` does."""
     passed = graph.cast(graph.add("GreaterOrEqual", value, graph.constant([sorted(edges)])), "double")
     index = graph.add("ReduceSum", passed, graph.constant([1], "int64"), keepdims=1)
+    # A missing value has passed no edge, and would count as one of the first bin.
     return graph.add("Where", is_missing(graph, value, text=False), graph.constant([[math.nan]]), index)
 
 
@@ -177,6 +180,7 @@ def _fitted_bins(_graph: Graph, group: Sequence[Task], columns: Columnar) -> lis
 
 def _turn(graph: Graph, value: str, periods: Sequence[float], columns: Sequence[str]) -> list[Block]:
     angle = graph.add("Mul", value, graph.constant([[2 * math.pi / period for period in periods]]))
+    # Before a NUL, which no name of a column holds, stands the column; after it, the part of the date.
     names = [(column.split("\0")[0], column.replace("\0", "_")) for column in columns]
     return [
         Block(

@@ -26,7 +26,7 @@ _PUSH: Mapping[Kind, str] = {"Git LFS": "git lfs push --all origin", "DVC": "dvc
 
 
 @dataclass(frozen=True)
-class _Shelf:
+class _ContentCache:
     """Where contents from elsewhere are kept on this machine."""
 
     folder: Path
@@ -80,7 +80,7 @@ def read_large(file: LargeFile, repository: Repository, state: Path) -> bytes:
         if place.name:
             tried.append(place.name if content is None else f"{place.name}, where other bytes stand under its name")
         elif content is not None:
-            os.unlink(shelf.path(file))  # noqa: PTH108 - damaged on this machine: it is fetched again
+            os.unlink(cache.path(file))  # noqa: PTH108 - damaged on this machine: it is fetched again
     raise DataError(
         f"read: {file.path}: found no content {file.algorithm} {file.digest[:12]}…, which {file.pointer} names, "
         f"{', nor '.join(tried) or 'anywhere'}; expected it there: '{_PUSH[file.kind]}' in a clone that has it"

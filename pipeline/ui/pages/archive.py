@@ -14,14 +14,14 @@ from pipeline.storage.artifacts import Artifact, Store, open_store
 from pipeline.storage.git.repository import open_repository
 from pipeline.ui.pages.slow_answers import RecentAnswers
 from pipeline.ui.pages.specs import Source, Sources
-from pipeline.ui.pages.tag_cache import Ledger
+from pipeline.ui.pages.tag_cache import TagCache
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """All that is kept for the models of one repository."""
+class RepositoryView:
+    """What the pages read of the models of one repository."""
 
-    ledger: Ledger
+    tags: TagCache
     store: Store
     state: Path
     answers: RecentAnswers
@@ -32,7 +32,7 @@ class Shelf:
 
     def look_up(self, source: Source) -> Lookup:
         """Return the function that looks up the model's data commits."""
-        return lookup_for(source.spec.data.repository if source.spec else None, self.ledger.repository, self.state)
+        return lookup_for(source.spec.data.repository if source.spec else None, self.tags.repository, self.state)
 
     def spent(self, model: str) -> list[Spent]:
         """List what the model's steps took, oldest first; what is being read just now may be missing."""
@@ -52,10 +52,10 @@ class Archive:
         self.sources = Sources(models)
         self.answers = RecentAnswers()
         self._lock = threading.Lock()
-        self._shelves: dict[Path, Shelf] = {}
+        self._views: dict[Path, RepositoryView] = {}
 
-    def shelf(self, source: Source) -> Shelf:
-        """Return the shelf of a model: its repository, store and state.
+    def view(self, source: Source) -> RepositoryView:
+        """Return the view of a model's repository: its tags, store and state.
 
         Raises
         ------
@@ -64,11 +64,11 @@ class Archive:
         """
         folder = source.path.resolve().parent
         with self._lock:
-            if folder not in self._shelves:
+            if folder not in self._views:
                 state = home(source.path.resolve())
                 store = open_store(store_address(state), state)
-                self._shelves[folder] = Shelf(Ledger(open_repository(folder)), store, state, self.answers)
-            return self._shelves[folder]
+                self._views[folder] = RepositoryView(TagCache(open_repository(folder)), store, state, self.answers)
+            return self._views[folder]
 
 
 @lru_cache(maxsize=4096)

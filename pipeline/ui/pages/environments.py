@@ -11,7 +11,7 @@ from pipeline.delivery.platforms.platforms import PLATFORMS, platform_of
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.stages import Stage
 from pipeline.spec.schema.spec import Spec
-from pipeline.ui.pages.archive import Shelf
+from pipeline.ui.pages.archive import RepositoryView
 from pipeline.ui.pages.specs import Source
 
 
@@ -27,7 +27,7 @@ class Health:
 def find_statuses(source: Source, shelf: Shelf) -> list[EnvironmentStatus]:
     """Return the model's environments: where it was ever live, the one that its spec names, those that name it."""
     assert source.spec is not None  # noqa: S101 - a broken spec has no environments
-    history = shelf.ledger.stages(source.name)
+    history = view.tags.stages(source.name)
     overlays = dict(source.environments)
     own = source.spec.environment.platform
     declared = [name for name, spec in overlays.items() if source.name in spec.environment.models]
@@ -43,14 +43,14 @@ def _status(name: str, overlay: Spec | None, spec: Spec, history: Sequence[Stage
     return judge_status(name, stage.version if stage else None, now, stage)
 
 
-def _ask(target: Target, shelf: Shelf) -> Live | Literal["nothing", "unknown"]:
+def _ask(target: Target, view: RepositoryView) -> Live | Literal["nothing", "unknown"]:
     if target.spec.environment.platform not in PLATFORMS:
         return "unknown"
 
     def look() -> Live | Literal["nothing"]:
         return platform_of(target.spec).live(target) or "nothing"
 
-    return shelf.answers.ask(("live", target.model, target.environment), look, "unknown")
+    return view.answers.ask(("live", target.model, target.environment), look, "unknown")
 
 
 def judge_health(problems: Sequence[str], places: Sequence[EnvironmentStatus], last_run: str) -> Health:

@@ -12,7 +12,7 @@ from pipeline.errors import ModelrailError
 from pipeline.operations.provenance.commits import DataCommit
 from pipeline.spec.catalogue.trainers import trainer_name
 from pipeline.spec.schema.spec import Spec
-from pipeline.ui.pages.archive import Archive, Shelf
+from pipeline.ui.pages.archive import Archive, RepositoryView
 from pipeline.ui.pages.charts import Spark, spark
 from pipeline.ui.pages.costs import Bill, bill
 from pipeline.ui.pages.environments import Health, find_statuses, judge_health
@@ -91,7 +91,7 @@ def _row(archive: Archive, source: Source, run: RunFacts | None) -> Row:
     if source.spec is None:
         return Row(source, "", judge_health(source.problems, (), ""), last_run=run)
     try:
-        return _known_row(archive.shelf(source), source, source.spec, run)
+        return _known_row(archive.view(source), source, source.spec, run)
     except ModelrailError as error:
         return Row(source, trainer_name(source.spec.model) or "", Health("unreadable", "bad", str(error)), last_run=run)
 
@@ -106,9 +106,9 @@ def _known_row(shelf: Shelf, source: Source, spec: Spec, run: RunFacts | None) -
         health=judge_health(source.problems, places, run.state if run else ""),
         places=places,
         released=len(history),
-        data=shelf.look_up(source)(history[-1].evidence.data_commit) if history else None,
+        data=view.look_up(source)(history[-1].evidence.data_commit) if history else None,
         metric=course_of(spec, history),
-        cost=bill([each for each in shelf.spent(source.name) if each.started >= since]),
+        cost=bill([each for each in view.spent(source.name) if each.started >= since]),
         last_run=run,
     )
 

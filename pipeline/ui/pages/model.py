@@ -15,7 +15,7 @@ from pipeline.operations.provenance.commits import DataCommit, Lookup
 from pipeline.spec.catalogue.tasks import task_of
 from pipeline.spec.catalogue.trainers import trainer_name
 from pipeline.spec.schema.spec import Bound, Spec
-from pipeline.ui.pages.archive import Archive, Shelf
+from pipeline.ui.pages.archive import Archive, RepositoryView
 from pipeline.ui.pages.charts import Chart, Measured, chart
 from pipeline.ui.pages.costs import Bill, bill
 from pipeline.ui.pages.environments import Health, find_statuses, judge_health
@@ -135,7 +135,7 @@ def model_page(
     page = min(max(1, page), pages)
     shown = list(reversed(history))[(page - 1) * PAGE : page * PAGE]
     chosen = _choose(history, version)
-    look_up = shelf.look_up(source)
+    look_up = view.look_up(source)
     return ModelPage(
         source=source,
         trainer=trainer_name(spec.model) or "",
@@ -145,10 +145,10 @@ def model_page(
         health=judge_health(source.problems, places, runs[0].state if runs else ""),
         places=places,
         metric=course_of(spec, history),
-        cost=bill(shelf.spent(source.name)),
+        cost=bill(view.spent(source.name)),
         chosen=chosen,
-        lineage=_lineage(chosen, history, stages, places, shelf, look_up),
-        candidate=_candidate(runs, history, shelf),
+        lineage=_lineage(chosen, history, stages, places, view, look_up),
+        candidate=_candidate(runs, history, view),
         trend=_trend(spec, name, history, places),
         walk=walk_forward(name, runs, _limits(spec, name)),
         history=[_row(each, places, look_up) for each in shown],
@@ -215,7 +215,7 @@ def _lineage(
         return ()
     earlier = [each for each in history if each.version < chosen.version]
     live = [_live_node(place, stages.get(place.environment, ()), chosen.version) for place in places]
-    return trace(chosen, earlier[-1] if earlier else None, shelf.find, look_up, live)
+    return trace(chosen, earlier[-1] if earlier else None, view.find, look_up, live)
 
 
 def _live_node(place: EnvironmentStatus, history: Sequence[Stage], version: Version) -> LineageNode:
@@ -232,16 +232,16 @@ def _since(date: datetime | None) -> str:
     return f" since {moment(date).removesuffix(' UTC')}" if date else ""
 
 
-def _candidate(runs: Sequence[RunFacts], history: Sequence[Release], shelf: Shelf) -> Candidate | None:
+def _candidate(runs: Sequence[RunFacts], history: Sequence[Release], view: RepositoryView) -> Candidate | None:
     """Take the newest run's evaluation; where no run is known, the newest release's."""
     for run in runs:
-        found = read_evaluation(shelf.find(run.result("evaluate").get("key") or ""))
+        found = read_evaluation(view.find(run.result("evaluate").get("key") or ""))
         if found is not None:
             tag = run.result("release").get("tag", "")
             said = f"{tag} ({run.outcome})" if tag else f"a run's model, {run.outcome}"
             return Candidate(said, found, run)
     if history:
-        found = read_evaluation(shelf.find(history[-1].evidence.artifacts.get("evaluate", "")))
+        found = read_evaluation(view.find(history[-1].evidence.artifacts.get("evaluate", "")))
         return Candidate(history[-1].tag, found, None) if found else None
     return None
 

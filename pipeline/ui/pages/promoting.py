@@ -62,7 +62,7 @@ def change_page(archive: Archive, source: Source, asked: Mapping[str, str]) -> C
     before = places[environment].version
     if before == f"v{wanted.version}":
         raise InputError(f"{wanted.tag} is live in {environment} already; expected another release")
-    history = {f"v{each.version}": each for each in shelf.ledger.releases(source.name)}
+    history = {f"v{each.version}": each for each in view.tags.releases(source.name)}
     facts = compare_releases(history.get(before), wanted)
     return ChangePage(source.name, action, environment, wanted, before, facts)
 
@@ -126,8 +126,8 @@ def _facts(release: Release) -> dict[str, str]:
     return told | {name: number(each.get("value")) for name, each in evidence.metrics.items()}
 
 
-def _wanted(shelf: Shelf, model: str, version: str) -> Release:
-    known = {f"v{each.version}": each for each in shelf.ledger.releases(model)}
+def _wanted(view: RepositoryView, model: str, version: str) -> Release:
+    known = {f"v{each.version}": each for each in view.tags.releases(model)}
     return known[_one_of(version, tuple(known)[::-1], "version")]
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from pipeline.errors import ModelrailError
 from pipeline.operations.provenance.commits import DataCommit
-from pipeline.ui.pages.archive import Archive, Shelf
+from pipeline.ui.pages.archive import Archive, RepositoryView
 from pipeline.ui.pages.costs import Bill, bill, by_step
 from pipeline.ui.pages.evaluations import Found, model_card, plots_of, read_evaluation
 from pipeline.ui.pages.runs import RunFacts, StepFacts, steps_of
@@ -70,24 +70,24 @@ class RunPage:
 def run_page(archive: Archive, source: Source, run: RunFacts) -> RunPage:
     """Gather the page; what the store or Git lack is left out, and the page says so."""
     try:
-        return _run_page(archive.shelf(source), source, run)
+        return _run_page(archive.view(source), source, run)
     except ModelrailError as error:
         return RunPage(source, run, {}, None, (), 0.0, None, (), None, "", (), None, str(error))
 
 
-def _run_page(shelf: Shelf, source: Source, run: RunFacts) -> RunPage:
-    spent = [each for each in shelf.spent(source.name) if each.run and each.run == run.opened.get("run")]
+def _run_page(view: RepositoryView, source: Source, run: RunFacts) -> RunPage:
+    spent = [each for each in view.spent(source.name) if each.run and each.run == run.opened.get("run")]
     steps = steps_of(run)
     longest = max((each.seconds for each in steps), default=0.0)
     costs = by_step(spent)
     key = run.result("evaluate").get("key") or ""
-    artifact = shelf.find(key)
+    artifact = view.find(key)
     data = run.opened.get("data_commit")
     return RunPage(
         source=source,
         run=run,
         request=_request(run.opened.get("request") or {}),
-        data=shelf.look_up(source)(data) if data else None,
+        data=view.look_up(source)(data) if data else None,
         steps=[StepRow(each, costs.get(each.step), each.seconds / longest if longest else 0.0) for each in steps],
         seconds=sum(each.seconds for each in steps),
         cost=bill(spent),

@@ -13,7 +13,7 @@ from pipeline.storage.git.repository import Repository
 T = TypeVar("T")
 
 
-class Ledger:
+class TagCache:
     """The tags of one repository.
 
     Every question costs one listing of names and object ids (10 ms for 1,000 tags); the messages, with the evidence in

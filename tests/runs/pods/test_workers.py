@@ -18,7 +18,7 @@ from pipeline.delivery.platforms.kubernetes.cluster import Cluster, open_cluster
 from pipeline.errors import DeploymentError, TransientError
 from pipeline.runs.pods.step_pod import manifest
 from pipeline.runs.pods.worker_pods import KUBEFLOW, Leader
-from pipeline.runs.work.worker_crew import ClusterPods
+from pipeline.runs.work.cluster_workers import ClusterPods
 from pipeline.spec.loading.loading import load_spec
 from pipeline.spec.schema.spec import Spec
 from pipeline.steps.train.results import Support
@@ -57,14 +57,14 @@ from pipeline.model.graphs import run
 from pipeline.spec.loading.loading import load_spec
 from pipeline.steps.train.results import Matrix, Support
 from pipeline.steps.train.training import train
-from pipeline.runs.work import worker_crew
+from pipeline.runs.work import cluster_workers
 
 text, apis = json.loads(sys.argv[1])
 cluster.Cluster.apis = lambda self: frozenset(apis)
 path = pathlib.Path(tempfile.mkdtemp(), "spec.yaml")
 path.write_text(text)
 spec = load_spec(path).spec
-pods = worker_crew.find_worker_pods(spec)
+pods = cluster_workers.find_worker_pods(spec)
 drawn = np.random.default_rng(0)
 x = drawn.normal(size=(403, 4)).astype(np.float32)
 y = (np.sin(x[:, 0]) + x[:, 1] * x[:, 2]).astype(np.float64)
