@@ -24,6 +24,7 @@ TUTORIAL = CHECKOUT / "docs" / "your-own-data.md"
 COMMANDS = CHECKOUT / "docs" / "commands.md"
 DATA_COMMITS = CHECKOUT / "docs" / "data-commits.md"
 ARCHITECTURE = CHECKOUT / "docs" / "architecture.md"
+GLOSSARY = CHECKOUT / "docs" / "glossary.md"
 EXAMPLES = sorted((CHECKOUT / "docs").glob("example-*.md"))
 """Run by ``test_example_pages.py``."""
 CONTAINERS = CHECKOUT / "docs" / "containers.md"
@@ -247,6 +248,29 @@ def test_specs_in_documents_are_valid(document: Path, project: Path) -> None:
             spec.parent.mkdir(exist_ok=True)
             spec.write_text(block.text, "utf-8")
             load_spec(spec)  # raises with every problem
+
+
+def find_long_lines(document: Path) -> Iterator[str]:
+    """Yield what is longer than 120 characters and could be broken: no row of a table, no lone link, no code."""
+    code = False
+    for number, line in enumerate(document.read_text("utf-8").splitlines(), 1):
+        code ^= line.startswith("```")
+        words = line.lstrip(" ->*").split()
+        if len(line) > 120 and not (code or line.lstrip().startswith("|") or len(words) == 1):
+            yield f"{document.name}:{number}: {len(line)} characters"
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, CHECKOUT / "benchmarks" / "README.md"], ids=lambda path: path.name)
+def test_lines_have_120_characters_at_most(document: Path) -> None:
+    assert not list(find_long_lines(document))
+
+
+def test_the_glossary_is_in_alphabetical_order_and_explains_what_it_refers_to() -> None:
+    text = GLOSSARY.read_text("utf-8")
+    words = re.findall(r"^\| ([^|]+?) \| [^|]+ \|$", text, re.MULTILINE)[1:]
+    assert words == sorted(set(words), key=str.casefold)
+    assert {each.rstrip("s") for each in re.findall(r"(?<!\w)\*([\w -]+)\*", text)} - {"italic"} <= set(words)
+    assert "](glossary.md)" in ARCHITECTURE.read_text("utf-8")
 
 
 def test_the_reference_has_every_command_and_option_and_no_other() -> None:
