@@ -32,9 +32,9 @@ def loosen(project: Path) -> None:
     """Write every tag and its object to a file of its own."""
     git = ("git", "-C", str(project))
     for pack in (project / ".git/objects/pack").glob("*.pack"):
-        aside = pack.rename(project / pack.name)
-        subprocess.run([*git, "unpack-objects", "-q"], stdin=aside.open("rb"), check=True)
-        aside.unlink()
+        renamed = pack.rename(project / pack.name)
+        subprocess.run([*git, "unpack-objects", "-q"], stdin=renamed.open("rb"), check=True)
+        renamed.unlink()
         for each in pack.parent.glob(f"{pack.stem}.*"):
             each.unlink()
 

@@ -1,6 +1,6 @@
 """The tasks of a model's DAG: thin operators around ``pipeline.runs.running``, which they import when they run.
 
-They are beside ``models.py`` rather than in ``plugins/``, so that a Git bundle of DAGs brings its own tasks along.
+They lie next to ``models.py`` rather than in ``plugins/``, so that a Git bundle of DAGs brings its own tasks along.
 """
 
 from __future__ import annotations

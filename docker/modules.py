@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def needed(package: Path) -> set[Path]:
-    """List the files of the server's modules, of all that they import, and the pages beside them."""
+    """List the files of the server's modules, of all that they import, and the pages next to them."""
     found: set[Path] = set()
     waiting = list(ROOTS)
     while waiting:

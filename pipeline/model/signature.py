@@ -79,7 +79,7 @@ class Signature:
         return tuple(each.name for each in self.inputs if each.kind == "text")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form stored in ``signature.json``."""
+        """Write the form stored in ``signature.json``."""
         facts = asdict(self)
         inputs = [{key: value for key, value in each.items() if key != "image" or value} for each in facts["inputs"]]
         listed = {"inputs": inputs, "classes": None if self.classes is None else list(self.classes)}

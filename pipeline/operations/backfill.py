@@ -22,7 +22,7 @@ Login = tuple[str, str, str]
 
 
 def find_login(state: Path | None = None) -> Login | None:
-    """Return the login of the Airflow that was started on this machine, if it runs.
+    """Find the login of the Airflow that was started on this machine, if it runs.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Backfill:
     page: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return a document for programs."""
+        """Write a document for programs."""
         dates = [{"date": at.isoformat(), "partitions": count} for at, count in self.dates]
         return {"model": self.model, "data_commit": self.commit, "backfill": self.id, "dates": dates, "page": self.page}
 

@@ -55,7 +55,7 @@ class Side:
             self.many = len(self.texts) > MAX_DISTINCT
 
     def describe(self) -> dict[str, float]:
-        """Return the numbers that describe the column."""
+        """Compute the numbers that describe the column."""
         facts = {"missing_share": self.missing / self.rows if self.rows else 0.0}
         if self.moments is not None and self.moments.count[0]:
             facts |= {name: float(getattr(self.moments, name)[0]) for name in ("mean", "low", "high")}
@@ -94,7 +94,7 @@ class Difference:
     unchanged: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return a document for programs."""
+        """Write a document for programs."""
         return asdict(self)
 
 
@@ -144,7 +144,7 @@ def _read(job: Job, key: str, file: File) -> Reading:
 
 
 def _numbers_of(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return times as seconds since 1970, so that they have a mean and a range."""
+    """Convert times to seconds since 1970, so that they have a mean and a range."""
     if column.dtype.kind != "M":
         return column
     seconds = column.astype("datetime64[ns]").astype("int64") / 1e9

@@ -69,7 +69,7 @@ class Review:
         return bool(self.todo or self.changes or self.outcome in ("candidate", "replaces"))
 
     def to_json(self) -> dict[str, Any]:
-        """Return a document for programs."""
+        """Write a document for programs."""
         deployment = {
             "environment": self.job.environment,
             "live": self.live.tag if self.live else None,
@@ -94,7 +94,7 @@ def review(request: RunRequest, revision: str | None = None) -> Review:
     Parameters
     ----------
     revision : str, optional
-        A commit or branch whose spec, and data beside it, are looked at; by default the work tree's.
+        A commit or branch whose spec and data are read; by default the work tree's.
     """
     session = Session(open_job_at(request, revision) if revision else open_job(request))
     notes: list[str] = []

@@ -75,9 +75,9 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
 
 def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
     """Sum up what was made of several partitions, with the number of quarantined rows."""
-    aside = sum(each.get("rows_quarantined", 0) for each in reports)
+    quarantined = sum(each.get("rows_quarantined", 0) for each in reports)
     said = f"{count(len(reports), 'partition')}, {count(rows, 'row')}"
-    return f"{said}, {aside:,} quarantined" if aside else said
+    return f"{said}, {quarantined:,} quarantined" if quarantined else said
 
 
 @contextmanager

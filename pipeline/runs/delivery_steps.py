@@ -1,4 +1,4 @@
-"""What happens to a model that is trained and judged: it is released, deployed and asked a real question."""
+"""What happens to a model that is trained and evaluated: it is released, deployed and verified by a real request."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def release(session: Session) -> StepResult:
 
 
 def judge_candidate(gate: Mapping[str, Bound], found: Mapping[str, Any]) -> Verdict:
-    """Hold an evaluation, as ``evaluation.json`` has it, against the gate."""
+    """Judge an evaluation, as ``evaluation.json`` has it, by the gate."""
     champion = found["champion"]
     return judge(
         Evaluation.from_json(found["candidate"]).metrics,
@@ -64,7 +64,7 @@ def judge_candidate(gate: Mapping[str, Bound], found: Mapping[str, Any]) -> Verd
 
 
 def judge_again(session: Session) -> Verdict:
-    """Hold the evaluation that the store has against today's gate."""
+    """Judge the evaluation in the store by today's gate."""
     found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
     return judge_candidate(session.job.spec.evaluate.gate, found)
 
@@ -143,7 +143,7 @@ def deploy(session: Session, chosen: Release) -> StepResult:
 
 
 def _refuse_in(session: Session, spec: Spec) -> str | None:
-    """Hold the evaluation against the gate of another environment."""
+    """Judge the evaluation by the gate of another environment."""
     found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
     return refuse(session.job, judge_candidate(spec.evaluate.gate, found))
 
@@ -199,7 +199,7 @@ DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {
 
 
 def choose(session: Session) -> tuple[Release | None, str]:
-    """Return the release that the run makes live in its environment; or None, and why.
+    """Choose the release that the run makes live in its environment; or None, and why.
 
     What is live already stays. What was rolled back from is held, and a model that was trained on older data than what
     is live (a run of an old commit) does not replace it, until somebody promotes it.
@@ -233,7 +233,7 @@ def _newer_data(job: Job, live: Release | None) -> Release | None:
 
 
 def _make_image(session: Session, train: Artifact, release: Release) -> str | None:
-    """Make the image that the release's tag names, from a bundle written aside: another run may yet take the version.
+    """Make the image that the release's tag names, from a bundle in a scratch folder: another run may take the version.
 
     Where none can be made, the release stands without one; its deployment tells why. So does a signed one: no two
     signatures are the same, so its image is made, and named in Git, when it is deployed.

@@ -88,7 +88,7 @@ def run_step(
     partitions : sequence of str, optional
         For clean and transform: only these.
     threads : int, optional
-        Partitions worked on at once; by default one where others work beside this process, else one for each CPU.
+        Partitions worked on at once; by default one if other processes work too, else one for each CPU.
 
     Returns
     -------

@@ -68,7 +68,7 @@ class Verdict:
     summary: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Write plain values for JSON."""
         return asdict(self)
 
     @classmethod

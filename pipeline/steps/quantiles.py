@@ -83,7 +83,7 @@ class Quantiles:
         return merge_quantiles([self, Quantiles(np.array([value]), np.array([float(weight)]), self.points)])
 
     def to_json(self) -> dict[str, Any]:
-        """Return a form for JSON."""
+        """Write a form for JSON."""
         return {
             "values": encode(self.values),
             "weights": encode(self.weights),

@@ -112,7 +112,7 @@ class Statistics:
         return {name: place for place, name in enumerate(self.columns)}
 
     def to_json(self) -> dict[str, Any]:
-        """Return a form for JSON; arrays are base64."""
+        """Write a form for JSON; arrays are base64."""
         return {
             "rows": self.rows,
             "columns": list(self.columns),

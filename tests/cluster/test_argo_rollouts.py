@@ -55,9 +55,9 @@ def followed(namespace: str, targets: Path) -> Iterator[None]:
         while not over.is_set():
             with suppress(TransientError):
                 pods = cluster.list("v1", "Pod", {"app.kubernetes.io/managed-by": "modelrail"})
-                aside = targets.with_suffix(".new")
-                aside.write_text(json.dumps([target_of(each) for each in pods if each["status"].get("podIP")]))
-                aside.replace(targets)
+                temporary = targets.with_suffix(".new")
+                temporary.write_text(json.dumps([target_of(each) for each in pods if each["status"].get("podIP")]))
+                temporary.replace(targets)
             over.wait(0.5)
 
     with open_cluster(None, namespace) as cluster:

@@ -50,7 +50,7 @@ class Rollout:
     why: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Write plain values for JSON."""
         return asdict(self)
 
     @classmethod

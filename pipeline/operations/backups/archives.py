@@ -155,7 +155,7 @@ def _unpack_all(archive: Path, tar: tarfile.TarFile, folder: Path) -> tuple[dict
 
 
 def _check(archive: Path, member: tarfile.TarInfo) -> str:
-    """Return a file's name below the folder; refuse all that could lead out of it or is no plain file."""
+    """Check a file's name and return it; refuse all that could lead out of the folder or is no plain file."""
     path = PurePosixPath(member.name)
     parts = path.parts
     leads_out = path.is_absolute() or ".." in parts or parts[:1] != (CONTENT,) or len(parts) < 2 or "\0" in member.name

@@ -80,12 +80,12 @@ def is_over(claim: Claim, limit: datetime, now: datetime) -> bool:
 
 
 def model_of(entry: Entry) -> str:
-    """Return the model that an artifact was made for; empty if it is none."""
+    """Read the model that an artifact was made for; empty if there is none."""
     return _text(entry, "model")
 
 
 def made_at(entry: Entry) -> datetime | None:
-    """Return when an artifact was made; None if nobody knows."""
+    """Read when an artifact was made; None if that is not recorded."""
     try:
         return datetime.fromisoformat(_text(entry, "created")).astimezone(UTC)
     except ValueError:

@@ -79,7 +79,7 @@ class Event:
     flags: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return a document for programs."""
+        """Write a document for programs."""
         return asdict(self)
 
 

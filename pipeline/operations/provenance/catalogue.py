@@ -31,17 +31,17 @@ class Catalogue:
         return [artifact for key, artifact in self.artifacts.items() if key.startswith(digits)]
 
     def features(self, release: Release) -> dict[str, Artifact | None]:
-        """Return partition → the transform artifact behind a release; None for one that is gone."""
+        """Find partition → the transform artifact behind a release; None for one that is gone."""
         found = digests_of(self.artifacts.get(release.evidence.artifacts.get("normalize", ""))) or {}
         return {name: _behind(release, self._transformed.get(digest, ()), name) for name, digest in found.items()}
 
     def rows(self, release: Release, transformed: Artifact | None, partition: str) -> Artifact | None:
-        """Return the clean artifact that features were made of; None if it is gone."""
+        """Find the clean artifact that features were made of; None if it is gone."""
         content = transformed.manifest["recipe"]["inputs"]["rows"] if transformed else ""
         return _behind(release, self._cleaned.get(content, ()), partition)
 
     def matrices_with(self, artifact: Artifact) -> set[str]:
-        """Return the keys of the normalize artifacts that a clean or transform artifact went into."""
+        """Find the keys of the normalize artifacts that were made from a clean or transform artifact."""
         step = artifact.manifest["step"]
         made = [artifact] if step == "transform" else self._made_of(content_of(step, artifact))
         digests = {(each.manifest["partition"], each.digest) for each in made}

@@ -42,7 +42,7 @@ def compare_code(before: str, after: str) -> CodeChange:
 
 
 def commit_of(code: str) -> str | None:
-    """Return the commit that a release's code was at; None where it ran from no checkout."""
+    """Read the commit that a release's code was at; None if it ran from no checkout."""
     match = _COMMIT.search(code)
     return match[1] if match else None
 
@@ -53,7 +53,7 @@ def has_changes(code: str) -> bool:
 
 
 def code_checkout() -> Repository | None:
-    """Return the repository that this code runs from; None where it is installed as a package."""
+    """Find the repository that this code runs from; None if it is installed as a package."""
     try:
         return open_repository(CHECKOUT) if (CHECKOUT / ".git").exists() else None
     except InputError:

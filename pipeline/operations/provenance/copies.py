@@ -23,7 +23,7 @@ STATE = "state"
 def copy_specs(repository: Repository, release: Release, folder: Path) -> Path:
     """Copy the specs' repository, with the tags that existed before the release: they decide who was champion then.
 
-    Data that are named by a path in or beside the repository are copied to the same place.
+    Data that are named by a path in or next to the repository are copied to the same place.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def copy_code(code: str, folder: Path) -> tuple[Path | None, str]:
 
 
 def _data_address(repository: Repository, evidence: Evidence) -> str | None:
-    """Return ``data.repository`` as the release's spec has it; None for the specs' own."""
+    """Read ``data.repository`` as the release's spec has it; None for the specs' own."""
     if evidence.data_repository in (OWN, BUILT_IN):
         return None
     try:

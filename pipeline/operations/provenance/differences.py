@@ -91,7 +91,7 @@ class ReleaseDifference:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return a document for programs."""
+        """Write a document for programs."""
         return asdict(self) | {"before": _side(self.before), "after": _side(self.after)}
 
 

@@ -33,7 +33,7 @@ class EnvironmentDifference:
     live: tuple[EnvironmentStatus | None, EnvironmentStatus | None]
 
     def to_json(self) -> dict[str, Any]:
-        """Return a document for programs."""
+        """Write a document for programs."""
         live = {name: _describe(place) for name, place in zip((self.before, self.after), self.live, strict=True)}
         return {
             "model": self.model,

@@ -43,7 +43,7 @@ class Recorded:
 
 
 def release_of(prediction_id: str) -> str | None:
-    """Return the tag of the release that a prediction id names; None if it is no such id."""
+    """Read the tag of the release from a prediction id; None if it is no such id."""
     match = _ID.fullmatch(prediction_id)
     return match["release"] if match else None
 

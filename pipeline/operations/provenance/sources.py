@@ -64,15 +64,15 @@ class Sources:
         return [each for history in self.releases.values() for each in history]
 
     def artifact(self, key: str) -> Artifact | None:
-        """Return an artifact; None if it is not there (any more)."""
+        """Find an artifact; None if it is not there (any more)."""
         return self.catalogue.artifacts.get(key)
 
     def before(self, release: Release) -> Release | None:
-        """Return the release before a release."""
+        """Find the release before a release."""
         return next((each for each in reversed(self.releases[release.model]) if each.version < release.version), None)
 
     def stages_of(self, release: Release) -> list[tuple[Stage, Stage | None]]:
-        """Return the stages that assigned a release, each with the one that came after it in its environment."""
+        """List the stages that assigned a release, each with its successor in the same environment."""
         mine = [each for each in self.stages if each.model == release.model]
         after = {(each.environment, each.number): each for each in mine}
         return [(each, after.get((each.environment, each.number + 1))) for each in mine if each.release == release.tag]

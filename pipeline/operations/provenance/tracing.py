@@ -65,7 +65,7 @@ class Trace:
     others: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return a document for programs."""
+        """Write a document for programs."""
         subject = {name: getattr(self.subject, name) for name in ("kind", "name", "said")}
         node = asdict(self.subject.node) if self.subject.node else None
         chains = [asdict(each) for each in self.chains]

@@ -54,7 +54,7 @@ class Mark:
     replay_keys: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return a form that ``from_json`` reads."""
+        """Write the form that ``from_json`` reads."""
         return asdict(self)
 
     @classmethod

@@ -71,5 +71,5 @@ def plan_replay(
 
 
 def earliest(keys: Iterable[str]) -> date | None:
-    """Return the day on which the oldest of some partitions' periods ends; None if none of them names a day."""
+    """Find the day on which the oldest of some partitions' periods ends; None if none of them names a day."""
     return min((day for key in keys if (day := last_day(key))), default=None)

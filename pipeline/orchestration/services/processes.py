@@ -55,7 +55,7 @@ def find_by_variable(name: str, value: str) -> list[psutil.Process]:
 
 
 def leave_out(found: Iterable[psutil.Process], spared: Collection[int]) -> list[psutil.Process]:
-    """Return those of the processes that are in none of the sessions of the spared ones."""
+    """Leave out the processes that share a session with one of the spared ones."""
     sessions = set(map(_session, spared)) - {None}
     return [process for process in found if _session(process.pid) not in sessions]
 

@@ -183,7 +183,7 @@ class Airflow:
         return find_error(answer["content"]) or f"{task.task_id} has failed; its log in Airflow tells more"
 
     def name_page(self, dag_id: str, run_id: str) -> str:
-        """Return the address of a run's page."""
+        """Write the address of a run's page."""
         return f"{self.url}/dags/{_quote(dag_id)}/runs/{_quote(run_id)}"
 
     def request(

@@ -30,7 +30,7 @@ def up(
 ) -> Services:
     """Start Airflow and MLflow's UI, or find them running, and wait until Airflow can run DAGs.
 
-    MLflow's UI starts at a low priority beside it and may be ready later (``wait_for_mlflow``). Interrupted or failed,
+    MLflow's UI starts meanwhile at a low priority and may be ready later (``wait_for_mlflow``). Interrupted or failed,
     this stops what it has started.
 
     Parameters
@@ -97,7 +97,7 @@ def down(state: Path, spare: Collection[int] = ()) -> int:
 
 
 def running(state: Path) -> Services | None:
-    """Return what is up, or None when nothing is or a part has ended."""
+    """Find what is up; None if nothing is, or a part has ended."""
     record = read_record(state.resolve())
     if record is None or not all(service.is_alive() for service in record.services):
         return None
@@ -105,7 +105,7 @@ def running(state: Path) -> Services | None:
 
 
 def find_dead(services: Services) -> tuple[Service, ...]:
-    """Return the services that have ended."""
+    """List the services that have ended."""
     return tuple(service for service in services.services if not service.is_alive())
 
 

@@ -114,7 +114,7 @@ def resolve(job: Job, find: Find, champion: Callable[[str], Release | None]) -> 
 
 
 def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | None:
-    """Return every column's type: as declared, else as found in the partitions, once all of them are read."""
+    """List every column's type: as declared, else as found in the partitions, once all of them are read."""
     if spec.data.columns:
         return with_parts({name: column.type for name, column in spec.data.columns.items()}, spec.data)
     if any(each.artifact is None for each in clean):
@@ -123,7 +123,7 @@ def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | Non
 
 
 def champion_of(released: Sequence[Release], standing: Standing, model_digest: str) -> Release | None:
-    """Return the release that a candidate is judged against: what is live in its environment, else the newest.
+    """Find the release that a candidate is compared with: what is live in its environment, else the newest.
 
     Where the candidate itself is live, what was live before it; where nothing ever was, what was released before it.
     So the answer does not change once the candidate is deployed.
@@ -193,7 +193,7 @@ def _evaluate_inputs(
 
 
 def _digests(nodes: Sequence[Node]) -> dict[str, str] | None:
-    """Return each input's digest by its name, or None while one is not there."""
+    """List each input's digest by its name; None while one is not there."""
     if any(each.artifact is None for each in nodes):
         return None
     return {f"{each.step}/{each.partition or 'all'}": each.content for each in nodes}

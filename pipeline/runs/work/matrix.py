@@ -21,7 +21,7 @@ from pipeline.storage.artifacts import Artifact
 
 _SINGLE = 4
 _SHARE = 0.25
-"""Of the free memory that features may take: learning takes some as well, and others run beside."""
+"""Part of the free memory that features may take: training needs some as well, and so do other processes."""
 MAPPED_BYTES = 256 * 2**20
 """Of the features above which they are kept in files, where nobody knows how much memory there is."""
 

@@ -5,7 +5,7 @@ follow, and places such as ``canary:0.1:DIR`` and ``shadow:1.0:DIR`` (`pipeline.
 ``--control FD`` it takes orders, a line of JSON each, from the process that started it, and ends when that one does:
 
 ============================  ==================================================================
-``{"prepare": [PLACE, …]}``   load and warm a lineup beside the live one → ``prepared``, ``refused``
+``{"prepare": [PLACE, …]}``   load and warm a lineup next to the live one → ``prepared``, ``refused``
 ``{"commit": true}``          answer with what is prepared from now on → ``live``
 ``{"abort": true}``           forget what is prepared
 ``{"reopen": FILE}``          go on logging into FILE

@@ -110,9 +110,9 @@ class Unit:
 
 def write_live(folder: Path, content: Mapping[str, Any]) -> None:
     """Write what is live whole: a reader sees the old record or the new one."""
-    aside = folder / f".{LIVE}"
-    aside.write_text(json.dumps(content))
-    aside.replace(folder / LIVE)
+    temporary = folder / f".{LIVE}"
+    temporary.write_text(json.dumps(content))
+    temporary.replace(folder / LIVE)
 
 
 def notify(message: str) -> None:

@@ -208,7 +208,7 @@ class Workers:
             self._revive(number)
 
     def reopen_log(self) -> None:
-        """Let all go on in a new log file, after the old one was renamed."""
+        """Let all workers continue in a new log file, after the old one was renamed."""
         for worker in self._all():
             worker.order(reopen=str(self._log))
 

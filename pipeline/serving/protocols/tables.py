@@ -19,7 +19,7 @@ from pipeline.serving.scoring.questions import Question, Scores
 
 ARROW, PARQUET = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.parquet"
 _BROKEN = (OSError, ValueError, ArithmeticError, LookupError)
-"""What PyArrow raises, beside its own errors, for a body or a value that is out of order."""
+"""What PyArrow raises, besides its own errors, for a damaged body or value."""
 
 
 def read_table(model: ServedModel, body: bytes | bytearray, headers: Mapping[bytes, bytes]) -> Question:

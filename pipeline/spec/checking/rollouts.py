@@ -13,7 +13,7 @@ from pipeline.spec.schema.deploy import CANARY_METRICS, Canary, Deploy
 
 ARGO = "argo-rollouts"
 TRACKS = {"canary": 2, "shadow": 1, ARGO: 1}
-"""Strategy → tracks beside what is live: a canary has a baseline; Argo Rollouts compares with what is live itself."""
+"""Strategy → tracks next to what is live: a canary has a baseline; Argo Rollouts compares with what is live itself."""
 _LEAST = {"errors": 0.0, "latency": 1.0, "outputs": 0.0}
 """The limit of a canary that may be no worse at all."""
 

@@ -23,7 +23,7 @@ def find_declared(spec: Path, model: str) -> list[str]:
     Parameters
     ----------
     spec : Path
-        The spec's file; whether it is there does not matter, for environments are beside it.
+        The spec's file; whether it is there does not matter, since environments lie next to it.
     """
     return [name for name in find_environments(spec) if model in _models(_read(find_overlay(spec, name)))]
 

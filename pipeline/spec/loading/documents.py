@@ -215,7 +215,7 @@ def _read_mapping(reading: _Reading, path: KeyPath, level: int) -> dict[str, Any
         first = reading.keys[inner]
         found = f"the key {quote(key)} a second time (first in line {first.line})"
         reading.report(event, inner, found, "each key once")
-        _read_aside(reading, inner, level)
+        _read_unused(reading, inner, level)
     return entries
 
 
@@ -233,11 +233,11 @@ def _read_key(reading: _Reading, event: Any, path: KeyPath, level: int) -> str:
     return str(reading.stand_in((*path, ""), ""))
 
 
-def _read_aside(reading: _Reading, path: KeyPath, level: int) -> None:
+def _read_unused(reading: _Reading, path: KeyPath, level: int) -> None:
     """Read a value for its problems alone."""
-    aside = replace(reading, keys={}, values={}, refused=set())
-    _read_value(aside, next(reading.events), path, level + 1)
-    reading.n_values = aside.n_values
+    unused = replace(reading, keys={}, values={}, refused=set())
+    _read_value(unused, next(reading.events), path, level + 1)
+    reading.n_values = unused.n_values
 
 
 def _skip(reading: _Reading, level: int) -> None:

@@ -68,7 +68,7 @@ def load_spec(path: str | Path, environment: str | None = None, environments: st
     environment : str or None
         Name of the environment to lay over it.
     environments : str, Path or None
-        Folder of the environments; by default ``environments/`` in or beside the spec's folder.
+        Folder of the environments; by default ``environments/`` in or next to the spec's folder.
 
     Raises
     ------

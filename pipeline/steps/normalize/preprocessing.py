@@ -140,7 +140,7 @@ class Preprocessing:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return a form for JSON, without infinities."""
+        """Write a form for JSON, without infinities."""
         return asdict(self)
 
     @classmethod

@@ -78,13 +78,13 @@ class FolderStore(Store):
 
     def write_note(self, name: str, content: bytes) -> None:  # noqa: D102
         target = self.root / NOTES / name
-        aside = self._drafts() / draft_name()
+        draft = self._drafts() / draft_name()
         try:
-            aside.write_bytes(content)
+            draft.write_bytes(content)
             target.parent.mkdir(parents=True, exist_ok=True)
-            aside.rename(target)
+            draft.rename(target)
         except OSError as error:
-            aside.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise explain_full(error, self.root) from error
 
     def notes(self, folder: str) -> dict[str, bytes]:  # noqa: D102
@@ -108,14 +108,14 @@ class FolderStore(Store):
         return [_entry(each.path, each.name) for each in folders if KEY.fullmatch(each.name)]
 
     def remove(self, key: str) -> None:  # noqa: D102
-        aside = self._drafts() / draft_name()
+        damaged = self._drafts() / draft_name()
         try:
-            self._folder(key).rename(aside)
+            self._folder(key).rename(damaged)
         except FileNotFoundError:
             return
         except OSError as error:
             raise StoreError(f"store: removing {self._folder(key)} failed: {error.strerror or error}") from error
-        shutil.rmtree(aside, ignore_errors=True)  # what is left after a kill, the next run sweeps
+        shutil.rmtree(damaged, ignore_errors=True)  # what is left after a kill, the next run sweeps
 
     def sweep(self) -> None:
         """Remove drafts that killed processes of this machine left behind."""

@@ -1,7 +1,7 @@
 """The two kinds of pointer, by their documented formats: pure.
 
 - Git LFS: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (a text below 1,024 bytes in place of the file).
-- DVC: https://dvc.org/doc/user-guide/project-structure/dvc-files (``NAME.dvc`` beside the file or folder ``NAME``; of a
+- DVC: https://dvc.org/doc/user-guide/project-structure/dvc-files (``NAME.dvc`` next to the file or folder; for a
   folder, the content is a list of its files, https://dvc.org/doc/user-guide/project-structure/internal-files).
 """
 

@@ -79,7 +79,7 @@ def plan(
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request's comment.")] = False,
     commit: Annotated[
-        str | None, typer.Option(help="Commit or branch whose specs, and data beside them, are planned; no checkout.")
+        str | None, typer.Option(help="Commit or branch whose specs, and data next to them, are planned; no checkout.")
     ] = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="End with 0: nothing changes, 2: something, 1: an error.")
@@ -173,7 +173,7 @@ def step(
         raise InputError("step: found --trial or --rows by itself; expected both, with --opened, for the step train")
     if opened is not None:
         place = _place(repository, commit, str(spec))
-        _do_elsewhere(place, [name, *(then or ())], partition or None, threads or 1, opened, (rows or 0, trial or []))
+        _do_sent(place, [name, *(then or ())], partition or None, threads or 1, opened, (rows or 0, trial or []))
         return
     if repository is not None:
         spec = _cloned(repository, commit, spec)
@@ -196,7 +196,7 @@ def _place(repository: str | None, commit: str | None, spec: str) -> tuple[str, 
     return repository, commit, spec
 
 
-def _do_elsewhere(
+def _do_sent(
     place: tuple[str, str, str],
     steps: list[str],
     partitions: list[str] | None,

@@ -95,7 +95,7 @@ def backup(
 @app.command(epilog="Example: modelrail restore ~/backups/2026-11-23.tar")
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that 'modelrail backup' has written.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Move a state that is there aside.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Move an existing state away.")] = False,
     as_json: Json = False,
 ) -> None:
     """Check a backup byte by byte, put it in place, and make live again what was."""

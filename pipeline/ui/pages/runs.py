@@ -91,7 +91,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class StepFacts:
-    """One step of a run: what was planned, and what came of it.
+    """One step of a run: what was planned, and its result.
 
     Attributes
     ----------

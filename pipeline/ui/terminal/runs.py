@@ -1,4 +1,4 @@
-"""Runs: each step as it ends, and what came of it."""
+"""Runs: each step as it ends, and the results."""
 
 from __future__ import annotations
 

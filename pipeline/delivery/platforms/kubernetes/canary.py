@@ -51,7 +51,7 @@ def roll_out(
     live: str,
     put: Callable[[], None],
 ) -> None:
-    """Make a release live if it does no worse than what is live; goes on where a killed process stopped.
+    """Make a release live if it does no worse than what is live; continue where a killed process stopped.
 
     Parameters
     ----------
