@@ -1,4 +1,4 @@
-"""What the documents say is so: commands run and give what is promised, links lead somewhere, lists are complete."""
+"""What the documents say is so: commands run and print what is promised, links lead somewhere, lists are complete."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def without_elsewhere(block: Block) -> str:
 
 
 def run_shell(script: str, folder: Path, place: str) -> tuple[str, Path]:
-    """Run a block, and give what it printed and the folder that it ended in."""
+    """Run a block; return what it printed and the folder that it ended in."""
     result = subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", f"{script}\npwd > {folder.parent}/pwd"],
         cwd=folder,
@@ -127,7 +127,7 @@ def find_missing(promised: str, said: str) -> str | None:
 
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
-    """Walk through ``your-own-data.md``; give the folder it ends in and every promise that was not kept."""
+    """Walk through ``your-own-data.md``; yield the folder it ends in and every promise that was not kept."""
     folder = tmp_path_factory.mktemp("tutorial") / "start"
     folder.mkdir()
     broken, said = [], ""
@@ -260,7 +260,7 @@ def find_long_lines(document: Path) -> Iterator[str]:
             yield f"{document.name}:{number}: {len(line)} characters"
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, CHECKOUT / "benchmarks" / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", PROSE, ids=lambda path: path.relative_to(CHECKOUT).as_posix())
 def test_lines_have_120_characters_at_most(document: Path) -> None:
     assert not list(find_long_lines(document))
 
