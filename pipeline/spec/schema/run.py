@@ -59,8 +59,8 @@ class Run(Section):
     train: Placed = Placement()
     """As `default`, for this step."""
     workers: Placed = Placement(where="process")
-    """Where the other workers of a network learn (`model.params.workers`): `process`, beside the step, or `pod`, each
-    in a pod of its own; what is not said here is as for `train`."""
+    """Where the other workers of a network learn (`model.params.workers`): `process`, on the machine of the step, or
+    `pod`, each in a pod of its own; what is not said here is as for `train`."""
     evaluate: Placed = Placement()
     """As `default`, for this step."""
     release: Placed = Placement()

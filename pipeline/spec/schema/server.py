@@ -31,6 +31,6 @@ class Server(Section):
     python: str = Field("python3", pattern=r"^[A-Za-z0-9_./-]+$")
     """Python of the host, 3.11 or newer and with `venv`, of which the server's environment is made."""
     extras: list[Literal["images"]] = []
-    """What the model needs beside the server's own requirements: `images` for models of images."""
+    """What the model needs besides the server's own requirements: `images` for models of images."""
     keep_releases: PositiveInt = 5
     """Releases that stay on the host, so that a rollback copies nothing."""
