@@ -20,6 +20,11 @@ DOCUMENTS = [
     *sorted((CHECKOUT / "docs").glob("**/*.md")),
 ]
 CONTRIBUTING = CHECKOUT / "CONTRIBUTING.md"
+PROSE = [
+    *sorted(CHECKOUT.glob("*.md")),
+    *sorted((CHECKOUT / "docs").rglob("*.md")),
+    CHECKOUT / "benchmarks" / "README.md",
+]
 TUTORIAL = CHECKOUT / "docs" / "your-own-data.md"
 COMMANDS = CHECKOUT / "docs" / "commands.md"
 DATA_COMMITS = CHECKOUT / "docs" / "data-commits.md"

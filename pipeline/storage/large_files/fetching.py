@@ -72,9 +72,9 @@ def read_large(file: LargeFile, repository: Repository, state: Path) -> bytes:
     TransientError
         If its remote does not answer.
     """
-    shelf, tried = _Shelf(state / "cache" / "large-files"), list[str]()
-    for place in (Location("", path=shelf.path(file)), *_locations(file, repository)):
-        content = _read(place.path) if place.path else shelf.take(file, place)
+    cache, tried = _ContentCache(state / "cache" / "large-files"), list[str]()
+    for place in (Location("", path=cache.path(file)), *_locations(file, repository)):
+        content = _read(place.path) if place.path else cache.take(file, place)
         if content is not None and _is_right(file, content):
             return content
         if place.name:

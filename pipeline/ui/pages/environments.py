@@ -24,7 +24,7 @@ class Health:
     why: str = ""
 
 
-def find_statuses(source: Source, shelf: Shelf) -> list[EnvironmentStatus]:
+def find_statuses(source: Source, view: RepositoryView) -> list[EnvironmentStatus]:
     """Return the model's environments: where it was ever live, the one that its spec names, those that name it."""
     assert source.spec is not None  # noqa: S101 - a broken spec has no environments
     history = view.tags.stages(source.name)
@@ -32,14 +32,16 @@ def find_statuses(source: Source, shelf: Shelf) -> list[EnvironmentStatus]:
     own = source.spec.environment.platform
     declared = [name for name, spec in overlays.items() if source.name in spec.environment.models]
     return [
-        _status(name, overlays.get(name), source.spec, history.get(name, []), shelf)
+        _status(name, overlays.get(name), source.spec, history.get(name, []), view)
         for name in dict.fromkeys((own, *history, *declared))
     ]
 
 
-def _status(name: str, overlay: Spec | None, spec: Spec, history: Sequence[Stage], shelf: Shelf) -> EnvironmentStatus:
+def _status(
+    name: str, overlay: Spec | None, spec: Spec, history: Sequence[Stage], view: RepositoryView
+) -> EnvironmentStatus:
     stage = history[-1] if history else None
-    now = _ask(Target(overlay or spec, name if overlay else None, shelf.state), shelf)
+    now = _ask(Target(overlay or spec, name if overlay else None, view.state), view)
     return judge_status(name, stage.version if stage else None, now, stage)
 
 

@@ -96,9 +96,9 @@ def _row(archive: Archive, source: Source, run: RunFacts | None) -> Row:
         return Row(source, trainer_name(source.spec.model) or "", Health("unreadable", "bad", str(error)), last_run=run)
 
 
-def _known_row(shelf: Shelf, source: Source, spec: Spec, run: RunFacts | None) -> Row:
-    history = shelf.ledger.releases(source.name)
-    places = find_statuses(source, shelf)
+def _known_row(view: RepositoryView, source: Source, spec: Spec, run: RunFacts | None) -> Row:
+    history = view.tags.releases(source.name)
+    places = find_statuses(source, view)
     since = (datetime.now(UTC) - timedelta(days=COST_DAYS)).isoformat()
     return Row(
         source=source,

@@ -126,10 +126,10 @@ def model_page(
     spec = source.spec
     if spec is None:
         return ModelPage(source, "", "", (), "", judge_health(source.problems, (), ""), runs=runs)
-    shelf = archive.shelf(source)
-    history = shelf.ledger.releases(source.name)
-    stages = shelf.ledger.stages(source.name)
-    places = find_statuses(source, shelf)
+    view = archive.view(source)
+    history = view.tags.releases(source.name)
+    stages = view.tags.stages(source.name)
+    places = find_statuses(source, view)
     name = headline_metric(spec)
     pages = max(1, -(-len(history) // PAGE))
     page = min(max(1, page), pages)
@@ -208,7 +208,7 @@ def _lineage(
     history: Sequence[Release],
     stages: Mapping[str, Sequence[Stage]],
     places: Sequence[EnvironmentStatus],
-    shelf: Shelf,
+    view: RepositoryView,
     look_up: Lookup,
 ) -> Sequence[Column]:
     if chosen is None:

@@ -9,7 +9,7 @@ from typing import TypeVar, get_args
 from pipeline.delivery.promotion import promote, rollback
 from pipeline.delivery.releases import Release
 from pipeline.errors import InputError
-from pipeline.ui.pages.archive import Archive, Shelf
+from pipeline.ui.pages.archive import Archive, RepositoryView
 from pipeline.ui.pages.environments import find_statuses
 from pipeline.ui.pages.formatting import number
 from pipeline.ui.pages.model import ModelAction
@@ -54,10 +54,10 @@ def change_page(archive: Archive, source: Source, asked: Mapping[str, str]) -> C
     InputError
         If there is no such action, environment or release, or it is live there already.
     """
-    shelf = archive.shelf(source)
+    view = archive.view(source)
     action = _one_of(asked.get("action", ""), get_args(ModelAction), "action")
-    wanted = _wanted(shelf, source.name, asked.get("version", ""))
-    places = {place.environment: place for place in find_statuses(source, shelf)}
+    wanted = _wanted(view, source.name, asked.get("version", ""))
+    places = {place.environment: place for place in find_statuses(source, view)}
     environment = _one_of(asked.get("environment", ""), tuple(places), "environment")
     before = places[environment].version
     if before == f"v{wanted.version}":
