@@ -15,6 +15,7 @@ import pytest
 from pipeline.home import CHECKOUT
 from pipeline.spec.loading.loading import load_spec
 
+DECISIONS = sorted((CHECKOUT / "docs" / "decisions").glob("*.md"))
 DOCUMENTS = [
     *(CHECKOUT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((CHECKOUT / "docs").glob("**/*.md")),
@@ -308,6 +309,16 @@ def test_the_architecture_names_every_import_contract() -> None:
     assert names
     for name in names:
         assert name in text, f"architecture.md: does not name the import contract '{name}'"
+
+
+def test_the_index_of_decisions_lists_every_one_and_each_says_what_would_change_it() -> None:
+    index, *others = sorted(DECISIONS, key=lambda path: path.name != "README.md")
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", index.read_text("utf-8"))) == {path.name for path in others}
+    for path in others:
+        text = path.read_text("utf-8")
+        assert len(text.splitlines()) <= 40, f"{path.name}: is longer than half a screen or so"
+        for part in ("Context", "Decided", "What would change it"):
+            assert f"**{part}.**" in text, f"{path.name}: says no {part.lower()}"
 
 
 def test_documents_name_no_machine_and_no_package_host() -> None:

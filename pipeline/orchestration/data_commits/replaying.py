@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pipeline.spec.cron import ticks
 from pipeline.storage.periods import last_day
@@ -68,8 +68,3 @@ def plan_replay(
     """Limit the number of dates to run anew; None if there are none."""
     dates = find_dates(cron, changed, partitions, now) if cron else []
     return Replay(commit, tuple(dates[:limit]), tuple(dates[limit:])) if dates else None
-
-
-def earliest(keys: Iterable[str]) -> date | None:
-    """Find the day on which the oldest of some partitions' periods ends; None if none of them names a day."""
-    return min((day for key in keys if (day := last_day(key))), default=None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError, ModelrailError, redact
+from pipeline.errors import ModelrailError, redact
 from pipeline.home import home
 from pipeline.spec.files import list_yaml
 from pipeline.spec.loading.loading import load_spec
@@ -161,9 +161,3 @@ def _stamp(file: Path) -> tuple[str, int, int]:
 def wait_s(failures: int) -> float:
     """Say how long to wait before a repository is asked again: a second, then twice as long after each failure."""
     return min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(failures, 10))
-
-
-def check_reachable(source: Source) -> None:
-    """Refuse a folder that is not there, with the key that names it."""
-    if not source.remote and not Path(source.address).is_dir():
-        raise InputError(f"{source}: found no such folder; expected a Git repository (data.repository)")
