@@ -39,6 +39,10 @@ class Databases:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _copy(source, home / source.name)
         (home / "migrated").write_text(source.with_name("migrated").read_text())
+        # Airflow's first process makes them, with the key that all read: of several at once, each would make its own
+        config = source.with_name("airflow.cfg").read_text().replace(str(source.parent), str(home))
+        (home / "airflow.cfg").write_text(config)
+        (home / "airflow.cfg").chmod(0o600)
 
     def _make(self, name: str) -> Path:
         """Make a template unless another worker has."""
