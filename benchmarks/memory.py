@@ -27,8 +27,9 @@ import pandas as pd
 
 from benchmarks.measuring import say_machine
 from pipeline.model.columns import Side
-from pipeline.runs.work.features import SIDE
-from pipeline.runs.work.files import MatrixFile, write_frame
+from pipeline.runs.work.clean_rows import SIDE
+from pipeline.runs.work.files import write_frame
+from pipeline.runs.work.matrix_files import MatrixFile
 from pipeline.steps.features import TARGET
 from pipeline.storage.artifacts import open_store
 
@@ -66,7 +67,7 @@ def write_matrix(place: Path, rows: int, columns: int) -> None:
 
 def learn(place: Path, trainer: str, rounds: int, *, from_files: bool) -> dict[str, Any]:
     """Read and learn, and say what it took."""
-    from pipeline.runs.work.matrix import read_rows
+    from pipeline.runs.work.training_rows import read_rows
     from pipeline.spec.schema.spec import Model
     from pipeline.steps.train.training import train
 

@@ -17,7 +17,14 @@ from pipeline.home import PACKAGE
 
 _PACKAGE = __name__.partition(".")[0]
 _NAMES = (
-    *("runs.running", "runs.work", "runs.tracking.runs", "runs.wording", "operations.backfill", "spec.loading.loading"),
+    *(
+        "runs.running",
+        "runs.work.table",
+        "runs.tracking.runs",
+        "runs.wording",
+        "operations.backfill",
+        "spec.loading.loading",
+    ),
     *("delivery.platforms.local.deployments", "serving.process.workers", "steps.evaluate.plots"),
 )
 

@@ -56,10 +56,8 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     todo = [node for node in nodes if node.artifact is None or session.job.request.force]
     if not todo:
         return _reused(session, step, nodes)
-    from pipeline.runs.work import (  # imports pandas and the like: only where something is computed
-        WORK,
-        returned_memory,
-    )
+    from pipeline.runs.memory import returned_memory
+    from pipeline.runs.work.table import WORK  # imports pandas and the like: only where something is computed
 
     address = scheduler() if step in PARTITIONED and len(todo) > 1 else None
     with returned_memory(), measure() if address else accounted(session, step, len(todo)) as cost:

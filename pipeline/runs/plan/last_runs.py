@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.runs.plan.reasons import Before, Took
+from pipeline.runs.plan.reasons import KEPT_CHARS, Before, Took
 from pipeline.runs.plan.recipes import Recipe
 
-_CUT = 12
 _NOTHING: Mapping[str, Any] = {"methods": {}, "steps": {}}
 
 
@@ -81,16 +80,16 @@ def _add(before: Mapping[str, Any], ran: Iterable[Ran]) -> dict[str, Any]:
     methods, steps = dict(before["methods"]), dict(before["steps"])
     for each in ran:
         method = each.recipe.method
-        methods[method.digest[:_CUT]] = {
+        methods[method.digest[:KEPT_CHARS]] = {
             "settings": method.settings,
-            "modules": {name: digest[:_CUT] for name, digest in method.modules.items()},
+            "modules": {name: digest[:KEPT_CHARS] for name, digest in method.modules.items()},
             "libraries": method.libraries,
         }
         steps[_name(method.step, each.partition)] = {
-            "method": method.digest[:_CUT],
+            "method": method.digest[:KEPT_CHARS],
             "recipe": {
-                "key": each.recipe.key[:_CUT],
-                "inputs": {name: digest[:_CUT] for name, digest in each.recipe.inputs.items()},
+                "key": each.recipe.key[:KEPT_CHARS],
+                "inputs": {name: digest[:KEPT_CHARS] for name, digest in each.recipe.inputs.items()},
             },
             "took": {"seconds": each.seconds, "cpu_s": each.cpu_s, "peak_bytes": each.peak_bytes},
         }

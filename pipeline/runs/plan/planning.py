@@ -107,9 +107,9 @@ def resolve(job: Job, find: Find, champion: Callable[[str], Release | None]) -> 
     columns = columns_of(job.spec, clean)
     types = None if columns is None else digest_of(columns)
     transform = nodes("transform", {each.partition: _transform_inputs(each, types) for each in clean})
-    normalize = nodes("normalize", {None: _digests(transform)})
-    train = nodes("train", {None: _digests(normalize)})
-    evaluate = nodes("evaluate", {None: _evaluate_inputs(train[0], clean, transform, champion)})
+    normalize = nodes("normalize", {None: _typed(_digests(transform), types)})
+    train = nodes("train", {None: _typed(_digests(normalize), types)})
+    evaluate = nodes("evaluate", {None: _typed(_evaluate_inputs(train[0], clean, transform, champion), types)})
     return {"clean": clean, "transform": transform, "normalize": normalize, "train": train, "evaluate": evaluate}
 
 
@@ -173,9 +173,12 @@ def _line(node: Node, known: Last, *, force: bool) -> PlannedStep:
 
 
 def _transform_inputs(clean: Node, types: str | None) -> dict[str, str] | None:
-    if clean.artifact is None or types is None:
-        return None
-    return {"rows": clean.content, "columns": types}
+    return None if clean.artifact is None else _typed({"rows": clean.content}, types)
+
+
+def _typed(inputs: dict[str, str] | None, types: str | None) -> dict[str, str] | None:
+    """Add the types of the columns: `1` and `1.0` are the same number, and not the same to who calls the model."""
+    return None if inputs is None or types is None else {**inputs, "columns": types}
 
 
 def _evaluate_inputs(

@@ -10,6 +10,8 @@ from pipeline.runs.plan.recipes import Method, Recipe
 from pipeline.spec.comparing import compare
 
 _MOST = 3
+KEPT_CHARS = 12
+"""Of keys and digests, where hints are kept: they tell them apart."""
 NEVER = "it never ran here"
 NEW = "a new partition"
 WAITING = "its input is computed first"
@@ -89,10 +91,16 @@ def _inputs(recipe: Recipe, before: Before) -> Iterator[str]:
     elif recipe.method.step != "normalize":
         yield from (_INPUTS.get(name, f"{name} changed") for name in changed)
     else:
-        verbs = {"changed": changed, "came": added, "went": gone}
-        told = [f"{_list([name.partition('/')[2] for name in names])} {verb}" for verb, names in verbs.items() if names]
+        verbs = {"changed": _partitions(changed), "came": _partitions(added), "went": _partitions(gone)}
+        told = [f"{_list(names)} {verb}" for verb, names in verbs.items() if names]
         if told:
             yield f"the features of {', '.join(told)}"
+        if "columns" in changed:
+            yield _INPUTS["columns"]
+
+
+def _partitions(inputs: list[str]) -> list[str]:
+    return [name.partition("/")[2] for name in inputs if "/" in name]
 
 
 _INPUTS = {
@@ -114,8 +122,8 @@ def _settings(method: Method, before: Before) -> Iterator[str]:
 def _code(recipe: Recipe, before: Before) -> Iterator[str]:
     method = recipe.method
     if before.modules is not None:
-        names = dict.fromkeys([*method.modules, *before.modules])
-        changed = [name for name in names if not _same(method.modules.get(name), before.modules.get(name))]
+        new, old = _unsaid(method.modules, before.modules), _unsaid(before.modules, method.modules)
+        changed = list(dict.fromkeys([*new, *old]))
         if changed:
             yield f"the code changed: {_list([_file(name) for name in changed])}"
     if before.libraries is not None:
@@ -126,8 +134,10 @@ def _code(recipe: Recipe, before: Before) -> Iterator[str]:
             yield f"a library changed: {_list(upgraded)}"
 
 
-def _same(now: str | None, then: str | None) -> bool:
-    return now is not None and then is not None and now.startswith(then)
+def _unsaid(modules: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
+    """Name the modules that say what none of the others says; one that was only moved is not among them."""
+    said = {digest[:KEPT_CHARS] for digest in others.values()}
+    return [name for name, digest in modules.items() if digest[:KEPT_CHARS] not in said]
 
 
 def _file(module: str) -> str:

@@ -18,9 +18,12 @@ from pipeline.model.signature import Signature
 from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
 from pipeline.runs.session import Session
-from pipeline.runs.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_derived, known_vectors
+from pipeline.runs.work.clean_rows import PARTITION, POSITION, SIDE, clean_rows
+from pipeline.runs.work.derived import compile_derived
 from pipeline.runs.work.files import read_frame, read_json, write_json
-from pipeline.runs.work.scoring import Predict, encode, output_of, predictor_of, record_of
+from pipeline.runs.work.known_vectors import known_vectors
+from pipeline.runs.work.records import record_of
+from pipeline.runs.work.scoring import Predict, encode, output_of, predictor_of
 from pipeline.steps.evaluate.card import DataFacts, Facts, model_card
 from pipeline.steps.evaluate.evaluating import evaluate
 from pipeline.steps.evaluate.importance import permutation_importance
@@ -58,7 +61,7 @@ def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
     tested = _test_rows(session, [signature, *([] if release is None else [_signature(release)])])
     with tempfile.TemporaryDirectory() as place:
         write_bundle(Path(place), trained, {"model": session.job.model, "version": "candidate"})
-        predict = predictor_of(Path(place), known_vectors(session))
+        predict = predictor_of(Path(place), known_vectors(session, signature.sentences))
     truth, prediction = encode(tested[TARGET], signature), predict(tested)
     found = evaluate(truth, prediction, spec.evaluate, tested, spec.model.seed, classes=signature.classes)
     metric = next(iter(found.metrics), "")
@@ -123,7 +126,9 @@ def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame)
     if signature.task != spec.model.task:
         return Champion(release, None, f"it does {signature.task}")
     try:
-        predict: Predict = predictor_of(bundle_of(release, session.store, session.job.state), known_vectors(session))
+        predict: Predict = predictor_of(
+            bundle_of(release, session.store, session.job.state), known_vectors(session, signature.sentences)
+        )
         prediction = predict(tested)
     except ModelrailError as error:
         return Champion(release, None, str(error))

@@ -1,75 +1,189 @@
-"""The rows that a model learns from: in memory, or in files where they are many and the trainer takes them so."""
+"""The features of all partitions become the matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
-from pipeline.errors import TrainingError
+from pipeline.errors import DataError
+from pipeline.messages import count
 from pipeline.model.columns import Side
-from pipeline.runs.work.features import SIDE
-from pipeline.runs.work.files import in_memory, matrix_bytes, read_frame, read_matrix
-from pipeline.spec.catalogue.trainers import TRAINERS, held_bytes
-from pipeline.steps.features import TARGET
-from pipeline.steps.train.mapping import map_rows
-from pipeline.steps.train.results import Matrix
+from pipeline.runs.plan.planning import PARTITIONED, Node
+from pipeline.runs.results import Made
+from pipeline.runs.session import Session
+from pipeline.runs.work.clean_rows import IDENTITY, PARTITION, POSITION, SIDE, clean_rows
+from pipeline.runs.work.features import compile_features
+from pipeline.runs.work.files import read_frame, read_json, write_frame, write_json
+from pipeline.runs.work.graph_inputs import GraphInputs
+from pipeline.runs.work.matrix_files import MatrixFile
+from pipeline.steps.features import TARGET, Transform
+from pipeline.steps.normalize import (
+    Preprocessing,
+    Statistics,
+    compile_preprocess,
+    fit,
+    merge,
+    needs_second_pass,
+    normalize,
+    outlier_rows,
+    repeated_rows,
+)
+from pipeline.steps.transform import transform
 from pipeline.storage.artifacts import Artifact
 
-_SINGLE = 4
-_SHARE = 0.25
-"""Part of the free memory that features may take: training needs some as well, and so do other processes."""
-MAPPED_BYTES = 256 * 2**20
-"""Of the features above which they are kept in files, where nobody knows how much memory there is."""
+_SIDES = {Side.TRAIN: "train", Side.VALIDATION: "validate", Side.TEST: "test"}
+
+Mask = npt.NDArray[np.bool_]
 
 
-def read_rows(normalized: Artifact, trainer: str, params: Mapping[str, Any], folder: Path, free: int | None) -> Matrix:
-    """Read what `normalize` has made, for training.
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The features of a partition, and which of its rows are left out since they are in another place too."""
 
-    Parameters
-    ----------
-    trainer : str
-        Key of `TRAINERS`.
-    params : mapping
-        Its parameters.
-    folder : Path
-        Where the rows may be kept in files.
-    free : int or None
-        Bytes of memory that there are; None if nobody knows. What is learnt does not depend on it.
+    node: Node
+    artifact: Artifact
+    repeated: Mask
 
-    Raises
-    ------
-    TrainingError
-        The trainer needs more memory than there is.
-    """
-    path = normalized.file("matrix.parquet")
-    rows = read_frame(normalized.file("rows.parquet"), [SIDE, TARGET])
-    sides, target = rows[SIDE].to_numpy(), rows[TARGET].to_numpy()
-    training, validating = sides == Side.TRAIN, sides == Side.VALIDATION
-    size = int(matrix_bytes(path) * np.mean(training | validating)) if len(rows) else 0
-    make = partial(map_rows, folder=folder) if is_mapped(size, trainer, params, free) else in_memory
-    (train, validation), names = read_matrix(path, training, validating, make=make)
-    return Matrix(train, target[training], validation, target[validating], names)
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read the rows that stay; each time anew, so that never more than one partition is held."""
+        frame = read_frame(self.artifact.file("features.parquet"), columns)
+        return frame[~self.repeated] if self.repeated.any() else frame
 
 
-def is_mapped(size: int, trainer: str, params: Mapping[str, Any], free: int | None) -> bool:
-    """Decide whether features of so many bytes are kept in files; arguments are as for `read_rows`.
+def normalize_features(session: Session, node: Node, folder: Path) -> Made:
+    """Write ``matrix.parquet``, ``rows.parquet`` (what its rows are), the fitted rules, their graph and its inputs."""
+    del node
+    spec = session.job.spec
+    compiled, _ = compile_features(session)
+    parts = _parts(session)
+    statistics = merge([_statistics(session, each) for each in parts])
+    if not statistics.rows:
+        raise DataError(_explain_no_training(session, parts))
+    second_pass = _TrainingRows(parts) if needs_second_pass(spec, compiled) else None
+    preprocessing = fit(statistics, spec, compiled, second_pass)
+    rows, outliers = _write_matrix(parts, preprocessing, folder / "matrix.parquet")
+    write_frame(rows, folder / "rows.parquet")
+    write_json(preprocessing.to_json(), folder / "preprocessing.json")
+    write_json(_graph_inputs(compiled).to_json(), folder / "inputs.json")
+    (folder / "preprocess.onnx").write_bytes(
+        compile_preprocess(compiled, preprocessing).SerializeToString(deterministic=True)
+    )
+    sides = {name: int((rows[SIDE] == side).sum()) for side, name in _SIDES.items()}
+    duplicates = int(sum(each.repeated.sum() for each in parts))
+    shares = ", ".join(f"{count(number, 'row')} to {name}" for name, number in sides.items())
+    say = "; ".join([count(len(preprocessing.names), "feature"), shares, *preprocessing.notes])
+    facts = {
+        "sides": sides,
+        "duplicates": duplicates,
+        "outliers": outliers,
+        "features": len(preprocessing.names),
+        "notes": list(preprocessing.notes),
+    }
+    return Made(
+        say,
+        len(rows),
+        manifest=facts,
+        files=("preprocessing.json",),
+        metrics={f"rows_{name}": float(number) for name, number in sides.items()} | {"duplicates": float(duplicates)},
+    )
 
-    Raises
-    ------
-    TrainingError
-        They do not fit into memory, where the trainer needs them.
-    """
-    held = held_bytes(trainer, params)
-    needed = size * held // _SINGLE
-    if free is not None and needed > free:
-        able = ", ".join(name for name, each in TRAINERS.items() if each.held < held)
-        raise TrainingError(
-            f"train: found {size / 1e9:.1f} GB of features for {trainer}, which holds {needed / 1e9:.1f} GB of memory "
-            f"for them, and {free / 1e9:.1f} GB free; expected as much (of a pod: run.train.memory), or a trainer that "
-            f"holds less (model.trainer: {able})"
-        )
-    return held < _SINGLE and size > (MAPPED_BYTES if free is None else free * _SHARE)
+
+def _explain_no_training(session: Session, parts: Sequence[_Part]) -> str:
+    """Say what became of every row, by the rules that left rows out and by the split."""
+    nodes = session.nodes()
+    clean, made = ([each.artifact.manifest for each in nodes[step] if each.artifact] for step in PARTITIONED)
+    dropped: Counter[str] = Counter()
+    dropped["the contract (data.columns)"] = sum(each["rows_quarantined"] for each in clean)
+    for rule, rows in (pair for each in clean for pair in each["rows_dropped"].items()):
+        dropped[rule] += rows
+    for column, rows in (pair for each in made for pair in each["rows_dropped"].items()):
+        dropped[f"a missing {column!r}"] += rows
+    dropped["clean.duplicates, over all partitions"] = int(sum(each.repeated.sum() for each in parts))
+    told = ", ".join(f"{rows:,} by {rule}" for rule, rows in dropped.items() if rows)
+    left = np.concatenate([each.read([SIDE])[SIDE].to_numpy() for each in parts])
+    split = ", ".join(f"{int((left == side).sum()):,} to {name}" for side, name in _SIDES.items())
+    return (
+        f"normalize: no training rows: {count(sum(each['rows_read'] for each in clean), 'row')} read"
+        f"{f', left out: {told}' if told else ''}{f', split into {split}' if len(left) else ''}; "
+        "expected at least one to train with (split, clean)"
+    )
+
+
+def _graph_inputs(compiled: Transform) -> GraphInputs:
+    words = tuple(each.words for each in compiled.words)
+    return GraphInputs(compiled.numbers, compiled.texts, words, compiled.sentences)
+
+
+def _parts(session: Session) -> list[_Part]:
+    found = [(node, node.artifact) for node in session.nodes()["transform"] if node.artifact]
+    repeated = _repeated(session, [artifact for _, artifact in found])
+    return [_Part(node, artifact, mask) for (node, artifact), mask in zip(found, repeated, strict=True)]
+
+
+def _repeated(session: Session, artifacts: Sequence[Artifact]) -> list[Mask]:
+    rule = session.job.spec.clean.duplicates
+    if rule == "keep":
+        return [np.zeros(int(each.manifest["rows"]), dtype=np.bool_) for each in artifacts]
+    identities = (read_frame(each.file("features.parquet"), [IDENTITY])[IDENTITY] for each in artifacts)
+    return repeated_rows([each.to_numpy() for each in identities], rule.keep)
+
+
+def _statistics(session: Session, part: _Part) -> Statistics:
+    """Read a partition's statistics; those of one with rows that another has too are computed without them."""
+    if not part.repeated.any():
+        return Statistics.from_json(read_json(part.artifact.file("statistics.json")))
+    compiled, target = compile_features(session)
+    rows, kept = clean_rows(session, part.node.partition), part.read([POSITION, SIDE])
+    sides = np.full(len(rows), Side.TEST, dtype=np.int8)  # only the rows that stay are measured, as training rows
+    sides[kept[POSITION].to_numpy()] = kept[SIDE].to_numpy()
+    return transform(rows, sides, session.job.spec, compiled, target).statistics
+
+
+@dataclass(frozen=True)
+class _TrainingRows:
+    """The training rows, a partition at a time, read anew each time."""
+
+    parts: Sequence[_Part]
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Read the first partition, then the next."""
+        frames = (each.read() for each in self.parts)
+        return (frame[frame[SIDE] == Side.TRAIN] for frame in frames)
+
+
+def _write_matrix(parts: Sequence[_Part], preprocessing: Preprocessing, path: Path) -> tuple[pd.DataFrame, int]:
+    """Write the matrix, one partition after the other; say what its rows are, and how many outliers are left out."""
+    described: list[pd.DataFrame] = []
+    kept = 0
+
+    def frames() -> Iterator[pd.DataFrame]:
+        nonlocal kept
+        for place, part in enumerate(parts):
+            frame = part.read()
+            kept += len(frame)
+            frame = _without_outliers(frame, preprocessing)
+            described.append(_describe_rows(frame, place))
+            yield frame
+
+    with MatrixFile(path, preprocessing.names) as file:
+        for rows in normalize(frames(), preprocessing):
+            file.write(rows)
+    whole = pd.concat(described, ignore_index=True)
+    return whole, kept - len(whole)
+
+
+def _without_outliers(frame: pd.DataFrame, preprocessing: Preprocessing) -> pd.DataFrame:
+    """Leave outliers out of the training rows; what is judged must look like what will be served."""
+    outliers = outlier_rows(frame, preprocessing) & (frame[SIDE] == Side.TRAIN).to_numpy()
+    return frame[~outliers] if outliers.any() else frame
+
+
+def _describe_rows(frame: pd.DataFrame, place: int) -> pd.DataFrame:
+    """Say of each row of the matrix which side it is on, and which clean row of which partition it was."""
+    return frame[[SIDE, POSITION, TARGET]].assign(**{PARTITION: np.int32(place)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +84,6 @@ def encode(target: pd.Series[Any], signature: Signature) -> npt.NDArray[Any]:
         return target.to_numpy(dtype=np.float64)
     classes = pd.Index(list(signature.classes), dtype=object)
     return np.asarray(classes.get_indexer(pd.Index(target.to_numpy(), dtype=object)))
-
-
-def record_of(row: pd.Series[Any], inputs: Sequence[Input]) -> dict[str, Any]:
-    """Write a raw row as the JSON that a caller would send."""
-    return {each.name: _json_value(row[each.name], each) for each in inputs}
-
-
-def _json_value(value: Any, column: Input) -> Any:
-    if pd.isna(value):
-        return None
-    if column.type == "datetime":
-        moment = pd.Timestamp(value)
-        return moment.strftime(column.format) if column.format else moment.tz_localize(UTC).isoformat()
-    return {"int": int, "bool": bool, "float": float, "str": str, "image": str}[column.type](value)
 
 
 def output_of(prediction: Prediction, row: int, signature: Signature) -> Any:

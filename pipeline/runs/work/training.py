@@ -27,17 +27,19 @@ from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import Learning
-from pipeline.runs.work.cluster_workers import find_worker_pods
-from pipeline.runs.work.companion_files import read_companion_file
-from pipeline.runs.work.features import PARTITION, POSITION, SIDE, clean_rows, compile_features, encoder_folder
-from pipeline.runs.work.files import read_frame, write_json
-from pipeline.runs.work.matrix import read_rows
-from pipeline.runs.work.scoring import record_of
+from pipeline.runs.work.clean_rows import PARTITION, POSITION, SIDE, clean_rows
+from pipeline.runs.work.companion_files import read_beside
+from pipeline.runs.work.files import read_frame, read_json, write_json
+from pipeline.runs.work.graph_inputs import GraphInputs
+from pipeline.runs.work.records import record_of
+from pipeline.runs.work.training_rows import read_rows
 from pipeline.runs.work.trials import elsewhere, write_outcomes
+from pipeline.runs.work.worker_crew import find_worker_pods
 from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
 from pipeline.spec.expressions import parse
 from pipeline.spec.image_columns import rules_of
 from pipeline.spec.schema.spec import Spec
+from pipeline.steps.encoder.weights import encoder_files
 from pipeline.steps.evaluate.metrics import score
 from pipeline.steps.evaluate.prediction import Prediction
 from pipeline.steps.evaluate.sample import Sample
@@ -55,11 +57,12 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
     matrix = _rows(session, normalized)
     support = _support(session, node, checkpoints, said)
     trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task), support=support)
-    signature = _signature(session, task, trained, read_frame(normalized.file("rows.parquet")))
+    reads = GraphInputs.from_json(read_json(normalized.file("inputs.json")))
+    signature = _signature(session, task, trained, reads, read_frame(normalized.file("rows.parquet")))
     _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
-    if encoder := encoder_folder(session):
+    for encoder in {each.encoder for each in reads.sentences}:
         for name in (ENCODER, PIECES):
-            shutil.copyfile(encoder / name, folder / name)
+            shutil.copyfile(encoder_files(encoder, session.job.state) / name, folder / name)
     write_json(signature.to_json(), folder / "signature.json")
     write_json(_report(trained), folder / "training.json")
     session.store.remove_notes(checkpoints)
@@ -77,14 +80,14 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
 
 
 def try_params(session: Session, rows: int, numbers: Collection[int]) -> str:
-    """Fit some parameter sets of the search for the process that searches; return the line that it reads."""
+    """Fit some parameter sets of the search, for another process that searches; gives the line that it reads."""
     spec, normalized = session.job.spec, session.artifact("normalize")
     task = _task(spec)
     scorer = _scorer(spec, task)
     if scorer is None:
         raise InputError("step: found --trial with a spec without a search; expected one (model.search)")
     matrix = _rows(session, normalized)
-    support = Support(read=partial(read_companion_file, session.job), state=session.job.state)
+    support = Support(read=partial(read_beside, session.job), state=session.job.state)
     found = try_params_here(
         matrix, spec.model, task, scorer, rows=rows, numbers=numbers, flag=_is_flag(spec), support=support
     )
@@ -127,23 +130,21 @@ def _scorer(spec: Spec, task: Task) -> Scorer | None:
     return Scorer(metric, measure)
 
 
-def _signature(session: Session, task: Task, trained: Trained, rows: pd.DataFrame) -> Signature:
+def _signature(session: Session, task: Task, trained: Trained, reads: GraphInputs, rows: pd.DataFrame) -> Signature:
     """Describe what callers send: the raw columns behind the features, with a real record as the example."""
     spec, types = session.job.spec, session.columns()
-    compiled, _ = compile_features(session)
-    wanted = {*compiled.numbers, *compiled.texts}
+    wanted = {*reads.numbers, *reads.texts}
     images = rules_of(spec.data)
     inputs = tuple(_input(spec, name, types[name], images) for name in _asked(types, wanted, images))
     classes = None if trained.classes is None else tuple(trained.classes)
     bare = Signature(task, inputs, classes)
-    if (bare.numbers, bare.texts) != (compiled.numbers, compiled.texts):
-        raise AssertionError(f"the graph reads {compiled.numbers + compiled.texts}, the signature {bare.inputs}")
-    words = tuple(each.words for each in compiled.words)
-    return Signature(task, inputs, classes, _example(session, rows, inputs), words, compiled.sentences)
+    if (bare.numbers, bare.texts) != (reads.numbers, reads.texts):
+        raise AssertionError(f"the graph reads {reads.numbers + reads.texts}, the signature {bare.inputs}")
+    return Signature(task, inputs, classes, _example(session, rows, inputs), reads.words, reads.sentences)
 
 
 def _asked(types: Iterable[str], wanted: Collection[str], images: Mapping[str, ImageRule]) -> list[str]:
-    """List the columns that callers send: the wanted ones, with an image in place of its parts."""
+    """Return what callers send: the wanted columns, and instead of the parts of an image the image."""
     owners = {owner_of(name, images) for name in wanted}
     return [name for name in types if name in owners]
 
@@ -208,7 +209,7 @@ def _report(trained: Trained) -> dict[str, Any]:
 
 
 def _support(session: Session, node: Node, checkpoints: str, said: list[str]) -> Support:
-    """Build what a training gets of its run: checkpoints in the store, and curves in MLflow that grow meanwhile."""
+    """Keep checkpoints in the store, and let MLflow's curves grow while the training goes on."""
     start_s, tags = time.time(), {"modelrail.step": node.step}
 
     def tell(points: Sequence[Mapping[str, Any]]) -> None:
@@ -221,7 +222,7 @@ def _support(session: Session, node: Node, checkpoints: str, said: list[str]) ->
     def save(name: str, content: bytes) -> None:
         session.store.write_note(f"{checkpoints}/{name}", content)
 
-    read = partial(read_companion_file, session.job)
+    read = partial(read_beside, session.job)
     return Support(
         save=save,
         load=load,

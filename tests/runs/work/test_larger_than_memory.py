@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from pipeline.model.columns import Side
-from pipeline.runs.work.features import SIDE
-from pipeline.runs.work.files import MatrixFile, write_frame
+from pipeline.runs.work.clean_rows import SIDE
+from pipeline.runs.work.files import write_frame
+from pipeline.runs.work.matrix_files import MatrixFile
 from pipeline.steps.features import TARGET
 from pipeline.storage.artifacts import Artifact, open_store
 
@@ -35,8 +36,8 @@ from pipeline.spec.schema.spec import Model
 from pipeline.storage.artifacts import open_store
 from pipeline.steps.train.results import Matrix
 from pipeline.steps.train.training import train
-from pipeline.runs.work import returned_memory
-from pipeline.runs.work.matrix import read_rows
+from pipeline.runs.memory import returned_memory
+from pipeline.runs.work.training_rows import read_rows
 
 place = Path(sys.argv[1])
 model = Model(name="m", trainer="torch_mlp", params={{"layers": [4], "epochs": 2, "batch_size": 4096}})

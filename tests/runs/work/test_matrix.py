@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.errors import TrainingError
 from pipeline.model.columns import Side
-from pipeline.runs.work.features import SIDE
-from pipeline.runs.work.files import MatrixFile, write_frame
-from pipeline.runs.work.matrix import MAPPED_BYTES, is_mapped, read_rows
+from pipeline.runs.work.clean_rows import SIDE
+from pipeline.runs.work.files import write_frame
+from pipeline.runs.work.matrix_files import MatrixFile
+from pipeline.runs.work.training_rows import MAPPED_BYTES, is_mapped, read_rows
 from pipeline.steps.features import TARGET
 from pipeline.storage.artifacts import Artifact, open_store
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.runs.work.files import MatrixFile, read_matrix
+from pipeline.runs.work.matrix_files import MatrixFile, read_matrix
 
 ROWS, NAMES = 1_000, ("a", "b", "c")
 
@@ -46,7 +46,7 @@ def test_a_matrix_without_rows_keeps_its_columns(tmp_path):
 
 
 def test_columns_whose_names_begin_alike_are_told_apart_however_few_are_read_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.runs.work.files._TOGETHER", 2)
+    monkeypatch.setattr("pipeline.runs.work.matrix_files._TOGETHER", 2)
     names = ("a", "a.b", "a.b.c", "b", "photo[0,1]")
     rows = np.arange(50, dtype=np.float32).reshape(10, 5)
     with MatrixFile(tmp_path / "matrix", names) as file:

@@ -69,7 +69,7 @@ def test_another_content_of_a_file_is_another_model_and_is_not_released_uncommit
 
 def test_the_program_that_modelrail_ships_is_part_of_the_key(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = key(spec.with_name("old.yaml"))
-    monkeypatch.setattr("pipeline.runs.plan.recipes.shipped_digests", lambda _: {"train.py": "another"})
+    monkeypatch.setattr("pipeline.runs.plan.settings.shipped_digests", lambda _: {"train.py": "another"})
     assert key(spec.with_name("old.yaml")) != before
 
 
