@@ -9,6 +9,7 @@ says. Everything is read by patterns: `ast` or `tokenize` would take longer than
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,11 +53,11 @@ _LITERAL = re.compile(
     r"|#[^\n]*",
     re.DOTALL,
 )
-_BEGINS_A_LINE = re.compile(r"(?:\A|(?<!\\)\n)[ \t]*[rRuU]?\Z")
 _IMPORT = re.compile(r"^[ \t]*(?:from|import) +(pipeline[\w.]*)(?: +import +(\([^)]*\)|[^\n]*))?[^\n]*", re.MULTILINE)
 _NAMED = re.compile(r"\bpipeline(?:\.\w+)+")
-_LINE_ENDS = re.compile(r"[ \t]*\n\s*(?=\n)|[ \t]+(?=\n)")
+_BLANK_LINES = re.compile(r"\n\s*\n")
 _STANDS_FOR = "\0"
+_DOCSTRING_PREFIXES = ("", "r", "R", "u", "U")
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,10 @@ def read_module(name: str) -> Module:
     """Read what a module says; nothing where there is none."""
     file = _file(name)
     code, strings = split(file.read_text("utf-8")) if file else ("", [])
-    links = [link for module, names in _IMPORT.findall(code) for link in _imported(module, names)]
+    plain, *found = _IMPORT.split(code)
+    links = [link for module, names in zip(found[::3], found[1::3], strict=True) for link in _imported(module, names)]
     links += [(each, "") for text in strings if "pipeline." in text for each in _NAMED.findall(text) if _file(each)]
-    plain = _LINE_ENDS.sub("", _IMPORT.sub("", code)).strip()
+    plain = _BLANK_LINES.sub("\n", "".join([plain, *found[2::3]])).strip()
     said = [_NAMED.sub(_without_place, each) if "pipeline." in each else each for each in (plain, *strings)]
     text = hashlib.sha256("\n".join(said).encode()).hexdigest() if plain else ""
     return Module(text, tuple(links))
@@ -152,12 +154,19 @@ def split(source: str) -> tuple[str, list[str]]:
     for match in _LITERAL.finditer(source):
         before, literal = source[end : match.start()], match.group()
         end, depth = match.end(), depth + _opened(before)
-        parts.append(before)
-        documents = depth == 0 and literal.startswith(('"""', "'''")) and _BEGINS_A_LINE.search(before)
-        if literal[0] != "#" and not documents:
-            parts.append(_STANDS_FOR)
+        if literal[0] == "#":
+            parts.append(before.rstrip(" \t"))
+        elif depth == 0 and literal.startswith(('"""', "'''")) and _begins_a_line(source[: match.start()]):
+            parts.append(before.rstrip("rRuU"))
+        else:
+            parts += [before, _STANDS_FOR]
             strings.append(literal)
     return "".join([*parts, source[end:]]), strings
+
+
+def _begins_a_line(before: str) -> bool:
+    rest, _, line = before.rpartition("\n")
+    return line.strip(" \t") in _DOCSTRING_PREFIXES and not rest.endswith("\\")
 
 
 def _opened(code: str) -> int:
@@ -178,6 +187,6 @@ def _without_place(named: re.Match[str]) -> str:
 
 @cache
 def _file(name: str) -> Path | None:
-    place = CHECKOUT.joinpath(*name.split("."))
-    candidates = (place.with_suffix(".py"), place / "__init__.py")
-    return next((each for each in candidates if each.exists()), None)
+    place = f"{CHECKOUT}/{name.replace('.', '/')}"
+    candidates = (f"{place}.py", f"{place}/__init__.py")
+    return next((Path(each) for each in candidates if os.path.isfile(each)), None)  # noqa: PTH113 - thousands of times

@@ -176,7 +176,7 @@ def test_a_module_that_moves_changes_no_key(package: Path, old: str, new: str) -
         ("import numpy as np", "import numpy as np  # the field's name", set()),
         ('"""Find the moments of', '"""Compute the moments of', set()),
         ("\n\ndef measure(", "\n\n\ndef measure(", set()),
-        ("different values to count", "values to count", {"transform", "normalize", "evaluate"}),
+        (": {distinct:,} different", ": {distinct:,} distinct", {"transform", "normalize", "evaluate"}),
         ("from pipeline.steps.quantiles import Doubles", "from pipeline.steps.row_hashes import Doubles",
          {"transform", "normalize", "evaluate"}),
     ],
