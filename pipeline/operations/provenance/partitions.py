@@ -53,4 +53,5 @@ def digests_of(normalized: Artifact | None) -> dict[str, str] | None:
     if normalized is None:
         return None
     inputs: Mapping[str, str] = normalized.manifest["recipe"]["inputs"]
-    return {name.removeprefix(_PER_PARTITION): digest for name, digest in sorted(inputs.items())}
+    made = sorted(name for name in inputs if name.startswith(_PER_PARTITION))  # not the types of the columns
+    return {name.removeprefix(_PER_PARTITION): inputs[name] for name in made}
