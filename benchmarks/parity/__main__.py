@@ -34,12 +34,12 @@ from benchmarks.project import ROOT
 from pipeline.model.graphs import compose, run
 from pipeline.spec.catalogue.trainers import TRAINERS
 from pipeline.steps.train.conversion import convert, ensemble_trees
-from pipeline.steps.train.fitting import fit
 from pipeline.steps.train.graph import INPUT, label_of
+from pipeline.steps.train.model_fitting import fit
 from pipeline.steps.train.parity import compare, measure_parity, rows_to_compare, spread, unit_of
 from pipeline.steps.train.results import Array, Fitted, Parity, Support
 from pipeline.steps.train.targets import prepare
-from pipeline.steps.train.task import Lesson, effective_params
+from pipeline.steps.train.task import FitRequest, effective_params
 from pipeline.steps.train.trees import thresholds_by_column
 
 CACHE = Path.home() / ".cache" / "modelrail-benchmarks"
@@ -81,7 +81,7 @@ def measure(trainer: str, case: Case, cache: Path) -> Found:
     info = TRAINERS[trainer]
     data = prepare(case.matrix, case.task, flag=case.flag, handles_missing=info.handles_missing)
     params, files = params_of(trainer)
-    lesson = Lesson(
+    request = FitRequest(
         trainer,
         case.task,
         effective_params(trainer, case.task, params),
@@ -92,7 +92,7 @@ def measure(trainer: str, case: Case, cache: Path) -> Found:
         classes=data.classes,
     )
     with catching(trainer) as caught:
-        fitted = fit(lesson)
+        fitted = fit(request)
     columns, classes = len(case.matrix.columns), len(data.classes or ())
     graph = convert(trainer, case.task, fitted.estimator, columns, classes)
     trees = ensemble_trees(trainer, fitted.estimator, classes)

@@ -29,12 +29,12 @@ from pipeline.steps.clean.reading import read
 from pipeline.steps.clean.repair import clean
 from pipeline.steps.features import TARGET
 from pipeline.steps.normalize import compile_preprocess, fit, normalize
-from pipeline.steps.train.fitting import fit as fit_estimator
 from pipeline.steps.train.graph import label_of
+from pipeline.steps.train.model_fitting import fit as fit_estimator
 from pipeline.steps.train.parity import compare
 from pipeline.steps.train.results import MAX_DIFFERENCE, Matrix
 from pipeline.steps.train.targets import prepare
-from pipeline.steps.train.task import Lesson, effective_params
+from pipeline.steps.train.task import FitRequest, effective_params
 from pipeline.steps.train.training import train
 from pipeline.steps.transform import compile_target, compile_transform, transform
 from tests.encoders import open_encoder, write_encoder
@@ -204,8 +204,8 @@ class Both:
         model = self.spec.model.model_copy(update={"trainer": trainer, "params": params})
         data = prepare(matrix, task, flag=flag, class_weight=None, handles_missing=TRAINERS[trainer].handles_missing)
         given = effective_params(trainer, task, params)
-        lesson = Lesson(trainer, task, given, data.train, data.validation, columns=matrix.columns)
-        self._estimate, self.classes = fit_estimator(lesson).predict, data.classes
+        request = FitRequest(trainer, task, given, data.train, data.validation, columns=matrix.columns)
+        self._estimate, self.classes = fit_estimator(request).predict, data.classes
         trained = train(matrix, model, task, flag=flag)
         assert trained.estimator_graph is not None, trained.notes
         self.names = (*self.compiled.numbers, *self.compiled.texts)

@@ -2,9 +2,9 @@
 
 from pipeline.steps.normalize.applying import compile_preprocess, normalize, repeated_rows
 from pipeline.steps.normalize.compiling import compile_normalize
-from pipeline.steps.normalize.fitting import fit, needs_second_pass
 from pipeline.steps.normalize.outliers import outlier_rows
 from pipeline.steps.normalize.preprocessing import CategoryRule, NumberRule, Preprocessing
+from pipeline.steps.normalize.rule_fitting import fit, needs_second_pass
 from pipeline.steps.statistics import Statistics, merge
 
 __all__ = [

@@ -13,7 +13,7 @@ from pipeline.spec.schema.spec import EarlyStopping
 from pipeline.steps.train.results import Array, Fitted
 from pipeline.steps.train.stopping import Patience
 from pipeline.steps.train.targets import Rows
-from pipeline.steps.train.task import Lesson, build_estimator, predictor
+from pipeline.steps.train.task import FitRequest, build_estimator, predictor
 
 # For the curves of the training and the validation loss, some rows are enough.
 _CURVE_ROWS = 1000
@@ -32,30 +32,30 @@ def _rounds(done: int, asked: int) -> tuple[str, ...]:
     return (f"stopped after {done:,} of {asked:,} rounds",) if done < asked else ()
 
 
-def fit_histogram(lesson: Lesson) -> Fitted:
+def fit_histogram(request: FitRequest) -> Fitted:
     """Fit histogram gradient boosting; scikit-learn itself stops it on the validation rows."""
-    stop, judge = lesson.stop, lesson.validation
+    stop, judge = request.stop, request.validation
     rules: dict[str, Any] = {"early_stopping": False}
     judged: dict[str, Any] = {}
     if stop:
         rules = {"early_stopping": True, "n_iter_no_change": stop.patience, "tol": stop.min_improvement}
         judged = {"X_val": judge.features, "y_val": judge.target, "sample_weight_val": judge.weights}
-    estimator = build_estimator(lesson, **rules)
-    estimator.fit(lesson.train.features, lesson.train.target, sample_weight=lesson.train.weights, **judged)
+    estimator = build_estimator(request, **rules)
+    estimator.fit(request.train.features, request.train.target, sample_weight=request.train.weights, **judged)
     if stop:  # scikit-learn's scores are minus the loss, from before the first round
         history = _history(-estimator.train_score_, -estimator.validation_score_, first=0)
     else:
-        history = _history(_staged_losses(lesson, estimator, lesson.train), _staged_losses(lesson, estimator, judge))
-    notes = _rounds(estimator.n_iter_, lesson.params["max_iter"])
-    return Fitted(estimator, predictor(lesson, estimator), history, notes)
+        history = _history(_staged_losses(request, estimator, request.train), _staged_losses(request, estimator, judge))
+    notes = _rounds(estimator.n_iter_, request.params["max_iter"])
+    return Fitted(estimator, predictor(request, estimator), history, notes)
 
 
-def _staged_losses(lesson: Lesson, estimator: Any, rows: Rows) -> Sequence[float | None]:
+def _staged_losses(request: FitRequest, estimator: Any, rows: Rows) -> Sequence[float | None]:
     """Return the loss on some of the rows after each round; None without rows, or where the loss has no name here."""
-    if not len(rows) or lesson.params["loss"] not in _NAMED_LOSSES:
+    if not len(rows) or request.params["loss"] not in _NAMED_LOSSES:
         return [None] * estimator.n_iter_
     some = rows.take(np.linspace(0, len(rows) - 1, min(len(rows), _CURVE_ROWS)).astype(np.int64))
-    classifies = lesson.task == "classification"
+    classifies = request.task == "classification"
     staged = (estimator.staged_predict_proba if classifies else estimator.staged_predict)(some.features)
     return [_loss(each, some) for each in staged]
 
@@ -89,34 +89,34 @@ class _Watch:
 _HALVES = frozenset({"squared_error", "log_loss"})
 
 
-def fit_boosting(lesson: Lesson) -> Fitted:
+def fit_boosting(request: FitRequest) -> Fitted:
     """Fit gradient boosting, stage by stage under watch."""
-    estimator = build_estimator(lesson)
-    watch = _Watch(lesson.validation, lesson.stop) if len(lesson.validation) else None
-    estimator.fit(lesson.train.features, lesson.train.target, lesson.train.weights, monitor=watch)
+    estimator = build_estimator(request)
+    watch = _Watch(request.validation, request.stop) if len(request.validation) else None
+    estimator.fit(request.train.features, request.train.target, request.train.weights, monitor=watch)
     history = _history(estimator.train_score_, watch.losses if watch else repeat(None))
-    notes = _rounds(len(estimator.estimators_), lesson.params["n_estimators"])
-    return Fitted(estimator, predictor(lesson, estimator), history, notes)
+    notes = _rounds(len(estimator.estimators_), request.params["n_estimators"])
+    return Fitted(estimator, predictor(request, estimator), history, notes)
 
 
-def fit_network(lesson: Lesson) -> Fitted:
+def fit_network(request: FitRequest) -> Fitted:
     """Fit a multi-layer perceptron; with early stopping, epoch by epoch."""
-    train = Rows(lesson.train.features.astype(np.float64), lesson.train.target, lesson.train.weights)
-    if lesson.stop is None:
-        estimator = build_estimator(lesson).fit(train.features, train.target, train.weights)
+    train = Rows(request.train.features.astype(np.float64), request.train.target, request.train.weights)
+    if request.stop is None:
+        estimator = build_estimator(request).fit(train.features, train.target, train.weights)
         history = _history(getattr(estimator, "loss_curve_", []), repeat(None))
-        return Fitted(estimator, predictor(lesson, estimator), history)
-    if lesson.params["solver"] == "lbfgs":
+        return Fitted(estimator, predictor(request, estimator), history)
+    if request.params["solver"] == "lbfgs":
         raise TrainingError("model.params.solver: found lbfgs with model.early_stopping; expected adam or sgd")
     # A state instead of a seed: each epoch goes on with the next shuffle instead of repeating the first.
-    estimator = build_estimator(lesson, random_state=np.random.RandomState(lesson.seed))
-    return _fit_epochs(lesson, estimator, train, Patience(lesson.stop))
+    estimator = build_estimator(request, random_state=np.random.RandomState(request.seed))
+    return _fit_epochs(request, estimator, train, Patience(request.stop))
 
 
-def _fit_epochs(lesson: Lesson, estimator: Any, train: Rows, patience: Patience) -> Fitted:
+def _fit_epochs(request: FitRequest, estimator: Any, train: Rows, patience: Patience) -> Fitted:
     """Train epoch by epoch and go back to the weights that were best on the validation rows."""
-    predict = predictor(lesson, estimator)
-    first = {"classes": np.unique(train.target)} if lesson.task == "classification" else {}
+    predict = predictor(request, estimator)
+    first = {"classes": np.unique(train.target)} if request.task == "classification" else {}
     losses, judged = [], []
     best: tuple[list[Array], list[Array]] = ([], [])
     for epoch in range(1, estimator.max_iter + 1):
@@ -124,7 +124,7 @@ def _fit_epochs(lesson: Lesson, estimator: Any, train: Rows, patience: Patience)
             train.features, train.target, sample_weight=train.weights, **(first if epoch == 1 else {})
         )
         losses.append(estimator.loss_)
-        judged.append(_loss(predict(lesson.validation.features), lesson.validation))
+        judged.append(_loss(predict(request.validation.features), request.validation))
         over = patience.is_over(judged[-1])
         if patience.best_round == epoch:
             best = ([each.copy() for each in estimator.coefs_], [each.copy() for each in estimator.intercepts_])

@@ -22,7 +22,7 @@ _PARALLEL = frozenset({"random_forest", "extra_trees", "k_neighbors"})
 
 
 @dataclass(frozen=True)
-class Lesson:
+class FitRequest:
     """One model to fit.
 
     Attributes
@@ -56,27 +56,27 @@ def effective_params(trainer: str, task: Task, given: Mapping[str, Any]) -> dict
     return {name: given.get(name, each["default"]) for name, each in parameters_of(trainer, task).items()}
 
 
-def build_estimator(lesson: Lesson, **further: Any) -> Any:
+def build_estimator(request: FitRequest, **further: Any) -> Any:
     """Make the estimator of scikit-learn, not fitted yet."""
-    kind = estimator_class(lesson.trainer, lesson.task)
+    kind = estimator_class(request.trainer, request.task)
     accepted = kind._parameter_constraints  # noqa: SLF001  (cheaper than an instance's get_params)
     if "random_state" in accepted:
-        further = {"random_state": lesson.seed, **further}
-    if lesson.trainer in _PARALLEL:
+        further = {"random_state": request.seed, **further}
+    if request.trainer in _PARALLEL:
         further["n_jobs"] = os.cpu_count()
-    return kind(**lesson.params, **further)
+    return kind(**request.params, **further)
 
 
-def cast_features(lesson: Lesson, features: Array) -> Array:
+def cast_features(request: FitRequest, features: Array) -> Array:
     """Return features in the precision that the trainer computes in."""
-    return features if lesson.trainer in _SINGLE else features.astype(np.float64)
+    return features if request.trainer in _SINGLE else features.astype(np.float64)
 
 
-def predictor(lesson: Lesson, estimator: Any) -> Predict:
+def predictor(request: FitRequest, estimator: Any) -> Predict:
     """Return the function that predicts values or probabilities, in float64."""
-    method = estimator.predict_proba if lesson.task == "classification" else estimator.predict
+    method = estimator.predict_proba if request.task == "classification" else estimator.predict
 
     def predict(features: Array) -> Array:
-        return np.asarray(method(cast_features(lesson, features)), dtype=np.float64)
+        return np.asarray(method(cast_features(request, features)), dtype=np.float64)
 
     return predict

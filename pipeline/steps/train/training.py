@@ -14,7 +14,7 @@ from pipeline.model.signature import Task
 from pipeline.spec.catalogue.trainers import TRAINERS, trainer_name
 from pipeline.spec.schema.spec import Model
 from pipeline.steps.train.conversion import NotConvertibleError, convert, ensemble_trees
-from pipeline.steps.train.fitting import fit
+from pipeline.steps.train.model_fitting import fit
 from pipeline.steps.train.parity import measure_parity, rows_to_compare, spread, unit_of
 from pipeline.steps.train.results import (
     MAX_DIFFERENCE,
@@ -29,7 +29,7 @@ from pipeline.steps.train.results import (
 )
 from pipeline.steps.train.search import Outcome, Trial, look_for_best, tell_best, try_some
 from pipeline.steps.train.targets import Learnable, Rows, prepare
-from pipeline.steps.train.task import Lesson, effective_params
+from pipeline.steps.train.task import FitRequest, effective_params
 from pipeline.steps.train.trees import Tree, thresholds_by_column
 
 _MIN_COMPARED = 100
@@ -155,7 +155,7 @@ def _teacher(
     def fit_drawn(drawn: Mapping[str, Any], rows: Rows) -> Fitted:
         params = effective_params(trainer, task, {**settings.params, **drawn})
         return fit(
-            Lesson(
+            FitRequest(
                 trainer,
                 task,
                 params,

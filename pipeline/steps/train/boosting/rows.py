@@ -14,10 +14,10 @@ import numpy as np
 from pipeline.steps.train.mapping import block_rows, let_go, placed_blocks
 from pipeline.steps.train.results import Array
 from pipeline.steps.train.targets import Rows
-from pipeline.steps.train.task import Lesson
+from pipeline.steps.train.task import FitRequest
 
 
-def xgboost_rows(lesson: Lesson) -> dict[str, Any]:
+def xgboost_rows(request: FitRequest) -> dict[str, Any]:
     """Return the rows to learn from and to judge by, as XGBoost holds them: binned, where the tree method bins them.
 
     Returns
@@ -27,15 +27,15 @@ def xgboost_rows(lesson: Lesson) -> dict[str, Any]:
     """
     import xgboost
 
-    sides = {"train": lesson.train, "validation": lesson.validation}
+    sides = {"train": request.train, "validation": request.validation}
     given = {name: rows for name, rows in sides.items() if len(rows)}
-    if lesson.params["tree_method"] != "hist":
+    if request.params["tree_method"] != "hist":
         return {
             name: xgboost.DMatrix(rows.features, label=rows.target, weight=rows.weights) for name, rows in given.items()
         }
     held: dict[str, Any] = {}
     for name, rows in given.items():
-        bins = {"max_bin": lesson.params["max_bin"], "nthread": os.cpu_count()}
+        bins = {"max_bin": request.params["max_bin"], "nthread": os.cpu_count()}
         held[name] = xgboost.QuantileDMatrix(_xgboost_blocks(rows), ref=held.get("train"), **bins)
     return held
 

@@ -17,7 +17,7 @@ from pipeline.errors import TrainingError
 from pipeline.steps.train.mapping import block_rows, let_go
 from pipeline.steps.train.results import Array, Floats
 from pipeline.steps.train.targets import Rows
-from pipeline.steps.train.task import Lesson
+from pipeline.steps.train.task import FitRequest
 
 TRAIN, VALIDATION, JOB = "train.parquet", "validation.parquet", "job.json"
 MODEL, METRICS, LOSSES, PREDICTIONS = "model.onnx", "metrics.json", "losses.jsonl", "predictions.parquet"
@@ -45,18 +45,18 @@ class Answer:
     predictions: Floats | None
 
 
-def write_question(lesson: Lesson, arguments: Mapping[str, Any], folder: Path) -> None:
+def write_question(request: FitRequest, arguments: Mapping[str, Any], folder: Path) -> None:
     """Write all that a trainer is given: the rows, and what to make of them."""
-    target, weight = (_free(name, lesson.columns) for name in ("target", "weight"))
-    for name, rows in ((TRAIN, lesson.train), (VALIDATION, lesson.validation)):
-        _write(rows, (lesson.columns, target, weight), folder / name)
+    target, weight = (_free(name, request.columns) for name in ("target", "weight"))
+    for name, rows in ((TRAIN, request.train), (VALIDATION, request.validation)):
+        _write(rows, (request.columns, target, weight), folder / name)
     told = {
-        "task": lesson.task,
-        "seed": lesson.seed,
-        "features": list(lesson.columns),
+        "task": request.task,
+        "seed": request.seed,
+        "features": list(request.columns),
         "target": target,
-        "weight": None if lesson.train.weights is None else weight,
-        "classes": None if lesson.classes is None else list(lesson.classes),
+        "weight": None if request.train.weights is None else weight,
+        "classes": None if request.classes is None else list(request.classes),
         "params": dict(arguments),
     }
     (folder / JOB).write_text(json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")

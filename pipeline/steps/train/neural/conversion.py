@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.steps.train.graph import Graph
-from pipeline.steps.train.neural.fitting import Layered, Own
 from pipeline.steps.train.neural.layers import FAR_BELOW, UNKNOWN, Layer, Weights
+from pipeline.steps.train.neural.network_fitting import Layered, Own
 
 
 def convert_network(graph: Graph, model: Layered | Own, classes: int) -> str:

@@ -16,14 +16,14 @@ from pipeline.steps.train.descent import descend
 from pipeline.steps.train.neural.parameters import NETWORK_EXTRAS
 from pipeline.steps.train.results import Array, Fitted
 from pipeline.steps.train.rounds import fit_boosting, fit_histogram, fit_network
-from pipeline.steps.train.task import Lesson, build_estimator, cast_features, predictor
+from pipeline.steps.train.task import FitRequest, build_estimator, cast_features, predictor
 
 # Classifiers that only separate; their margins become probabilities by Platt's method, as scikit-learn advises.
 _CALIBRATED = frozenset({("ridge", "classification"), ("svm", "classification"), ("linear_svm", "classification")})
 _FOLDS = 5
 
 
-def fit(lesson: Lesson) -> Fitted:
+def fit(request: FitRequest) -> Fitted:
     """Fit one model.
 
     Raises
@@ -33,24 +33,24 @@ def fit(lesson: Lesson) -> Fitted:
     DataError
         Rows that the trainer needs are missing.
     """
-    if lesson.stop and not len(lesson.validation):
+    if request.stop and not len(request.validation):
         raise DataError("train: found no validation rows; expected some for model.early_stopping (split.validation)")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            fitted = _FITS.get(lesson.trainer, _fit_plain)(lesson)
+            fitted = _FITS.get(request.trainer, _fit_plain)(request)
         except (ValueError, TypeError, FloatingPointError, np.linalg.LinAlgError) as error:
-            raise _explain(lesson, error) from error
-    return replace(fitted, notes=(*fitted.notes, *_say(lesson.trainer, (each.message for each in caught))))
+            raise _explain(request, error) from error
+    return replace(fitted, notes=(*fitted.notes, *_say(request.trainer, (each.message for each in caught))))
 
 
-def _explain(lesson: Lesson, error: Exception) -> TrainingError:
+def _explain(request: FitRequest, error: Exception) -> TrainingError:
     """Name the parameter that scikit-learn complains about, if it names one."""
     text = " ".join(str(error).split())
-    named = [name for name in lesson.params if re.search(rf"\b{name}\b", text)]
+    named = [name for name in request.params if re.search(rf"\b{name}\b", text)]
     key = f"model.params.{named[0]}" if named else "model.params"
     return TrainingError(
-        f"train: found with {lesson.trainer}: {text}; expected parameters that suit each other and the data ({key})"
+        f"train: found with {request.trainer}: {text}; expected parameters that suit each other and the data ({key})"
     )
 
 
@@ -60,24 +60,24 @@ def _say(trainer: str, messages: Iterable[Any]) -> list[str]:
     return [f"{trainer}: {text}" for text in first]
 
 
-def _fit_plain(lesson: Lesson) -> Fitted:
-    if lesson.stop:
-        raise TrainingError(f"model.early_stopping: found it with {lesson.trainer}; expected a trainer with rounds")
-    estimator = build_estimator(lesson)
-    if (lesson.trainer, lesson.task) in _CALIBRATED:
-        estimator = _calibrated(lesson, estimator)
-    weights = {} if lesson.train.weights is None else {"sample_weight": lesson.train.weights}
-    estimator.fit(cast_features(lesson, lesson.train.features), lesson.train.target, **weights)
-    return Fitted(estimator, predictor(lesson, estimator))
+def _fit_plain(request: FitRequest) -> Fitted:
+    if request.stop:
+        raise TrainingError(f"model.early_stopping: found it with {request.trainer}; expected a trainer with rounds")
+    estimator = build_estimator(request)
+    if (request.trainer, request.task) in _CALIBRATED:
+        estimator = _calibrated(request, estimator)
+    weights = {} if request.train.weights is None else {"sample_weight": request.train.weights}
+    estimator.fit(cast_features(request, request.train.features), request.train.target, **weights)
+    return Fitted(estimator, predictor(request, estimator))
 
 
-def _calibrated(lesson: Lesson, estimator: Any) -> Any:
+def _calibrated(request: FitRequest, estimator: Any) -> Any:
     from sklearn.calibration import CalibratedClassifierCV
 
-    rarest = _rarest(lesson.train.target)
+    rarest = _rarest(request.train.target)
     if rarest < 2:
         raise DataError(
-            f"train: found a class with one training row; expected at least two of each for {lesson.trainer}, which "
+            f"train: found a class with one training row; expected at least two of each for {request.trainer}, which "
             "needs them for probabilities (model.trainer, clean)"
         )
     return CalibratedClassifierCV(estimator, method="sigmoid", cv=min(_FOLDS, rarest), ensemble=False)
@@ -87,45 +87,45 @@ def _rarest(codes: Array) -> int:
     return int(np.bincount(codes).min())
 
 
-def _fit_neighbors(lesson: Lesson) -> Fitted:
-    count, rows = lesson.params["n_neighbors"], len(lesson.train)
+def _fit_neighbors(request: FitRequest) -> Fitted:
+    count, rows = request.params["n_neighbors"], len(request.train)
     if count > rows:
         raise TrainingError(
             f"train: found {count} neighbours asked for and {rows} training rows; expected at most as many "
             "(model.params.n_neighbors)"
         )
-    return _fit_plain(lesson)
+    return _fit_plain(request)
 
 
-def _fit_descent(lesson: Lesson) -> Fitted:
-    return descend(lesson.train, lesson.validation, **lesson.params, stop=lesson.stop)
+def _fit_descent(request: FitRequest) -> Fitted:
+    return descend(request.train, request.validation, **request.params, stop=request.stop)
 
 
-def _fit_xgboost(lesson: Lesson) -> Fitted:
-    from pipeline.steps.train.boosting.fitting import fit_xgboost  # only where it is used
+def _fit_xgboost(request: FitRequest) -> Fitted:
+    from pipeline.steps.train.boosting.booster_fitting import fit_xgboost  # only where it is used
 
-    return fit_xgboost(lesson)
-
-
-def _fit_lightgbm(lesson: Lesson) -> Fitted:
-    from pipeline.steps.train.boosting.fitting import fit_lightgbm  # only where it is used
-
-    return fit_lightgbm(lesson)
+    return fit_xgboost(request)
 
 
-def _fit_neural(lesson: Lesson) -> Fitted:
-    from pipeline.steps.train.neural.fitting import fit_network as fit_neural  # only where it is used
+def _fit_lightgbm(request: FitRequest) -> Fitted:
+    from pipeline.steps.train.boosting.booster_fitting import fit_lightgbm  # only where it is used
 
-    return fit_neural(lesson)
-
-
-def _fit_elsewhere(lesson: Lesson) -> Fitted:
-    from pipeline.steps.train.containers.fitting import fit_elsewhere  # only where it is used
-
-    return fit_elsewhere(lesson)
+    return fit_lightgbm(request)
 
 
-_FITS: Mapping[str, Callable[[Lesson], Fitted]] = {
+def _fit_neural(request: FitRequest) -> Fitted:
+    from pipeline.steps.train.neural.network_fitting import fit_network as fit_neural  # only where it is used
+
+    return fit_neural(request)
+
+
+def _fit_elsewhere(request: FitRequest) -> Fitted:
+    from pipeline.steps.train.containers.program_fitting import fit_elsewhere  # only where it is used
+
+    return fit_elsewhere(request)
+
+
+_FITS: Mapping[str, Callable[[FitRequest], Fitted]] = {
     "linear_regression": _fit_descent,
     "gradient_boosting": fit_boosting,
     "hist_gradient_boosting": fit_histogram,

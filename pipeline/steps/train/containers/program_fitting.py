@@ -24,7 +24,7 @@ from pipeline.steps.train.isolation.environments import make_environment
 from pipeline.steps.train.isolation.processes import Order, run_order
 from pipeline.steps.train.parity import MAX_DATA_ROWS, compare, spread, unit_of
 from pipeline.steps.train.results import Fitted, Floats
-from pipeline.steps.train.task import Lesson
+from pipeline.steps.train.task import FitRequest
 
 MAX_FRAMEWORK_DIFFERENCE = 1e-4
 """Frameworks compute in single precision; ours is the distance that `pipeline.steps.train.parity` measures."""
@@ -53,7 +53,7 @@ class Program:
     image: str | None = None
 
 
-def fit_elsewhere(lesson: Lesson) -> Fitted:
+def fit_elsewhere(request: FitRequest) -> Fitted:
     """Have a program train a model in an environment of its own.
 
     Raises
@@ -63,27 +63,27 @@ def fit_elsewhere(lesson: Lesson) -> Fitted:
     TrainingError
         The program fails, or leaves something else than a model that a release may consist of.
     """
-    program = _PROGRAMS[lesson.trainer](lesson)
-    state = lesson.support.state or home()
-    log = state / "logs" / "train" / f"{_name(lesson)}.log"
-    environment = _environment(lesson, program, state / "environments")
+    program = _PROGRAMS[request.trainer](request)
+    state = request.support.state or home()
+    log = state / "logs" / "train" / f"{_name(request)}.log"
+    environment = _environment(request, program, state / "environments")
     with tempfile.TemporaryDirectory(prefix="modelrail-train-") as place:
         folder = Path(place)
         for name, content in program.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-        write_question(lesson, program.arguments, folder)
+        write_question(request, program.arguments, folder)
         order = Order(program.words, folder, environ_of(environment, folder), log, program.timeout_s)
         try:
-            return accept(lesson, _have_done(lesson, order))
+            return accept(request, _have_done(request, order))
         except TrainingError as error:
             raise TrainingError(f"train: {error}; its log: {log}") from error
 
 
-def _environment(lesson: Lesson, program: Program, root: Path) -> Path:
+def _environment(request: FitRequest, program: Program, root: Path) -> Path:
     """Return the folder whose ``bin`` comes first: of a virtual environment, or of this pod's image."""
     if program.requirements is not None:
-        require("isolation", "model.trainer", f"'{lesson.trainer}'")
+        require("isolation", "model.trainer", f"'{request.trainer}'")
         return make_environment(program.requirements, program.python, root)
     if os.environ.get("MODELRAIL_IMAGE") != program.image:
         raise InputError(
@@ -93,10 +93,10 @@ def _environment(lesson: Lesson, program: Program, root: Path) -> Path:
     return Path("/usr/local")
 
 
-def _name(lesson: Lesson) -> str:
-    """Name the log of a lesson, so that each trial of a search has its own."""
-    facts = json.dumps([lesson.trainer, dict(lesson.params), len(lesson.train), lesson.seed], sort_keys=True)
-    return f"{lesson.trainer}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+def _name(request: FitRequest) -> str:
+    """Name the log of a request, so that each trial of a search has its own."""
+    facts = json.dumps([request.trainer, dict(request.params), len(request.train), request.seed], sort_keys=True)
+    return f"{request.trainer}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
 
 
 def environ_of(environment: Path, folder: Path) -> dict[str, str]:
@@ -115,14 +115,14 @@ def environ_of(environment: Path, folder: Path) -> dict[str, str]:
     }
 
 
-def _have_done(lesson: Lesson, order: Order) -> Answer:
+def _have_done(request: FitRequest, order: Order) -> Answer:
     seen = 0
 
     def watch() -> None:
         nonlocal seen
         points = read_losses(order.folder / LOSSES)
         if points[seen:]:
-            lesson.support.tell(points[seen:])
+            request.support.tell(points[seen:])
         seen = len(points)
 
     if wrong := run_order(order, watch):
@@ -130,33 +130,33 @@ def _have_done(lesson: Lesson, order: Order) -> Answer:
     return read_answer(order.folder)
 
 
-def accept(lesson: Lesson, answer: Answer) -> Fitted:
+def accept(request: FitRequest, answer: Answer) -> Fitted:
     """Check what a program has left, and give it as a fitted model."""
-    classes = len(lesson.classes or ())
-    rows = lesson.validation if len(lesson.validation) else lesson.train
+    classes = len(request.classes or ())
+    rows = request.validation if len(request.validation) else request.train
     tried = spread(rows.features, MAX_DATA_ROWS)
-    stranger = read_stranger(answer.model, lesson.train.features.shape[1], classes, tried)
-    notes = _compare_with_framework(lesson, stranger, answer.predictions)
+    stranger = read_stranger(answer.model, request.train.features.shape[1], classes, tried)
+    notes = _compare_with_framework(request, stranger, answer.predictions)
     return Fitted(stranger, stranger.predict, answer.history, notes, is_native=False, metrics=answer.metrics)
 
 
-def _compare_with_framework(lesson: Lesson, stranger: Stranger, predictions: Floats | None) -> tuple[str, ...]:
-    if predictions is None or not len(lesson.validation):
+def _compare_with_framework(request: FitRequest, stranger: Stranger, predictions: Floats | None) -> tuple[str, ...]:
+    if predictions is None or not len(request.validation):
         return ()
-    found = stranger.predict(lesson.validation.features)
+    found = stranger.predict(request.validation.features)
     if predictions.shape != found.shape:
         raise TrainingError(f"found predictions.parquet of shape {predictions.shape}; expected {found.shape}")
-    gap = compare(np.asarray(predictions), found, unit=unit_of(lesson.train.target)).max_difference
+    gap = compare(np.asarray(predictions), found, unit=unit_of(request.train.target)).max_difference
     if gap > MAX_FRAMEWORK_DIFFERENCE:
         raise TrainingError(
             f"found that model.onnx differs from predictions.parquet by up to {gap:.1e}; expected at most "
             f"{MAX_FRAMEWORK_DIFFERENCE:g}"
         )
-    return (f"{lesson.trainer}: its framework and the graph differ by at most {gap:.1e}",)
+    return (f"{request.trainer}: its framework and the graph differ by at most {gap:.1e}",)
 
 
-def _container(lesson: Lesson) -> Program:
-    params, read = lesson.params, lesson.support.read
+def _container(request: FitRequest) -> Program:
+    params, read = request.params, request.support.read
     files = {each["file"]: read(each["file"], each["sha256"]) for each in params["files"]}
     listed, image = params["requirements"], params["image"]
     return Program(
@@ -170,15 +170,15 @@ def _container(lesson: Lesson) -> Program:
     )
 
 
-def _mxnet(lesson: Lesson) -> Program:
-    params, shipped = dict(lesson.params), shipped_files("mxnet")
+def _mxnet(request: FitRequest) -> Program:
+    params, shipped = dict(request.params), shipped_files("mxnet")
     files = {"train.py": shipped["train.py"]}
     for name in ("symbol", "weights"):
         if params[name]:
             params[name], digest = params[name]["file"], params[name]["sha256"]
-            files[params[name]] = lesson.support.read(params[name], digest)
+            files[params[name]] = request.support.read(params[name], digest)
     timeout_s = params.pop("timeout_s")
     return Program(("python", "train.py"), files, shipped["requirements.txt"], "3.11", params, timeout_s)
 
 
-_PROGRAMS: Mapping[str, Callable[[Lesson], Program]] = {"container": _container, "mxnet": _mxnet}
+_PROGRAMS: Mapping[str, Callable[[FitRequest], Program]] = {"container": _container, "mxnet": _mxnet}

@@ -21,7 +21,7 @@ from pipeline.steps.train.boosting.trees import read_lightgbm, read_xgboost
 from pipeline.steps.train.mapping import blocks
 from pipeline.steps.train.results import Array, Fitted
 from pipeline.steps.train.stopping import Patience
-from pipeline.steps.train.task import Lesson
+from pipeline.steps.train.task import FitRequest
 from pipeline.steps.train.trees import Tree
 
 Link = Literal["identity", "exp", "sigmoid", "softmax"]
@@ -79,18 +79,18 @@ class _Watch:
         )
 
 
-def _watch(lesson: Lesson) -> _Watch:
-    return _Watch(Patience(lesson.stop) if lesson.stop else None)
+def _watch(request: FitRequest) -> _Watch:
+    return _Watch(Patience(request.stop) if request.stop else None)
 
 
-def _link(lesson: Lesson) -> Link:
-    if lesson.task == "regression":
-        return "exp" if lesson.params["objective"] in _LOGARITHMIC else "identity"
-    return "sigmoid" if _classes(lesson) == 2 else "softmax"
+def _link(request: FitRequest) -> Link:
+    if request.task == "regression":
+        return "exp" if request.params["objective"] in _LOGARITHMIC else "identity"
+    return "sigmoid" if _classes(request) == 2 else "softmax"
 
 
-def _classes(lesson: Lesson) -> int:
-    return int(lesson.train.target.max()) + 1
+def _classes(request: FitRequest) -> int:
+    return int(request.train.target.max()) + 1
 
 
 _LINKS: Mapping[Link, Callable[[Array], Array]] = {
@@ -110,9 +110,9 @@ def _share(values: Array) -> Array:
 
 
 def _fitted(
-    lesson: Lesson, watch: _Watch, read: tuple[list[Tree], Array], gains: Array, score: Callable[[Array], Array]
+    request: FitRequest, watch: _Watch, read: tuple[list[Tree], Array], gains: Array, score: Callable[[Array], Array]
 ) -> Fitted:
-    link = _link(lesson)
+    link = _link(request)
     model = Boosted(*(tuple(read[0]), read[1]), link, gains / max(float(gains.sum()), np.finfo(np.float64).tiny))
 
     def predict(features: Array) -> Array:
@@ -121,16 +121,16 @@ def _fitted(
         with np.errstate(over="ignore"):
             return _LINKS[link](scores)
 
-    asked, done = lesson.params["n_estimators"], len(watch.losses)
+    asked, done = request.params["n_estimators"], len(watch.losses)
     notes = (f"stopped after {done:,} of {asked:,} rounds",) if done < asked else ()
     return Fitted(model, predict, watch.history(), notes, is_native=False)
 
 
-def fit_xgboost(lesson: Lesson) -> Fitted:
+def fit_xgboost(request: FitRequest) -> Fitted:
     """Fit XGBoost; the rounds up to the best one are kept."""
     import xgboost
 
-    watch = _watch(lesson)
+    watch = _watch(request)
 
     class Rounds(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         """Reads the losses after each round."""
@@ -140,19 +140,19 @@ def fit_xgboost(lesson: Lesson) -> Fitted:
             last = {name: next(iter(found.values()))[-1] for name, found in evals_log.items()}
             return watch.is_over(float(last["train"]), last.get("validation"))
 
-    held = xgboost_rows(lesson)
+    held = xgboost_rows(request)
     booster = xgboost.train(
-        _xgboost_params(lesson),
+        _xgboost_params(request),
         held["train"],
-        num_boost_round=lesson.params["n_estimators"],
+        num_boost_round=request.params["n_estimators"],
         evals=[(each, name) for name, each in held.items()],
         callbacks=[Rounds()],
         verbose_eval=False,
     )[: watch.rounds]
-    names = [f"f{column}" for column in range(lesson.train.features.shape[1])]
+    names = [f"f{column}" for column in range(request.train.features.shape[1])]
     gains = booster.get_score(importance_type="total_gain")
     return _fitted(
-        lesson,
+        request,
         watch,
         read_xgboost(booster.save_raw("json")),
         np.array([gains.get(name, 0.0) for name in names], dtype=np.float64),
@@ -160,44 +160,46 @@ def fit_xgboost(lesson: Lesson) -> Fitted:
     )
 
 
-def _xgboost_params(lesson: Lesson) -> dict[str, Any]:
-    params = {name: value for name, value in lesson.params.items() if name != "n_estimators"}
-    if lesson.task == "classification":
-        several = _classes(lesson) > 2
+def _xgboost_params(request: FitRequest) -> dict[str, Any]:
+    params = {name: value for name, value in request.params.items() if name != "n_estimators"}
+    if request.task == "classification":
+        several = _classes(request) > 2
         params |= (
-            {"objective": "multi:softprob", "num_class": _classes(lesson)} if several else {"objective": _LOGISTIC}
+            {"objective": "multi:softprob", "num_class": _classes(request)} if several else {"objective": _LOGISTIC}
         )
-    return params | {"seed": lesson.seed, "nthread": os.cpu_count(), "verbosity": 1}
+    return params | {"seed": request.seed, "nthread": os.cpu_count(), "verbosity": 1}
 
 
 _LOGISTIC = "binary:logistic"
 
 
-def fit_lightgbm(lesson: Lesson) -> Fitted:
+def fit_lightgbm(request: FitRequest) -> Fitted:
     """Fit LightGBM; the rounds up to the best one are kept."""
     import lightgbm
 
     # The matrix is a view of a larger one; that the library copies it is no concern of the user's.
     warnings.filterwarnings("ignore", "Usage of np.ndarray subset", UserWarning)
-    watch = _watch(lesson)
+    watch = _watch(request)
 
     def after_round(env: Any) -> None:
         last = {name: loss for name, _, loss, *_ in reversed(env.evaluation_result_list)}
         if watch.is_over(float(last["train"]), last.get("validation")):
             raise lightgbm.callback.EarlyStopException(watch.rounds - 1, env.evaluation_result_list)
 
-    train = lightgbm.Dataset(lightgbm_rows(lesson.train), lesson.train.target, weight=lesson.train.weights)
+    train = lightgbm.Dataset(lightgbm_rows(request.train), request.train.target, weight=request.train.weights)
     held, names = [train], ["train"]
-    if len(lesson.validation):
+    if len(request.validation):
         held.append(
-            train.create_valid(*(lightgbm_rows(lesson.validation), lesson.validation.target), lesson.validation.weights)
+            train.create_valid(
+                *(lightgbm_rows(request.validation), request.validation.target), request.validation.weights
+            )
         )
         names.append("validation")
     try:
         booster = lightgbm.train(
-            _lightgbm_params(lesson),
+            _lightgbm_params(request),
             train,
-            num_boost_round=lesson.params["n_estimators"],
+            num_boost_round=request.params["n_estimators"],
             valid_sets=held,
             valid_names=names,
             callbacks=[after_round],
@@ -207,24 +209,24 @@ def fit_lightgbm(lesson: Lesson) -> Fitted:
             f"train: found with lightgbm: {error}; expected parameters that suit each other and the data (model.params)"
         ) from error
     return _fitted(
-        lesson,
+        request,
         watch,
-        read_lightgbm(booster.model_to_string(num_iteration=watch.rounds), max(_targets(lesson), 1)),
+        read_lightgbm(booster.model_to_string(num_iteration=watch.rounds), max(_targets(request), 1)),
         booster.feature_importance("gain", iteration=watch.rounds),
         lambda features: booster.predict(features, raw_score=True, num_iteration=watch.rounds),
     )
 
 
-def _targets(lesson: Lesson) -> int:
+def _targets(request: FitRequest) -> int:
     """Count the sums: one, or one for each of several classes."""
-    return _classes(lesson) if _link(lesson) == "softmax" else 1
+    return _classes(request) if _link(request) == "softmax" else 1
 
 
-def _lightgbm_params(lesson: Lesson) -> dict[str, Any]:
-    params = {name: value for name, value in lesson.params.items() if name != "n_estimators"}
-    if lesson.task == "classification":
-        several = _classes(lesson) > 2
-        params |= {"objective": "multiclass", "num_class": _classes(lesson)} if several else {"objective": "binary"}
+def _lightgbm_params(request: FitRequest) -> dict[str, Any]:
+    params = {name: value for name, value in request.params.items() if name != "n_estimators"}
+    if request.task == "classification":
+        several = _classes(request) > 2
+        params |= {"objective": "multiclass", "num_class": _classes(request)} if several else {"objective": "binary"}
     # Two ways to build histograms differ in their sums; which is faster depends on the machine, so one is chosen here.
     fixed = {"deterministic": True, "force_col_wise": True, "verbosity": -1, "num_threads": os.cpu_count()}
-    return params | fixed | {"seed": lesson.seed}
+    return params | fixed | {"seed": request.seed}
