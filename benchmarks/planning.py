@@ -71,7 +71,7 @@ def fill_store(project: Path) -> None:
     remembered = []
     for step in ("clean", "transform", "normalize", "train", "evaluate"):
         session = Session(job)
-        for node in session.nodes()[step]:
+        for node in session.chain.nodes(step):
             publish(session, node)
             assert node.recipe is not None  # noqa: S101 - it is published
             remembered.append(Ran(node.recipe, node.partition, 0.1, 0.1, 200_000_000))
@@ -81,7 +81,7 @@ def fill_store(project: Path) -> None:
 def publish(session: Session, node: Node) -> None:
     assert node.recipe is not None  # noqa: S101 - its inputs were published before
     names = {"clean": ("rows.parquet", "report.json"), "transform": ("features.parquet", "statistics.json")}
-    with session.store.draft() as folder:
+    with session.artifacts.store.draft() as folder:
         for name in names.get(node.step, ("evaluation.json", "signature.json")):
             (folder / name).write_text(f"{name} of {node.partition}")
         facts: dict[str, object] = {
@@ -89,7 +89,7 @@ def publish(session: Session, node: Node) -> None:
             "rows": 1, "seconds": 0.1, "cpu_s": 0.1, "peak_bytes": 200_000_000, "rows_dropped": {}, "notes": [],
             "columns": dict.fromkeys(COLUMNS, "float"), "commits": {"data": "0" * 40, "spec": "0" * 40, "code": "?"},
         }  # fmt: skip
-        session.store.publish(node.recipe.key, folder, facts)
+        session.artifacts.store.publish(node.recipe.key, folder, facts)
 
 
 def measure(scratch: Path, partitions: int, runs: int) -> dict[str, list[float]]:

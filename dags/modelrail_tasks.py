@@ -14,6 +14,8 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, Pa
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipeline.errors import InputError, explain_os_error
+from pipeline.runs.opened_run import OpenedRun
+from pipeline.runs.results import DeliveryFacts, StepResult
 from pipeline.runs.wording import describe_plan, describe_step
 
 if TYPE_CHECKING:
@@ -62,8 +64,8 @@ class Task(BaseOperator):
         if run and (base := os.environ.get("MODELRAIL_MLFLOW_URL")):
             self.mlflow_address = f"{base}/#/runs/{run}"
 
-    def _opened(self, context: Context) -> dict[str, Any]:
-        return context["ti"].xcom_pull(task_ids="plan", key="opened")
+    def _opened(self, context: Context) -> OpenedRun:
+        return OpenedRun.from_json(context["ti"].xcom_pull(task_ids="plan", key="opened"))
 
 
 class Plan(Task):
@@ -80,12 +82,12 @@ class Plan(Task):
         from pipeline.runs import running
 
         opened = running.open_run(running.RunRequest(spec=self.spec, **read_request(context)), open_login)
-        context["ti"].xcom_push(key="opened", value=opened)
-        self._link(opened["mlflow_run"])
+        context["ti"].xcom_push(key="opened", value=opened.to_json())
+        self._link(opened.mlflow_run)
         for line in describe_plan(opened):
             self.log.info(line)
         # one empty batch when all is reused: then the UI shows one task that says so, and what follows still runs
-        return opened["batches"] or [[]]
+        return [list(each) for each in opened.batches] or [[]]
 
 
 class Step(Task):
@@ -105,9 +107,8 @@ class Step(Task):
         opened = self._opened(context)
         if self.partitions is not None and not self.partitions:
             self.log.info("%s: every partition is reused", self.task_id)
-            return {"step": self.task_id, "action": "reused", "rows": None, "seconds": 0.0, "ran": 0, "reused": 0,
-                    "reason": "every partition is reused"}  # fmt: skip
-        if self.task_id in opened["pods"] and not self._is_done(context, opened):
+            return StepResult(self.task_id, "reused", "every partition is reused").to_json()
+        if self.task_id in opened.pods and not self._is_done(context, opened):
             self._pod = self._make_pod(opened)
             self._pod.start(context)  # usually does not come back: the task is deferred
         found = self._read_result(opened)
@@ -132,29 +133,29 @@ class Step(Task):
     def _batch(self) -> list[str] | None:
         return None if self.partitions is None else list(self.partitions)
 
-    def _finish(self, opened: Mapping[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-        self._link(result["mlflow_run"] or opened["mlflow_run"])
+    def _finish(self, opened: OpenedRun, result: StepResult) -> dict[str, Any]:
+        self._link(result.mlflow_run or opened.mlflow_run)
         for line in describe_step(result):
             self.log.info(line)
-        if result["action"] == "skipped":
-            raise AirflowSkipException(f"{self.task_id}: {result['reason'] or 'not released'}")
-        return result
+        if result.action == "skipped":
+            raise AirflowSkipException(f"{self.task_id}: {result.reason or 'not released'}")
+        return result.to_json()
 
-    def _is_done(self, context: Context, opened: dict[str, Any]) -> bool:
+    def _is_done(self, context: Context, opened: OpenedRun) -> bool:
         """Tell whether no pod is needed: the step before had this one done in its own, or the store has it all."""
         from pipeline.runs import step_elsewhere
 
-        led = self.task_id in opened["led"] and context["ti"].try_number == 1
+        led = self.task_id in opened.led and context["ti"].try_number == 1
         if led and self._read_result(opened) is not None:
             return True
         return step_elsewhere.is_there(opened, self.task_id, self._batch, open_login)
 
-    def _read_result(self, opened: dict[str, Any]) -> dict[str, Any] | None:
+    def _read_result(self, opened: OpenedRun) -> StepResult | None:
         from pipeline.runs import step_elsewhere
 
-        return step_elsewhere.result_of(opened, self.task_id, self._batch) if self.task_id in opened["pods"] else None
+        return step_elsewhere.result_of(opened, self.task_id, self._batch) if self.task_id in opened.pods else None
 
-    def _make_pod(self, opened: dict[str, Any]) -> StepPod:
+    def _make_pod(self, opened: OpenedRun) -> StepPod:
         from modelrail_pods import StepPod
 
         from pipeline.runs import step_elsewhere
@@ -170,12 +171,12 @@ class NotReleased(Task):
 
     def work(self, context: Context) -> dict[str, Any]:
         """Say why there is no release; skip when there is one."""
-        release = context["ti"].xcom_pull(task_ids="release")
-        if release["released"]:
+        facts = DeliveryFacts.from_json(context["ti"].xcom_pull(task_ids="release"))
+        if facts.released:
             raise AirflowSkipException("the model was released")
-        for line in release.get("verdict", ()):
+        for line in facts.verdict:
             self.log.info(line)
-        return {"step": "not_released", "action": "ran", "verdict": release.get("verdict", [])}
+        return {"step": "not_released", "action": "ran", "verdict": list(facts.verdict)}
 
 
 class Close(Task):
@@ -188,9 +189,9 @@ class Close(Task):
         ti = context["ti"]
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
         opened = self._opened(context)
-        outcome = judge_outcome(states, ti.xcom_pull(task_ids="release"), computed=opened["mlflow_run"] is not None)
+        outcome = judge_outcome(states, ti.xcom_pull(task_ids="release"), computed=opened.mlflow_run is not None)
         running.close_run(opened, outcome, open_login)
-        if opened["pods"]:
+        if opened.pods:
             from pipeline.runs import step_elsewhere
 
             step_elsewhere.forget(opened)

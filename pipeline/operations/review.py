@@ -98,8 +98,8 @@ def review(request: RunRequest, revision: str | None = None) -> Review:
     """
     session = Session(open_job_at(request, revision) if revision else open_job(request))
     notes: list[str] = []
-    current = session.standing().current
-    live = next((each for each in session.releases() if each.version == current), None)
+    current = session.assignments.standing().current
+    live = next((each for each in session.assignments.releases() if each.version == current), None)
     if live is None and (shallow := explain_shallow(session.job.repository)):
         notes.append(f"no live release is known here{shallow}")
     steps = session.plan(_known(session, live, notes))
@@ -118,7 +118,7 @@ def _known(session: Session, live: Release | None, notes: list[str]) -> Last:
     if live is None:
         return session.history
     try:
-        return read_live_release(session.job, live, session.history, session.find)
+        return read_live_release(session.job, live, session.history, session.artifacts.find)
     except ModelrailError as error:
         notes.append(f"compared with the last time on this machine, not with {live.tag}: {error}")
         return session.history
@@ -131,9 +131,9 @@ def _missing_memory(session: Session, live: Release | None, steps: Sequence[Plan
     """
     spec = session.job.spec
     trainer, place = trainer_name(spec.model), placement(spec.run, "train")
-    (node,) = session.nodes()["normalize"]
+    (node,) = session.chain.nodes("normalize")
     earlier = live.evidence.artifacts.get("normalize") if live and not node.artifact else None
-    counted = node.artifact or (session.find(earlier) if earlier else None)
+    counted = node.artifact or (session.artifacts.find(earlier) if earlier else None)
     free = available_bytes() if place.where != "pod" else amount_of(place.memory) if place.memory else None
     trains = any(each.step == "train" and each.action != "reuse" for each in steps)
     if counted is None or free is None or trainer is None or not trains:
@@ -161,12 +161,12 @@ def _outcome(session: Session, steps: Sequence[PlannedStep], live: Release | Non
         kind = f"a new release ({_kind(session)})"
         told = f"{kind} would replace {where}" if live else f"{kind} would be live in {session.job.environment}"
         return "candidate", f"{told}, if it passes its gate{_uncommitted(session.job)}"
-    from pipeline.runs.delivery_steps import (  # what it needs is not needed while something is to be computed
+    from pipeline.runs.candidates import (  # what it needs is not needed while something is to be computed
         choose,
         is_pending,
     )
 
-    if same_model(session.releases(), session.artifact("train").digest) is None:
+    if same_model(session.assignments.releases(), session.chain.artifact("train").digest) is None:
         if not is_pending(session):
             return "refused", f"no release: {_refusal(session)}"
         kind = f"a new release ({_kind(session)}) of what is computed already"
@@ -180,13 +180,13 @@ def _outcome(session: Session, steps: Sequence[PlannedStep], live: Release | Non
 
 
 def _refusal(session: Session) -> str:
-    from pipeline.runs.delivery_steps import judge_again, refuse
+    from pipeline.runs.candidates import judge_again, refuse
 
     return refuse(session.job, judge_again(session)) or "it passes its gate"
 
 
 def _kind(session: Session) -> str:
-    history = session.releases()
+    history = session.assignments.releases()
     if not history:
         return "the first"
     if history[-1].evidence.recipe == method_digest(session.job.spec):
@@ -217,7 +217,7 @@ def _changes(session: Session, live: Release | None, notes: list[str]) -> Sequen
 def _applied(session: Session, live: Release, notes: list[str]) -> Mapping[str, Any] | None:
     """Read the settings that the deployment has: as recorded then, else as the release's commit has them."""
     job, evidence = session.job, live.evidence
-    known = recall(session.store, job.model, job.environment)
+    known = recall(session.artifacts.store, job.model, job.environment)
     if known and known["release"] == live.tag:
         found: Mapping[str, Any] = known["spec"]
         return found

@@ -1,7 +1,8 @@
-"""Computing one step: artifacts that the store lacks are made, measured, published and recorded in MLflow."""
+"""Computing one step: what its key does not find in the store is made, measured, published and told to MLflow."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,7 +14,6 @@ from pipeline.errors import InputError, StoreError
 from pipeline.messages import count, examples, quote, suggest
 from pipeline.runs.costs import Spent
 from pipeline.runs.costs import record as record_cost
-from pipeline.runs.dask import scheduler, spread
 from pipeline.runs.job import Job
 from pipeline.runs.plan.last_runs import Ran, remember
 from pipeline.runs.plan.planning import PARTITIONED, Node
@@ -48,7 +48,7 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     threads : int
         Partitions worked on at once.
     """
-    nodes = [node for node in session.nodes()[step] if partitions is None or node.partition in partitions]
+    nodes = [node for node in session.chain.nodes(step) if partitions is None or node.partition in partitions]
     if waiting := next((node for node in nodes if node.recipe is None), None):
         raise InputError(
             f"{step}: the input of {waiting.partition or 'this step'} is not there; run the steps in order"
@@ -56,13 +56,13 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     todo = [node for node in nodes if node.artifact is None or session.job.request.force]
     if not todo:
         return _reused(session, step, nodes)
-    from pipeline.runs.memory import returned_memory
-    from pipeline.runs.work.table import WORK  # imports pandas and the like: only where something is computed
+    from pipeline.runs.memory import returned_memory  # imports PyArrow: only where something is computed
+    from pipeline.runs.work.table import WORK
 
-    address = scheduler() if step in PARTITIONED and len(todo) > 1 else None
+    address = os.environ.get("MODELRAIL_DASK") if step in PARTITIONED and len(todo) > 1 else None
     with returned_memory(), measure() if address else accounted(session, step, len(todo)) as cost:
         made = _spread(address, step, session, todo) if address else _make(WORK[step], session, todo, threads)
-    session.advance()
+    session.chain.advance(step)
     _remember(session, todo, made)
     rows = _total_rows(session, nodes)
     run = _record(session, step, made, cost, rows)
@@ -72,10 +72,10 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
 
 
 def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
-    """Sum up what was made of several partitions, with the number of quarantined rows."""
-    quarantined = sum(each.get("rows_quarantined", 0) for each in reports)
+    """Sum up what was made of several partitions: rows that were set aside are not passed over."""
+    aside = sum(each.get("rows_quarantined", 0) for each in reports)
     said = f"{count(len(reports), 'partition')}, {count(rows, 'row')}"
-    return f"{said}, {quarantined:,} quarantined" if quarantined else said
+    return f"{said}, {aside:,} quarantined" if aside else said
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _keep_cost(session: Session, step: str, cost: Cost, computed: int, *, done: 
         prices=prices.model_dump() if prices else None,
     )
     with suppress(*(() if done else (StoreError,))):  # a failed step's own error is the one to tell
-        record_cost(session.store, spent)
+        record_cost(session.artifacts.store, spent)
 
 
 def _make(work: Work, session: Session, nodes: Sequence[Node], threads: int) -> list[tuple[Artifact, Made]]:
@@ -124,9 +124,11 @@ def _make(work: Work, session: Session, nodes: Sequence[Node], threads: int) -> 
 
 def _spread(address: str, step: str, session: Session, nodes: Sequence[Node]) -> list[tuple[Artifact, Made]]:
     """Have a Dask cluster make the artifacts, each worker accounting for its own; find them in the store."""
+    from pipeline.runs.dask import spread
+
     spread(address, session.job, step, [str(node.partition) for node in nodes], session.run)
     keys = [node.recipe.key for node in nodes if node.recipe]
-    found = session.find_all(keys)
+    found = session.artifacts.find_all(keys)
     if len(found) < len(keys):
         raise StoreError(f"{step}: found nothing where Dask's workers have published; expected one MODELRAIL_STORE")
     return [(found[key], Made("", rows=found[key].manifest["rows"])) for key in keys]
@@ -134,11 +136,11 @@ def _spread(address: str, step: str, session: Session, nodes: Sequence[Node]) ->
 
 def _make_one(work: Work, session: Session, node: Node) -> tuple[Artifact, Made]:
     assert node.recipe is not None  # noqa: S101 - the caller has refused nodes that wait
-    with session.store.draft() as folder:
+    with session.artifacts.store.draft() as folder:
         with measure() as cost:
             made = work(session, node, folder)
-        artifact = session.store.publish(node.recipe.key, folder, _manifest(session.job, node, made, cost))
-    session.keep(artifact)
+        artifact = session.artifacts.store.publish(node.recipe.key, folder, _manifest(session.job, node, made, cost))
+    session.artifacts.keep(artifact)
     return artifact, made
 
 
@@ -174,7 +176,7 @@ def _record(
     cost: Cost,
     rows: int | None,
 ) -> str | None:
-    """Record a step in MLflow; a partitioned one is recorded as a whole."""
+    """Tell MLflow of a step; a partitioned one is told as a whole."""
     if session.recorder is None:
         return None
     artifacts = [artifact for artifact, _ in made]
@@ -203,6 +205,6 @@ def _reused(session: Session, step: str, nodes: Sequence[Node]) -> StepResult:
 
 
 def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:
-    found = session.find_all(node.recipe.key for node in nodes if node.recipe)
+    found = session.artifacts.find_all(node.recipe.key for node in nodes if node.recipe)
     rows = [artifact.manifest["rows"] for artifact in found.values()]
     return sum(rows) if rows and all(each is not None for each in rows) else None

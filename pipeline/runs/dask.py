@@ -11,11 +11,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pipeline.errors import InputError, ModelrailError, TransientError
 from pipeline.extras import require
 from pipeline.runs.job import Job
+from pipeline.runs.opened_run import OpenedRun
 from pipeline.runs.plan.recipes import methods_of, spec_digest
 from pipeline.runs.pods.step_pod import refuse_unclonable, step_command
 
@@ -85,22 +87,22 @@ def _send(address: str, step: str, items: Sequence[T], words: Callable[[Sequence
     return [printed for *_, printed in done]
 
 
-def _opened(job: Job, run: str) -> dict[str, Any]:
+def _opened(job: Job, run: str) -> OpenedRun:
     if not {"MODELRAIL_STORE", "MODELRAIL_HOME"} & set(os.environ):
         raise InputError("MODELRAIL_DASK: found a store of this machine alone; expected one of all (MODELRAIL_STORE)")
     repository = job.spec.run.repository or job.repository.origin() or ""
     refuse_unclonable(job.spec_path, job.uncommitted, job.spec_commit, repository)
-    return {
-        "request": {**job.request.to_json(), "data_commit": job.data_commit},
-        "spec_path": job.spec_path,
-        "spec_commit": job.spec_commit,
-        "spec_digest": spec_digest(job.spec),
-        "data_commit": job.data_commit,
-        "repository": repository,
-        "mlflow_run": None,  # the step is recorded as a whole, here
-        "run": run,
-        "methods": methods_of(job.spec),
-    }
+    return OpenedRun(
+        request=replace(job.request, data_commit=job.data_commit),
+        spec_path=job.spec_path,
+        spec_commit=job.spec_commit,
+        spec_digest=spec_digest(job.spec),
+        data_commit=job.data_commit,
+        repository=repository,
+        mlflow_run=None,  # the step is recorded as a whole, here
+        run=run,
+        methods=methods_of(job.spec),
+    )
 
 
 def _client(address: str) -> Any:

@@ -20,89 +20,49 @@ from pipeline.delivery.releases import Evidence, Release, same_model
 from pipeline.delivery.signing import signs_bundles
 from pipeline.delivery.verification import ask
 from pipeline.errors import DeploymentError
+from pipeline.runs.candidates import choose, judge_candidate, refuse, registration_of
 from pipeline.runs.first_deployments import deploy_first
-from pipeline.runs.job import WORK_TREE, Job
+from pipeline.runs.job import Job
 from pipeline.runs.plan.recipes import made_with, method_digest
-from pipeline.runs.results import StepResult
+from pipeline.runs.results import DeliveryFacts, StepResult
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import Released
 from pipeline.serving.client import abbreviate, curl_line
 from pipeline.spec.schema.spec import Bound, Spec
-from pipeline.steps.evaluate.results import Evaluation
-from pipeline.steps.gate import Verdict, judge
+from pipeline.steps.gate import Verdict
 from pipeline.storage.artifacts import Artifact
+from pipeline.storage.artifacts.claims import claim_for_release
 
 
 def release(session: Session) -> StepResult:
     """Judge the model; record it as a release if it passes, and if all that made it is committed."""
     began = time.time()
-    train, evaluation = session.artifact("train"), session.artifact("evaluate")
+    train, evaluation = session.chain.artifact("train"), session.chain.artifact("evaluate")
     found = json.loads(evaluation.file("evaluation.json").read_bytes())
     verdict = judge_candidate(session.job.spec.evaluate.gate, found)
-    facts = _facts(session, found, verdict)
-    if known := same_model(session.releases(), train.digest):
+    facts = _facts(session.job.spec.evaluate.gate, found, verdict)
+    if known := same_model(session.assignments.releases(), train.digest):
         register(session, known)
         doubt = "" if verdict.promote else ", but it would not pass its gate today"
         return _result(known, "reused", f"released before as {known.tag}{doubt}", began, facts)
     if refusal := refuse(session.job, verdict):
         say = f"not released: {refusal}"
-        return StepResult("release", "ran", say, time.time() - began, facts={"released": False, **facts})
-    made = session.record(_evidence(session, train, evaluation, facts), partial(_make_image, session, train))
+        return StepResult("release", "ran", say, time.time() - began, facts=replace(facts, released=False))
+    evidence = _evidence(session, train, evaluation, facts)
+    claim_for_release(session.artifacts.store, session.job.model, evidence.artifacts.values())
+    made = session.assignments.record(evidence, partial(_make_image, session, train))
     register(session, made)
     return _result(made, "ran", f"released as {made.tag}", began, facts)
 
 
-def judge_candidate(gate: Mapping[str, Bound], found: Mapping[str, Any]) -> Verdict:
-    """Judge an evaluation, as ``evaluation.json`` has it, by the gate."""
-    champion = found["champion"]
-    return judge(
-        Evaluation.from_json(found["candidate"]).metrics,
-        Evaluation.from_json(champion["evaluation"]).metrics if champion and champion["evaluation"] else None,
-        gate,
-        champion["trouble"] if champion else "",
-    )
-
-
-def judge_again(session: Session) -> Verdict:
-    """Judge the evaluation in the store by today's gate."""
-    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
-    return judge_candidate(session.job.spec.evaluate.gate, found)
-
-
-def refuse(job: Job, verdict: Verdict) -> str | None:
-    """Say why a model may not be released, or be deployed where it is not live; None if it may."""
-    if not verdict.promote:
-        missed = next(line.text for line in verdict.lines if not line.passed)
-        return f"{verdict.summary.removesuffix(': not released')} ({missed})"
-    if job.uncommitted or job.data_commit == WORK_TREE or not job.spec_commit:
-        files = ", ".join(job.uncommitted[:5]) or job.spec_path
-        return f"commit {files} first ('git add' and 'git commit'), then run again: all work is reused"
-    if job.request.replay:
-        return f"a replay of {job.request.as_of} is evaluated only"
-    if job.left_out:
-        return f"a look back to {job.request.as_of} leaves out {job.left_out} newer partitions"
-    return None
-
-
 def register(session: Session, release: Release) -> None:
     """Tell MLflow's registry of a release, unless it was told before."""
-    marker = _registered(session.job, release)
+    marker = registration_of(session.job, release)
     if session.recorder is None or marker.exists():
         return
     tags = {"modelrail.tag": release.tag, "modelrail.data_commit": release.evidence.data_commit}
     bundle = _bundle(session, release)
     session.recorder.tell(Released(release.model, f"v{release.version}", str(bundle), str(marker), tags))
-
-
-def is_pending(session: Session) -> bool:
-    """Tell whether the model, all of whose artifacts are there, is yet to be released or registered."""
-    if known := same_model(session.releases(), session.artifact("train").digest):
-        return not _registered(session.job, known).exists()
-    return refuse(session.job, judge_again(session)) is None
-
-
-def _registered(job: Job, release: Release) -> Path:
-    return job.state / "registered" / release.tag
 
 
 def deploy(session: Session, chosen: Release) -> StepResult:
@@ -111,15 +71,15 @@ def deploy(session: Session, chosen: Release) -> StepResult:
     What somebody else has recorded since the run decided is not overwritten: then the run decides anew.
     """
     began = time.time()
-    job, target, train = session.job, target_of(session.job), session.artifact("train")
+    job, target, train = session.job, target_of(session.job), session.chain.artifact("train")
     before = platform_of(job.spec).live(target)
     made = go_live(
         Slot(job.repository, job.environment, target),
         chosen,
         "deploy",
-        session.store,
+        session.artifacts.store,
         why=job.request.reason,
-        after=session.last_stage(),
+        after=session.assignments.last_stage(),
         twin=train,
         verified_later=True,
     )
@@ -128,29 +88,29 @@ def deploy(session: Session, chosen: Release) -> StepResult:
         return _overtaken(chosen, answering, began)
     same = before is not None and replace(before, replaced=None, note=None) == replace(now, replaced=None, note=None)
     say = f"{chosen.tag} {'is' if same else 'is now'} live at {now.address}" + (f" ({now.note})" if now.note else "")
-    facts: dict[str, Any] = {
-        "address": now.address,
-        "version": now.version,
-        "replaced": now.replaced,
-        "stage": made.stage.tag,
-        "image": made.stage.image,
-        "released": True,
-    }
-    first = deploy_first(job, chosen, partial(_refuse_in, session), session.store, train)
-    facts["first"] = {each.environment: each.deployed.stage.tag if each.deployed else None for each in first}
+    first = deploy_first(job, chosen, partial(_refuse_in, session), session.artifacts.store, train)
+    facts = DeliveryFacts(
+        released=True,
+        version=now.version,
+        address=now.address,
+        replaced=now.replaced,
+        stage=made.stage.tag,
+        image=made.stage.image,
+        first={each.environment: each.deployed.stage.tag if each.deployed else None for each in first},
+    )
     say, same = "; ".join([say, *(each.say for each in first)]), same and not any(each.deployed for each in first)
     return StepResult("deploy", "reused" if same else "ran", say, time.time() - began, facts=facts)
 
 
 def _refuse_in(session: Session, spec: Spec) -> str | None:
     """Judge the evaluation by the gate of another environment."""
-    found = json.loads(session.artifact("evaluate").file("evaluation.json").read_bytes())
+    found = json.loads(session.chain.artifact("evaluate").file("evaluation.json").read_bytes())
     return refuse(session.job, judge_candidate(spec.evaluate.gate, found))
 
 
 def _overtaken(chosen: Release, answering: Release, began: float) -> StepResult:
     say = f"{chosen.tag} was live for a moment: somebody has made {answering.tag} live meanwhile"
-    return StepResult("deploy", "skipped", say, time.time() - began, facts={"released": False})
+    return StepResult("deploy", "skipped", say, time.time() - began, facts=DeliveryFacts(released=False))
 
 
 def target_of(job: Job) -> Target:
@@ -162,18 +122,18 @@ def verify(session: Session, chosen: Release) -> StepResult:
     """Ask the live release about a real record, and compare with what was computed before the release."""
     began = time.time()
     target, platform = target_of(session.job), platform_of(session.job.spec)
-    sample = session.artifact("evaluate").manifest["example"]
+    sample = session.chain.artifact("evaluate").manifest["example"]
     now, answer = ask(platform, target, chosen, sample)
-    facts = {
-        "address": now.address,
-        "version": now.version,
-        "record": abbreviate(sample["record"]),
-        "prediction": answer.outputs[0],
-        "prediction_id": answer.id,
-        "truth": sample["truth"],
-        "curl": curl_line(now.address, sample["record"]),
-        "released": True,
-    }
+    facts = DeliveryFacts(
+        released=True,
+        version=now.version,
+        address=now.address,
+        record=abbreviate(sample["record"]),
+        prediction=answer.outputs[0],
+        prediction_id=answer.id,
+        truth=sample["truth"],
+        curl=curl_line(now.address, sample["record"]),
+    )
     return StepResult(
         "verify", "ran", f"predicts {answer.outputs[0]}, the same as in evaluation", time.time() - began, facts=facts
     )
@@ -185,7 +145,7 @@ def _with_release(step: str, act: Callable[[Session, Release], StepResult]) -> C
     def run(session: Session) -> StepResult:
         chosen, refusal = choose(session)
         if chosen is None:
-            return StepResult(step, "skipped", refusal, facts={"released": False})
+            return StepResult(step, "skipped", refusal, facts=DeliveryFacts(released=False))
         return act(session, chosen)
 
     return run
@@ -196,40 +156,6 @@ DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {
     "deploy": _with_release("deploy", deploy),
     "verify": _with_release("verify", verify),
 }
-
-
-def choose(session: Session) -> tuple[Release | None, str]:
-    """Choose the release that the run makes live in its environment; or None, and why.
-
-    What is live already stays. What was rolled back from is held, and a model that was trained on older data than what
-    is live (a run of an old commit) does not replace it, until somebody promotes it.
-    """
-    releases, standing, environment = session.releases(), session.standing(), session.job.environment
-    known = same_model(releases, session.artifact("train").digest)
-    if known is None:
-        return None, "nothing was released"
-    if known.version == standing.current:
-        return known, ""
-    mend = f"'modelrail promote {known.model} v{known.version} --environment {environment} --why …' makes it live"
-    if known.version in standing.withdrawn:
-        return (
-            None,
-            f"{known.tag} is held, since {environment} was rolled back from it; {mend}, or a newer release does",
-        )
-    live = next((each for each in releases if each.version == standing.current), None)
-    if newer := _newer_data(session.job, live):
-        return None, f"{known.tag} was made from older data than {newer.tag}, which is live in {environment}; {mend}"
-    refusal = refuse(session.job, judge_again(session))
-    return (None, f"not deployed: {refusal}") if refusal else (known, "")
-
-
-def _newer_data(job: Job, live: Release | None) -> Release | None:
-    """Return the live release if the run's data commit lies before the one that it was made from."""
-    if live is None or job.data_repository is None or live.evidence.data_repository != job.data_address:
-        return None
-    there = live.evidence.data_commit
-    older = job.data_commit != there and job.data_repository.is_ancestor(job.data_commit, there)
-    return live if older else None
 
 
 def _make_image(session: Session, train: Artifact, release: Release) -> str | None:
@@ -247,24 +173,23 @@ def _make_image(session: Session, train: Artifact, release: Release) -> str | No
 
 
 def _bundle(session: Session, release: Release) -> Path:
-    return bundle_of(release, session.store, session.job.state, twin=session.artifact("train"))
+    return bundle_of(release, session.artifacts.store, session.job.state, twin=session.chain.artifact("train"))
 
 
-def _facts(session: Session, found: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
-    gate = session.job.spec.evaluate.gate
-    return {
-        "verdict": [line.text for line in verdict.lines] or [verdict.summary],
-        "metrics": found["candidate"]["metrics"],
-        "gate": {name: bound.model_dump(exclude_none=True) for name, bound in gate.items()},
-    }
+def _facts(gate: Mapping[str, Bound], found: Mapping[str, Any], verdict: Verdict) -> DeliveryFacts:
+    return DeliveryFacts(
+        verdict=[line.text for line in verdict.lines] or [verdict.summary],
+        metrics=found["candidate"]["metrics"],
+        gate={name: bound.model_dump(exclude_none=True) for name, bound in gate.items()},
+    )
 
 
-def _result(release: Release, action: Any, say: str, began: float, facts: Mapping[str, Any]) -> StepResult:
-    told = {"released": True, "version": f"v{release.version}", "tag": release.tag, **facts}
+def _result(release: Release, action: Any, say: str, began: float, facts: DeliveryFacts) -> StepResult:
+    told = replace(facts, released=True, version=f"v{release.version}", tag=release.tag)
     return StepResult("release", action, say, time.time() - began, key=release.evidence.artifacts["train"], facts=told)
 
 
-def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: Mapping[str, Any]) -> Evidence:
+def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: DeliveryFacts) -> Evidence:
     job = session.job
     return Evidence(
         data_repository=job.data_address,
@@ -276,15 +201,15 @@ def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: Ma
         as_of=job.request.as_of,
         partitions=len(job.partitions),
         artifacts={
-            "normalize": session.artifact("normalize").key,
+            "normalize": session.chain.artifact("normalize").key,
             "train": train.key,
             "evaluate": evaluation.key,
         },
         model_digest=train.digest,
         recipe=method_digest(job.spec),
         signature=json.loads(train.file("signature.json").read_bytes()),
-        metrics=facts["metrics"],
-        verdict=facts["verdict"],
+        metrics=facts.metrics,
+        verdict=facts.verdict,
         mlflow_run=session.recorder.run_id() if session.recorder else None,
         who=job.repository.who(),
         why=job.request.reason,

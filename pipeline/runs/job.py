@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -22,7 +22,7 @@ from pipeline.spec.schema.spec import Spec
 from pipeline.storage.git.credentials import CredentialsProvider, no_credentials
 from pipeline.storage.git.mirrors import is_url, mirror
 from pipeline.storage.git.repository import File, FileGroup, Repository, open_repository
-from pipeline.storage.large_files import LargeFile, Layout, find_partitions, list_folder, read_large
+from pipeline.storage.large_files import LargeFile, Layout, find_partitions
 from pipeline.storage.large_files.finding import is_pointer
 from pipeline.storage.periods import up_to
 
@@ -101,10 +101,17 @@ class Job:
             return line_example()
         file, repository = self.partitions[partition], self.data_repository
         if isinstance(file, LargeFile):
-            return read_large(file, repository, self.state)
+            return self._fetch(file, repository)
         members = file.members if isinstance(file, FileGroup) else ()
-        large = (each for each in members if isinstance(each, LargeFile))
-        return repository.read(file, {each: read_large(each, repository, self.state) for each in large})
+        large: dict[File, bytes] = {
+            each: self._fetch(each, repository) for each in members if isinstance(each, LargeFile)
+        }
+        return repository.read(file, large)
+
+    def _fetch(self, file: LargeFile, repository: Repository) -> bytes:
+        from pipeline.storage.large_files.fetching import read_large  # knows of DVC and LFS: few data need it
+
+        return read_large(file, repository, self.state)
 
 
 def open_job(request: RunRequest, provider: CredentialsProvider | None = None) -> Job:
@@ -150,7 +157,7 @@ def resolve(request: RunRequest, source: SpecSource, provider: CredentialsProvid
     else:
         data, address = _data_repository(spec, repository, state, provider)
         commit, changed = _data_commit(request, spec, data, own=data.root == repository.root)
-        listed = partial(list_folder, repository=data, state=state)
+        listed = partial(_list_folder, repository=data, state=state)
         files = find_partitions(data, "" if commit == WORK_TREE else commit, _layout(spec), listed)
         uncommitted += changed
     partitions = up_to(files, request.as_of)
@@ -170,6 +177,12 @@ def resolve(request: RunRequest, source: SpecSource, provider: CredentialsProvid
         left_out=len(files) - len(partitions),
         state=state,
     )
+
+
+def _list_folder(folder: LargeFile, repository: Repository, state: Path) -> Iterable[LargeFile]:
+    from pipeline.storage.large_files.fetching import list_folder  # as in `Job.read`
+
+    return list_folder(folder, repository, state)
 
 
 def _data_repository(

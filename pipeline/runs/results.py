@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 
@@ -37,6 +37,55 @@ class Made:
 
 
 @dataclass(frozen=True)
+class DeliveryFacts:
+    """What release, deploy and verify have to say besides; what a step does not know is None or empty.
+
+    Attributes
+    ----------
+    released : bool or None
+        Whether there is a release that the run makes live; None for the steps before.
+    version, tag : str or None
+        Of the release.
+    verdict : sequence of str
+        The gate's lines.
+    metrics, gate : mapping
+        Of the model, by name; the bounds that they are held against.
+    address, replaced, stage, image : str or None
+        Where the release answers, the version that was live before, the tag that assigns it, its container image.
+    first : mapping
+        Environment that waited for its first release → the tag that assigns it; None if it still waits.
+    record, prediction, prediction_id, truth, curl
+        The question that was asked, its answer, what would have been right, and how to ask again.
+    """
+
+    released: bool | None = None
+    version: str | None = None
+    tag: str | None = None
+    verdict: Sequence[str] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    address: str | None = None
+    replaced: str | None = None
+    stage: str | None = None
+    image: str | None = None
+    first: Mapping[str, str | None] = field(default_factory=dict)
+    record: Any = None
+    prediction: Any = None
+    prediction_id: str | None = None
+    truth: Any = None
+    curl: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known."""
+        return {name: each for name, each in asdict(self).items() if each not in (None, (), {})}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DeliveryFacts:
+        """Read what ``to_json`` returned, also from among other things."""
+        return cls(**{each.name: data[each.name] for each in fields(cls) if each.name in data})
+
+
+@dataclass(frozen=True)
 class StepResult:
     """What a step did: small, plain values only, since they travel through Airflow's database.
 
@@ -46,8 +95,6 @@ class StepResult:
         What happened, in one sentence.
     ran, reused : int
         Partitions (or the one whole) computed, and taken from the store.
-    facts : dict
-        What else the step has to say: the verdict, metrics, the address.
     """
 
     step: str
@@ -59,10 +106,16 @@ class StepResult:
     reused: int = 0
     key: str | None = None
     mlflow_run: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: DeliveryFacts = DeliveryFacts()
 
     def to_json(self) -> dict[str, Any]:
         """Write a flat document: the facts stand at the same level as the rest."""
         plain = asdict(self)
-        facts: dict[str, Any] = plain.pop("facts")
-        return facts | plain
+        del plain["facts"]
+        return self.facts.to_json() | plain
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StepResult:
+        """Read what ``to_json`` returned."""
+        own = {each.name: data[each.name] for each in fields(cls) if each.name in data}
+        return cls(**own, facts=DeliveryFacts.from_json(data))

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.platforms.platforms import maker_of
 from pipeline.errors import InputError, ModelrailError, OvertakenError, TransientError
 from pipeline.extras import require
 from pipeline.home import home, tracking_address, working
@@ -26,9 +26,9 @@ from pipeline.messages import quote
 from pipeline.retries import attempts
 from pipeline.runs.computing import accounted, compute, refuse_unknown
 from pipeline.runs.job import BUILT_IN, WORK_TREE, Job, open_job
+from pipeline.runs.opened_run import OpenedRun, StepPlan
 from pipeline.runs.plan.planning import ORDER, PlannedStep
 from pipeline.runs.plan.recipes import STEPS, methods_of, spec_digest
-from pipeline.runs.pods.step_pod import addresses, refuse_unclonable
 from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
 from pipeline.runs.session import Session
@@ -39,31 +39,24 @@ from pipeline.storage.artifacts import FolderStore
 from pipeline.storage.git.credentials import CredentialsProvider
 
 Outcome = Literal["released", "not released", "unchanged", "failed"]
-Opened = dict[str, Any]
 Report = Callable[[StepResult], None]
 
 _MOST = 10  # a fleet of runs may deploy to one environment
 
 
-def open_run(request: RunRequest, provider: CredentialsProvider | None = None) -> Opened:
+def open_run(request: RunRequest, provider: CredentialsProvider | None = None) -> OpenedRun:
     """Begin a run: resolve its commits, plan it, and open its MLflow run if there is anything to compute.
 
     Parameters
     ----------
     provider : callable, optional
         As for `open_job`, here and below.
-
-    Returns
-    -------
-    dict
-        JSON-able; what ``run_step`` and ``close_run`` need to know. ``batches`` are the partitions to clean and
-        transform, in at most ``run.batches`` groups; ``pods`` the steps that run in pods.
     """
     with working(home(Path(request.spec).resolve())):
         return _open_run(open_job(request, provider))
 
 
-def _open_run(job: Job) -> Opened:
+def _open_run(job: Job) -> OpenedRun:
     session = Session(job, holds=True)
     _refuse_platform(session.job)
     session.refresh()
@@ -76,11 +69,11 @@ def _open_run(job: Job) -> Opened:
 
 def run_step(
     step: str,
-    opened: Opened,
+    opened: OpenedRun,
     partitions: Sequence[str] | None = None,
     threads: int | None = None,
     provider: CredentialsProvider | None = None,
-) -> dict[str, Any]:
+) -> StepResult:
     """Run one step of an opened run, or reuse what is there.
 
     Parameters
@@ -89,11 +82,6 @@ def run_step(
         For clean and transform: only these.
     threads : int, optional
         Partitions worked on at once; by default one if other processes work too, else one for each CPU.
-
-    Returns
-    -------
-    dict
-        JSON-able: a ``StepResult``, flat.
     """
     request = pinned(opened)
     with working(home(Path(request.spec).resolve())):
@@ -101,37 +89,39 @@ def run_step(
         return _run_opened(step, opened, job, partitions, threads or (1 if partitions else os.cpu_count() or 1))
 
 
-def _run_opened(step: str, opened: Opened, job: Job, partitions: Sequence[str] | None, threads: int) -> dict[str, Any]:
+def _run_opened(step: str, opened: OpenedRun, job: Job, partitions: Sequence[str] | None, threads: int) -> StepResult:
     _refuse_other_spec(job, opened)
-    session = Session(job, run=opened["run"], holds=True)
-    if opened["mlflow_run"]:
-        session.recorder = _direct(job, opened["mlflow_run"])
-    return _run_step(step, session, partitions, threads=threads).to_json()
+    session = Session(job, run=opened.run, holds=True)
+    if opened.mlflow_run:
+        session.recorder = _direct(job, opened.mlflow_run)
+    return _run_step(step, session, partitions, threads=threads)
 
 
-def close_run(opened: Opened, outcome: Outcome, provider: CredentialsProvider | None = None) -> None:
+def close_run(opened: OpenedRun, outcome: Outcome, provider: CredentialsProvider | None = None) -> None:
     """End the MLflow run of an opened run."""
     request = pinned(opened)
     replayed = request.replay and request.as_of and outcome != "failed"
-    if not (opened["mlflow_run"] or replayed):
+    if not (opened.mlflow_run or replayed):
         return
     job = open_job(request, provider)
-    recorder = _direct(job, opened["mlflow_run"])
+    recorder = _direct(job, opened.mlflow_run)
     if replayed:
         recorder.tell(_point(Session(job)))
-    if opened["mlflow_run"]:
+    if opened.mlflow_run:
         recorder.tell(_closing(outcome))
 
 
-def pinned(opened: Opened) -> RunRequest:
+def pinned(opened: OpenedRun) -> RunRequest:
     """Return the request with the commit that was found when the run began: it is held here, and not fetched again."""
-    request, commit = RunRequest.from_json(opened["request"]), opened["data_commit"]
+    request, commit = opened.request, opened.data_commit
     return request if commit in (WORK_TREE, BUILT_IN) else replace(request, data_commit=commit)
 
 
 def _point(session: Session) -> LookedBack:
     """Return a replayed date's metrics, whether they were computed now or reused."""
-    found = json.loads(session.evaluation().file("evaluation.json").read_bytes())
+    model = session.chain.artifact("train")
+    rivals = (session.assignments.champion(model.digest), *reversed(session.assignments.releases()), None)
+    found = json.loads(session.chain.evaluation(rivals).file("evaluation.json").read_bytes())
     metrics: dict[str, float] = {}
     for name, estimate in found["candidate"]["metrics"].items():
         values = {name: estimate["value"], f"{name}.low": estimate["low"], f"{name}.high": estimate["high"]}
@@ -146,16 +136,10 @@ def run_one(
     partitions: Sequence[str] | None,
     mlflow_run: str | None,
     threads: int | None = None,
-) -> dict[str, Any]:
+) -> StepResult:
     """Run one step by itself, without having opened a run."""
     job = open_job(request)
-    opened = {
-        "request": request.to_json(),
-        "data_commit": job.data_commit,
-        "spec_digest": spec_digest(job.spec),
-        "mlflow_run": mlflow_run,
-        "run": uuid.uuid4().hex[:12],
-    }
+    opened = OpenedRun(request, job.data_commit, spec_digest(job.spec), uuid.uuid4().hex[:12], mlflow_run)
     return run_step(step, opened, partitions, threads)
 
 
@@ -185,8 +169,8 @@ def _run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]
     for path, by, extra in extras_of(session.job.spec):  # in Airflow, only the step's own pod may have it
         require(extra, ".".join(path), quote(by))
     session.refresh()
-    if isinstance(session.store, FolderStore):
-        session.store.sweep()
+    if isinstance(session.artifacts.store, FolderStore):
+        session.artifacts.store.sweep()
     if not _has_news(session, session.plan()):
         return _run_all(session, report)
     recorder = _recorder(session.job)
@@ -215,7 +199,7 @@ def _run_all(session: Session, report: Report) -> tuple[Outcome, list[StepResult
 def outcome_of(results: Sequence[StepResult]) -> Outcome:
     """Say in a word how a run went that did not fail."""
     release = next(each for each in results if each.step == "release")
-    if not release.facts["released"]:
+    if not release.facts.released:
         return "not released"
     return "unchanged" if release.action == "reused" else "released"
 
@@ -238,7 +222,7 @@ def _deliver(act: Callable[[Session], StepResult], step: str, session: Session, 
     """Release, deploy or verify by what is so now: whoever promotes or rolls back meanwhile has the last word."""
     for _ in attempts(_MOST):
         session.refresh()
-        (evaluation,) = session.nodes()["evaluate"]
+        (evaluation,) = session.chain.nodes("evaluate")
         if evaluation.recipe is not None and evaluation.artifact is None:  # another release is live than it was held to
             compute("evaluate", session, None, threads)
         with suppress(OvertakenError):
@@ -248,72 +232,75 @@ def _deliver(act: Callable[[Session], StepResult], step: str, session: Session, 
 
 def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:
     """Tell whether there is anything for MLflow to record."""
-    from pipeline.runs.delivery_steps import is_pending
+    if any(each.action != "reuse" for each in steps):
+        return True
+    from pipeline.runs.candidates import is_pending  # what judges a model is not needed to plan
 
-    return any(each.action != "reuse" for each in steps) or is_pending(session)
+    return is_pending(session)
 
 
-def _opened(session: Session, steps: Sequence[PlannedStep]) -> Opened:
+def _opened(session: Session, steps: Sequence[PlannedStep]) -> OpenedRun:
     job = session.job
     todo = list(dict.fromkeys(each.partition for each in steps if each.partition and each.action != "reuse"))
     size = max(1, -(-len(todo) // most_batches(job.spec.run)))
-    return {
-        "request": job.request.to_json(),
-        "model": job.model,
-        "data_commit": job.data_commit,
-        "spec_path": job.spec_path,
-        "spec_commit": job.spec_commit,
-        "spec_digest": spec_digest(job.spec),
-        "dirty": bool(job.uncommitted),
-        "mlflow_run": session.recorder.run_id() if session.recorder else None,
-        "run": session.run,
-        "partitions": len(job.partitions),
-        "batches": [todo[start : start + size] for start in range(0, len(todo), size)],
-        "steps": summarize(steps),
-        **_pods(job),
-    }
+    opened = OpenedRun(
+        request=job.request,
+        model=job.model,
+        data_commit=job.data_commit,
+        spec_path=job.spec_path,
+        spec_commit=job.spec_commit,
+        spec_digest=spec_digest(job.spec),
+        dirty=bool(job.uncommitted),
+        mlflow_run=session.recorder.run_id() if session.recorder else None,
+        run=session.run,
+        partitions=len(job.partitions),
+        batches=tuple(tuple(todo[start : start + size]) for start in range(0, len(todo), size)),
+        steps=summarize(steps),
+    )
+    return _with_pods(opened, job) if pod_steps(job.spec.run) else opened
 
 
-def _pods(job: Job) -> dict[str, Any]:
-    spec = job.spec
-    if not pod_steps(spec.run):
-        return {"pods": []}
-    require("pods", f"{job.spec_path}: run", f"pods for {', '.join(pod_steps(spec.run))}")
+def _with_pods(opened: OpenedRun, job: Job) -> OpenedRun:
+    """Add what the pods of steps need, and refuse what they could not reach."""
+    from pipeline.runs.pods.step_pod import addresses, refuse_unclonable  # knows of clusters: only where there are pods
+
+    spec, pods = job.spec, pod_steps(job.spec.run)
+    require("pods", f"{job.spec_path}: run", f"pods for {', '.join(pods)}")
     repository = spec.run.repository or job.repository.origin() or ""
     refuse_unclonable(job.spec_path, job.uncommitted, job.spec_commit, repository)
     addresses(os.environ)
-    led = [step for step in pod_steps(spec.run) if is_led(spec.run, step)]
-    return {"pods": pod_steps(spec.run), "led": led, "repository": repository, "methods": methods_of(spec)}
+    led = tuple(step for step in pods if is_led(spec.run, step))
+    return replace(opened, pods=tuple(pods), led=led, repository=repository, methods=methods_of(spec))
 
 
-def summarize(steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
+def summarize(steps: Sequence[PlannedStep]) -> tuple[StepPlan, ...]:
     """Return one line a step: how many partitions run, wait and are reused, the reasons, the estimated seconds."""
-    lines = []
-    for step in STEPS:
-        mine = [each for each in steps if each.step == step]
-        counts: Counter[str] = Counter(each.action for each in mine)
-        estimates = [each.estimate_s for each in mine]
-        known = sum(each for each in estimates if each is not None)
-        reasons = list(dict.fromkeys(each.reason for each in mine if each.action != "reuse"))
-        lines.append(
-            {
-                "step": step,
-                "action": next((action for action in ("run", "wait") if counts[action]), "reuse"),
-                **{action: counts[action] for action in ("run", "wait", "reuse")},
-                "reason": "; ".join(reasons[:3]) or "nothing changed",
-                "estimate_s": None if None in estimates else round(known, 1),
-            }
-        )
-    return lines
+    return tuple(_summarize(step, [each for each in steps if each.step == step]) for step in STEPS)
 
 
-def _refuse_other_spec(job: Job, opened: Opened) -> None:
-    if spec_digest(job.spec) != opened["spec_digest"]:
+def _summarize(step: str, mine: Sequence[PlannedStep]) -> StepPlan:
+    counts: Counter[str] = Counter(each.action for each in mine)
+    estimates = [each.estimate_s for each in mine]
+    known = sum(each for each in estimates if each is not None)
+    reasons = list(dict.fromkeys(each.reason for each in mine if each.action != "reuse"))
+    return StepPlan(
+        step=step,
+        action=next((action for action in ("run", "wait") if counts[action]), "reuse"),
+        run=counts["run"],
+        wait=counts["wait"],
+        reuse=counts["reuse"],
+        reason="; ".join(reasons[:3]) or "nothing changed",
+        estimate_s=None if None in estimates else round(known, 1),
+    )
+
+
+def _refuse_other_spec(job: Job, opened: OpenedRun) -> None:
+    if spec_digest(job.spec) != opened.spec_digest:
         raise InputError(f"{job.spec_path}: found another spec than when the run began; expected the same: start anew")
 
 
 def _refuse_platform(job: Job) -> None:
-    platform_of(job.spec, f"{job.spec_path}: environment.platform")
+    maker_of(job.spec, f"{job.spec_path}: environment.platform")
 
 
 def _recorder(job: Job) -> Recorder:

@@ -19,11 +19,12 @@ from pipeline.errors import InputError, ModelrailError
 from pipeline.home import home, store_address, working
 from pipeline.runs.computing import accounted
 from pipeline.runs.job import Job, open_job
+from pipeline.runs.opened_run import OpenedRun
 from pipeline.runs.plan.planning import PARTITIONED
 from pipeline.runs.plan.recipes import STEPS, methods_of
 from pipeline.runs.pods.step_pod import addresses, manifest, step_command, threads_of
-from pipeline.runs.request import RunRequest
-from pipeline.runs.running import Opened, pinned, run_step
+from pipeline.runs.results import StepResult
+from pipeline.runs.running import pinned, run_step
 from pipeline.runs.session import Session
 from pipeline.runs.wording import describe_step
 from pipeline.spec.loading.loading import load_spec
@@ -34,19 +35,17 @@ from pipeline.storage.artifacts import open_store
 from pipeline.storage.git.credentials import CredentialsProvider
 from pipeline.storage.git.mirrors import check_out
 
-Result = dict[str, Any]
 
-
-def pod_of(opened: Opened, step: StepName, partitions: Sequence[str] | None) -> tuple[Spec, dict[str, Any]]:
+def pod_of(opened: OpenedRun, step: StepName, partitions: Sequence[str] | None) -> tuple[Spec, dict[str, Any]]:
     """Build the pod that does a step of an opened run, and those that share its pod; return the spec and the pod."""
-    spec = load_spec(opened["request"]["spec"], opened["request"]["environment"]).spec
+    spec = load_spec(opened.request.spec, opened.request.environment).spec
     steps = [step, *companions(spec.run, step)]
     words = step_command(opened, steps, partitions, threads_of(placement(spec.run, step)))
     return spec, manifest(spec, step, words, addresses(os.environ))
 
 
 def do(
-    opened: Opened,
+    opened: OpenedRun,
     place: tuple[str, str, str],
     steps: Sequence[str],
     partitions: Sequence[str] | None,
@@ -73,58 +72,58 @@ def do(
                 raise
             say(f"{step}: left to its own task: {error}")
             return
-        store.write_note(_note(opened, step, batch), json.dumps(result).encode())
+        store.write_note(_note(opened, step, batch), json.dumps(result.to_json()).encode())
         for line in describe_step(result):
             say(line)
 
 
-def do_trials(opened: Opened, place: tuple[str, str, str], rows: int, numbers: Collection[int]) -> str:
+def do_trials(opened: OpenedRun, place: tuple[str, str, str], rows: int, numbers: Collection[int]) -> str:
     """Fit some parameter sets of a search; return the line that the searching process reads."""
     from pipeline.runs.memory import returned_memory  # imports pandas and the like: only where something is computed
     from pipeline.runs.work.training import try_params
 
     mine = _arrive(opened, place)
     with working(home()):
-        session = Session(open_job(pinned(mine)), run=opened["run"], holds=True)
+        session = Session(open_job(pinned(mine)), run=opened.run, holds=True)
         with returned_memory(), accounted(session, "train", 0):
-            return try_params(session, rows, numbers)
+            return try_params(session.inputs, rows, numbers)
 
 
-def _arrive(opened: Opened, place: tuple[str, str, str]) -> Opened:
+def _arrive(opened: OpenedRun, place: tuple[str, str, str]) -> OpenedRun:
     """Clone the spec, and return the opened run with the paths of this machine."""
     repository, commit, spec = place
     path = check_out(repository, commit, home()) / spec
-    mine = {**opened, "request": replace(RunRequest.from_json(opened["request"]), spec=str(path)).to_json()}
+    mine = replace(opened, request=replace(opened.request, spec=str(path)))
     _refuse_other_code(open_job(pinned(mine)), opened)
     return mine
 
 
-def result_of(opened: Opened, step: str, partitions: Sequence[str] | None) -> Result | None:
+def result_of(opened: OpenedRun, step: str, partitions: Sequence[str] | None) -> StepResult | None:
     """Read the result that a pod or task has left of a step; None if it has not done it."""
-    state = home(Path(opened["request"]["spec"]))
+    state = home(Path(opened.request.spec))
     name = _note(opened, step, partitions if step in PARTITIONED else None)
     content = open_store(store_address(state), state).notes(_folder(opened)).get(name)
-    return None if content is None else dict(json.loads(content))
+    return None if content is None else StepResult.from_json(json.loads(content))
 
 
-def forget(opened: Opened) -> None:
+def forget(opened: OpenedRun) -> None:
     """Remove the notes that a run's pods have left: the run has ended, and its tasks have their results."""
-    state = home(Path(opened["request"]["spec"]))
+    state = home(Path(opened.request.spec))
     open_store(store_address(state), state).remove_notes(_folder(opened))
 
 
 def is_there(
-    opened: Opened, step: str, partitions: Sequence[str] | None, provider: CredentialsProvider | None = None
+    opened: OpenedRun, step: str, partitions: Sequence[str] | None, provider: CredentialsProvider | None = None
 ) -> bool:
     """Tell whether the store has all that a step would make, so that nobody needs to be sent."""
-    if step not in STEPS or opened["request"]["force"]:
+    if step not in STEPS or opened.request.force:
         return False
-    nodes = Session(open_job(pinned(opened), provider)).nodes()[step]
+    nodes = Session(open_job(pinned(opened), provider)).chain.nodes(step)
     return all(node.artifact for node in nodes if partitions is None or node.partition in partitions)
 
 
-def _refuse_other_code(job: Job, opened: Opened) -> None:
-    here, there = methods_of(job.spec), opened["methods"]
+def _refuse_other_code(job: Job, opened: OpenedRun) -> None:
+    here, there = methods_of(job.spec), opened.methods
     if other := [step for step in there if here.get(step) != there[step]]:
         raise InputError(
             f"{other[0]}: found other code or libraries ({job.code}) than where the run was planned; expected the same:"
@@ -132,10 +131,10 @@ def _refuse_other_code(job: Job, opened: Opened) -> None:
         )
 
 
-def _note(opened: Opened, step: str, partitions: Sequence[str] | None) -> str:
+def _note(opened: OpenedRun, step: str, partitions: Sequence[str] | None) -> str:
     batch = "" if partitions is None else "-" + hashlib.sha256(json.dumps([*partitions]).encode()).hexdigest()[:12]
     return f"{_folder(opened)}/{step}{batch}.json"
 
 
-def _folder(opened: Opened) -> str:
-    return f"runs/{opened['run']}"
+def _folder(opened: OpenedRun) -> str:
+    return f"runs/{opened.run}"

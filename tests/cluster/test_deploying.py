@@ -32,9 +32,9 @@ def test_a_model_is_released_packaged_deployed_and_asked_from_another_pod(
 ) -> None:
     made = flights.run()
     assert [made[step].action for step in ("release", "deploy", "verify")] == ["ran"] * 3
-    assert made["deploy"].facts["address"] == f"http://{NAME}.{flights.namespace}.svc"
+    assert made["deploy"].facts.address == f"http://{NAME}.{flights.namespace}.svc"
     (container,) = flights.get("deployment", NAME)["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == made["deploy"].facts["image"]
+    assert container["image"] == made["deploy"].facts.image
     assert "@sha256:" in container["image"], "a digest, never a tag"
     (stage,) = stages(open_repository(flights.root), NAME)
     assert stage.image == container["image"], "Git says which image"
@@ -51,7 +51,7 @@ def test_no_request_is_dropped_by_a_rollout_a_refusal_an_abort_and_a_rollback(
     flights: Project, client: Callable[..., Client]
 ) -> None:
     flights.configure(replicas=2)
-    first = flights.run()["deploy"].facts["image"]
+    first = flights.run()["deploy"].facts.image
     asking = client()
 
     flights.commit({"data/2.csv": rows(600, shift=3)}, "more flights")

@@ -80,7 +80,7 @@ def test_a_candidate_is_held_against_what_is_live_when_it_goes_live(
 ) -> None:
     commit({"data/3.csv": part(4)})
     found = run_job(spec, step, back)
-    assert found["deploy"].facts["version"] == "1.0.2"
+    assert found["deploy"].facts.version == "1.0.2"
     assert served(project) == "1.0.2"
     rolled_back = rollback("line", None, "local", why="to see what was before")
     assert str(rolled_back.stage.version) == "1.0.0", "1.0.1 was withdrawn while 1.0.2 was made"
@@ -91,7 +91,7 @@ def test_the_tasks_of_airflow_see_it_too(spec: Path, project: Path, commit: Comm
     for step in ("normalize", "train", "evaluate", "release"):
         run_step(step, opened)
     back()
-    assert run_step("deploy", opened)["action"] == "skipped"
+    assert run_step("deploy", opened).action == "skipped"
     assert served(project) == "1.0.0"
 
     commit({"data/3.csv": part(4)})
@@ -99,8 +99,8 @@ def test_the_tasks_of_airflow_see_it_too(spec: Path, project: Path, commit: Comm
     for step in ("clean", "transform", "normalize", "train", "evaluate"):
         run_step(step, opened)
     promote("line", "v1.0.1", "local", why="another is live than the candidate was held against")
-    assert run_step("release", opened)["tag"] == "line@v1.0.2"
-    assert run_step("deploy", opened)["version"] == "1.0.2"
+    assert run_step("release", opened).facts.tag == "line@v1.0.2"
+    assert run_step("deploy", opened).facts.version == "1.0.2"
 
 
 def test_a_decision_on_what_is_no_longer_so_is_not_recorded(spec: Path, project: Path) -> None:

@@ -91,8 +91,8 @@ def test_a_newer_release_goes_live_after_a_rollback_and_is_judged_against_what_i
     rollback("line", None, None, why="no")
     commit({"data/3.csv": part(2)})
     made = run_job(spec)
-    assert made["deploy"].facts["version"].removeprefix("v") == "1.0.2"
-    assert made["deploy"].facts["stage"] == "line#local#4"
+    assert made["deploy"].facts.version.removeprefix("v") == "1.0.2"
+    assert made["deploy"].facts.stage == "line#local#4"
     found = rollback("line", None, None, why="this neither")
     assert str(found.stage.version) == "1.0.0", "1.0.1 was withdrawn before"
 
@@ -166,7 +166,7 @@ def test_a_reverted_commit_makes_the_old_release_live_again_without_a_new_versio
     git(project, "revert", "--no-edit", "HEAD")
     again = run_job(spec)
     assert [each.tag for each in releases(open_repository(project), "line")] == ["line@v1.0.0", "line@v1.0.1"]
-    assert again["deploy"].facts["version"].removeprefix("v") == "1.0.0"
+    assert again["deploy"].facts.version.removeprefix("v") == "1.0.0"
     assert served(project) == "1.0.0"
 
 

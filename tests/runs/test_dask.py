@@ -94,7 +94,7 @@ SEARCH = "params: {max_iter: 50}, search: {trials: 4, method: halving, space: {C
 def trained(spec: Path) -> tuple[bytes, dict[str, Any]]:
     """Return the model of a run, and its report."""
     run_job(spec)
-    artifact = Session(open_job(RunRequest(str(spec)))).artifact("train")
+    artifact = Session(open_job(RunRequest(str(spec)))).chain.artifact("train")
     return artifact.file("model.onnx").read_bytes(), json.loads(artifact.file("training.json").read_bytes())
 
 
@@ -114,7 +114,7 @@ def test_workers_fit_the_trials_of_a_search_and_the_model_is_the_same(
 
 def train_costs(spec: Path) -> list[Any]:
     session = Session(open_job(RunRequest(str(spec))))
-    return [each for each in read_costs(session.store) if each.step == "train"]
+    return [each for each in read_costs(session.artifacts.store) if each.step == "train"]
 
 
 def test_an_error_of_a_worker_is_told_as_its_own(spec: Path, commit: Commit) -> None:

@@ -82,7 +82,7 @@ def test_a_model_that_an_environment_names_waits_and_goes_live_with_its_first_re
     assert "; prod would get its first" in review(RunRequest(str(spec))).say
 
     deployed = run_job(spec)["deploy"]
-    assert deployed.facts["first"] == {"prod": "line#prod#1"}
+    assert deployed.facts.first == {"prod": "line#prod#1"}
     assert "for the first time live in prod at http://127.0.0.1:" in deployed.reason
     assert (served(project, "line"), served(project, "line#prod")) == ("1.0.0", "1.0.0")
     assert states() == {"local": "live", "prod": "live"}
@@ -91,7 +91,7 @@ def test_a_model_that_an_environment_names_waits_and_goes_live_with_its_first_re
     assert (stage.action, stage.why) == ("deploy", "its first release: prod names the model (environment.models)")
 
     again = run_job(spec)["deploy"]
-    assert (again.action, again.facts["first"]) == ("reused", {})
+    assert (again.action, again.facts.first) == ("reused", {})
     commit({"data/2.csv": part(0.1)})
     run_job(spec)
     assert (served(project, "line"), served(project, "line#prod")) == ("1.0.1", "1.0.0"), (
@@ -104,13 +104,13 @@ def test_the_gate_of_the_environment_decides_and_it_waits_until_one_passes(
 ) -> None:
     commit({"data/1.csv": part(9.0)})
     refused = run_job(spec)["deploy"]
-    assert refused.facts["first"] == {"prod": None}
+    assert refused.facts.first == {"prod": None}
     assert "; prod waits: the one bound of the gate is missed" in refused.reason.replace(
         "1 of 1 bounds", "the one bound"
     )
     assert states() == {"local": "live", "prod": "waiting"}
     commit({"data/1.csv": part(0.0)})
-    assert run_job(spec)["deploy"].facts["first"] == {"prod": "line#prod#1"}
+    assert run_job(spec)["deploy"].facts.first == {"prod": "line#prod#1"}
     assert served(project, "line#prod") == "1.0.1"
 
 
@@ -124,7 +124,7 @@ def test_what_was_recorded_but_not_made_live_is_made_live_by_the_next_run(
     (first,) = releases(repository, "line")
     assign(repository, first, "prod", action="deploy", why="a process that was killed then", push=False)
     assert states()["prod"] == "unknown"
-    assert run_job(spec)["deploy"].facts["first"] == {"prod": "line#prod#1"}
+    assert run_job(spec)["deploy"].facts.first == {"prod": "line#prod#1"}
     assert served(project, "line#prod") == "1.0.0"
 
 

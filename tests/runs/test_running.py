@@ -83,9 +83,9 @@ def test_a_commit_becomes_a_release_that_answers(spec: Path) -> None:
         "evaluate": (1, 0),
     }
     facts = results["verify"].facts
-    assert facts["prediction"] in (True, False)
-    answer = subprocess.run(facts["curl"], shell=True, check=True, capture_output=True, text=True).stdout  # noqa: S602
-    assert json.loads(answer)["outputs"] == [facts["prediction"]]
+    assert facts.prediction in (True, False)
+    answer = subprocess.run(str(facts.curl), shell=True, check=True, capture_output=True, text=True).stdout  # noqa: S602
+    assert json.loads(answer)["outputs"] == [facts.prediction]
     (release,) = releases(open_repository(spec.parent), "late")
     assert release.tag == "late@v1.0.0"
     assert release.evidence.why == "the first"
@@ -111,7 +111,7 @@ def test_a_new_partition_costs_only_itself_and_makes_a_patch_release(spec: Path,
     assert outcome == "released"
     assert counts(results)["clean"] == (1, 3)
     assert counts(results)["transform"] == (1, 3)
-    assert results["deploy"].facts["replaced"].removeprefix("v") == "1.0.0"
+    assert results["deploy"].facts.replaced.removeprefix("v") == "1.0.0"
     assert [each.tag for each in releases(open_repository(spec.parent), "late")] == ["late@v1.0.0", "late@v1.0.1"]
 
 
@@ -136,7 +136,7 @@ def test_a_changed_setting_runs_what_reads_it(spec: Path, commit: Commit) -> Non
         "train": (1, 0),
         "evaluate": (1, 0),
     }
-    assert results["release"].facts["version"] == "v1.1.0"
+    assert results["release"].facts.version == "v1.1.0"
 
 
 def test_the_plan_gives_the_reason(spec: Path, commit: Commit) -> None:
@@ -166,7 +166,7 @@ def test_the_plan_tells_a_new_partition_from_a_first_run(spec: Path, commit: Com
 def test_a_lost_artifact_is_said_and_made_again(spec: Path) -> None:
     run_job(spec)
     session = Session(open_job(RunRequest(str(spec))))
-    session.artifact("normalize").file("matrix.parquet").unlink()
+    session.chain.artifact("normalize").file("matrix.parquet").unlink()
     steps = {each.step: each for each in Session(open_job(RunRequest(str(spec)))).plan()}
     assert steps["normalize"].reason == "its artifact is missing from the store"
     outcome, results = run_job(spec)
@@ -200,7 +200,7 @@ def test_a_model_that_misses_the_gate_is_refused_and_the_live_one_stays(
     outcome, results = run_job(spec)
     assert outcome == "not released"
     assert "roc_auc" in results["release"].reason
-    assert "behind" in " ".join(results["release"].facts["verdict"]) or "is not at least" in results["release"].reason
+    assert "behind" in " ".join(results["release"].facts.verdict) or "is not at least" in results["release"].reason
     now = live("late", project / ".modelrail")
     assert now is not None
     assert now.version.removeprefix("v") == "1.0.0"
@@ -250,8 +250,8 @@ def test_the_two_line_spec_learns_the_line(
     try:
         outcome, results = run_job(project / "models/line.yaml")
         assert outcome == "released"
-        assert results["verify"].facts["prediction"] == pytest.approx(
-            2 * results["verify"].facts["record"]["x"] + 1, abs=0.15
+        assert results["verify"].facts.prediction == pytest.approx(
+            2 * results["verify"].facts.record["x"] + 1, abs=0.15
         )
     finally:
         stop_all(project / ".modelrail")
@@ -261,10 +261,10 @@ def test_the_same_work_gives_the_same_bytes_elsewhere(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_job(spec)
-    digest = Session(open_job(RunRequest(str(spec)))).artifact("train").digest
+    digest = Session(open_job(RunRequest(str(spec)))).chain.artifact("train").digest
     monkeypatch.setenv("MODELRAIL_STORE", str(tmp_path / "elsewhere"))
     run_job(spec)
-    assert Session(open_job(RunRequest(str(spec)))).artifact("train").digest == digest
+    assert Session(open_job(RunRequest(str(spec)))).chain.artifact("train").digest == digest
 
 
 @pytest.mark.parametrize(
@@ -401,14 +401,14 @@ def test_a_clone_that_knows_the_release_but_has_another_store_makes_it_live_agai
     try:
         outcome, results = run_job(clone / "models/late.yaml")
         assert outcome == "unchanged", "the same commit gives the same model, which is released"
-        assert results["deploy"].facts["version"].removeprefix("v") == "1.0.0"
+        assert results["deploy"].facts.version.removeprefix("v") == "1.0.0"
     finally:
         stop_all(clone / ".modelrail")
 
 
 def test_what_a_run_took_is_kept_step_by_step_and_what_is_reused_costs_nothing(spec: Path, commit: Commit) -> None:
     commit({"models/late.yaml": SPEC + "environment: {prices: {cpu_hour: 0.5, gib_hour: 0.1}}\n"})
-    store = Session(open_job(RunRequest(str(spec)))).store
+    store = Session(open_job(RunRequest(str(spec)))).artifacts.store
     run_job(spec)
     run_job(spec)
     spent = read_costs(store, "late")
@@ -425,7 +425,7 @@ def test_a_step_that_fails_has_cost_something_too(spec: Path, commit: Commit) ->
     commit({"data/2013-02.csv": "id,delay,carrier,arrival\n1,2,UA\n"})
     with pytest.raises(ModelrailError):
         run_job(spec)
-    (spent,) = read_costs(Session(open_job(RunRequest(str(spec)))).store)
+    (spent,) = read_costs(Session(open_job(RunRequest(str(spec)))).artifacts.store)
     assert (spent.step, spent.done) == ("clean", False)
 
 

@@ -6,17 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.errors import InputError
 from pipeline.runs.job import open_job
+from pipeline.runs.opened_run import OpenedRun
 from pipeline.runs.plan.recipes import methods_of
 from pipeline.runs.pods.step_pod import step_command as words_of
 from pipeline.runs.request import RunRequest
-from pipeline.runs.running import Opened, open_run, run_step
+from pipeline.runs.running import open_run, run_step
 from pipeline.runs.step_elsewhere import forget, is_there, result_of
 from pipeline.storage.git.mirrors import check_out
 from tests.conftest import Commit
@@ -24,7 +25,7 @@ from tests.runs.test_running import SPEC, month
 
 
 @pytest.fixture
-def opened(project: Path, commit: Commit, tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
+def opened(project: Path, commit: Commit, tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenedRun:
     """Open a run of three months, with a store that both sides reach."""
     monkeypatch.setenv("MODELRAIL_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
@@ -33,10 +34,10 @@ def opened(project: Path, commit: Commit, tracking: str, tmp_path: Path, monkeyp
     return make(project)
 
 
-def make(project: Path) -> Opened:
+def make(project: Path) -> OpenedRun:
     request = RunRequest(str(project / "models/late.yaml"))
     spec = open_job(request).spec
-    return open_run(request) | {"repository": f"file://{project}", "methods": methods_of(spec)}
+    return replace(open_run(request), repository=f"file://{project}", methods=methods_of(spec))
 
 
 def send(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -47,41 +48,43 @@ def send(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_steps_done_elsewhere_are_found_here_with_their_results(opened: Opened, tmp_path: Path) -> None:
+def test_steps_done_elsewhere_are_found_here_with_their_results(opened: OpenedRun, tmp_path: Path) -> None:
     done = send(words_of(opened, ["clean", "transform", "normalize"], None, 2), tmp_path / "pod")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("clean: ran in ")
     results = {step: result_of(opened, step, None) for step in ("clean", "transform", "normalize")}
-    assert {step: result and result["ran"] for step, result in results.items()} == {
+    assert {step: result and result.ran for step, result in results.items()} == {
         "clean": 3,
         "transform": 3,
         "normalize": 1,
     }
     assert all(is_there(opened, step, None) for step in results)
     assert not is_there(opened, "train", None)
-    assert run_step("normalize", opened)["action"] == "reused"
+    assert run_step("normalize", opened).action == "reused"
     forget(opened)
     assert result_of(opened, "normalize", None) is None
     assert is_there(opened, "normalize", None)
 
 
-def test_a_batch_is_done_elsewhere_by_itself(opened: Opened, tmp_path: Path) -> None:
+def test_a_batch_is_done_elsewhere_by_itself(opened: OpenedRun, tmp_path: Path) -> None:
     done = send(words_of(opened, ["clean"], ["2013-01", "2013-03"], 1), tmp_path / "pod")
     assert done.returncode == 0, done.stderr
     result = result_of(opened, "clean", ["2013-01", "2013-03"])
     assert result is not None
-    assert result["ran"] == 2
+    assert result.ran == 2
     assert is_there(opened, "clean", ["2013-03"])
     assert not is_there(opened, "clean", ["2013-02"])
 
 
-def test_what_elsewhere_cannot_be_done_ends_with_its_own_message_and_exit_code(opened: Opened, tmp_path: Path) -> None:
+def test_what_elsewhere_cannot_be_done_ends_with_its_own_message_and_exit_code(
+    opened: OpenedRun, tmp_path: Path
+) -> None:
     done = send(words_of(opened, ["train"], None, 1), tmp_path / "pod")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("modelrail: train: the input of this step is not there")
 
 
-def test_a_later_step_that_fails_is_left_to_its_own_task(opened: Opened, tmp_path: Path) -> None:
+def test_a_later_step_that_fails_is_left_to_its_own_task(opened: OpenedRun, tmp_path: Path) -> None:
     done = send(words_of(opened, ["clean", "train"], None, 1), tmp_path / "pod")
     assert done.returncode == 0, done.stderr
     assert "train: left to its own task: " in done.stdout
@@ -90,18 +93,18 @@ def test_a_later_step_that_fails_is_left_to_its_own_task(opened: Opened, tmp_pat
 
 
 def test_another_commit_than_the_newest_is_what_was_planned(
-    opened: Opened, project: Path, commit: Commit, tmp_path: Path
+    opened: OpenedRun, project: Path, commit: Commit, tmp_path: Path
 ) -> None:
     commit({"models/late.yaml": SPEC + "tasks: {retries: 0}\n", "data/2013-04.csv": month(4)})
     done = send(words_of(opened, ["clean"], None, 1), tmp_path / "pod")
     assert done.returncode == 0, done.stderr
     result = result_of(opened, "clean", None)
     assert result is not None
-    assert result["ran"] == 3
+    assert result.ran == 3
 
 
-def test_other_code_than_where_the_run_was_planned_is_refused(opened: Opened, tmp_path: Path) -> None:
-    other: dict[str, Any] = opened | {"methods": opened["methods"] | {"train": "0" * 16}}
+def test_other_code_than_where_the_run_was_planned_is_refused(opened: OpenedRun, tmp_path: Path) -> None:
+    other = replace(opened, methods={**opened.methods, "train": "0" * 16})
     done = send(words_of(other, ["clean"], None, 1), tmp_path / "pod")
     assert done.returncode == 2
     assert "train: found other code or libraries" in done.stderr
@@ -122,7 +125,7 @@ def test_a_commit_made_after_the_first_clone_is_fetched(project: Path, commit: C
     assert (check_out(f"file://{project}", first, tmp_path) / "a").read_text() == "1"
 
 
-def test_a_step_elsewhere_needs_to_know_where_the_spec_is(opened: Opened, tmp_path: Path) -> None:
+def test_a_step_elsewhere_needs_to_know_where_the_spec_is(opened: OpenedRun, tmp_path: Path) -> None:
     done = send(["step", "clean", "models/late.yaml", "--opened", json.dumps({})], tmp_path / "pod")
     assert done.returncode == 2
     assert "found --opened by itself; expected --repository and --commit" in done.stderr

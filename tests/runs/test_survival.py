@@ -310,7 +310,7 @@ def test_odd_data_become_a_release_that_answers_as_expected(
     write: Write, do: Run, files: dict[str, Any], spec: dict[str, str]
 ) -> None:
     results = do(write(files, **spec))
-    assert results["release"].facts["tag"] == "m@v1.0.0"
+    assert results["release"].facts.tag == "m@v1.0.0"
     assert results["verify"].action == "ran", "the answer is what was computed before the release"
 
 
@@ -434,7 +434,7 @@ def test_without_any_commit_a_model_is_made_but_not_released(project: Path, do: 
 def test_a_detached_head_is_as_good_as_a_branch(write: Write, do: Run, project: Path) -> None:
     spec = write()
     git(project, "checkout", "-q", "--detach")
-    assert do(spec)["release"].facts["released"]
+    assert do(spec)["release"].facts.released
 
 
 def test_a_tag_that_cannot_be_signed_is_no_release(write: Write, do: Run, project: Path) -> None:
@@ -445,7 +445,7 @@ def test_a_tag_that_cannot_be_signed_is_no_release(write: Write, do: Run, projec
         do(spec)
     assert tags_of(project) == []
     git(project, "config", "tag.gpgSign", "false")
-    assert do(spec)["release"].facts["tag"] == "m@v1.0.0"
+    assert do(spec)["release"].facts.tag == "m@v1.0.0"
 
 
 def test_a_remote_that_refuses_the_tag_leaves_no_release_behind(
@@ -510,7 +510,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_where_it_stopped(
         with pytest.raises(StoreError, match=r"No space left on device.*make room there"):
             do(spec)
         subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
-        assert do(spec)["release"].facts["released"]
+        assert do(spec)["release"].facts.released
     finally:
         subprocess.run(["umount", str(place)], check=True)
 
@@ -543,7 +543,7 @@ def test_a_spec_edited_during_a_run_is_noticed(write: Write, do: Run, project: P
     del do
     spec = write()
     opened = open_run(RunRequest(str(spec)))
-    assert run_step("clean", opened)["action"] == "ran"
+    assert run_step("clean", opened).action == "ran"
     spec.write_text(write_spec(more="split: {test: 0.3}"))
     with pytest.raises(InputError, match="found another spec than when the run began"):
         run_step("transform", opened)
@@ -555,12 +555,12 @@ def test_an_environment_may_change_the_gate(write: Write, do: Run) -> None:
     overlay = "evaluate: {gate: {rmse: {at_most: 0.0001}}}\n"
     spec = write({"data/1.csv": ROWS, "environments/strict.yaml": overlay})
     strict = do(spec, environment="strict")
-    assert not strict["release"].facts["released"]
+    assert not strict["release"].facts.released
     assert "is not at most" in strict["release"].reason
     assert strict["deploy"].action == "skipped"
     loose = do(spec)
     assert loose["train"].action == "reused"
-    assert loose["release"].facts["released"]
+    assert loose["release"].facts.released
 
 
 def test_two_specs_share_a_repository_and_what_they_have_in_common(write: Write, do: Run, commit: Commit) -> None:
@@ -575,8 +575,8 @@ def test_two_specs_share_a_repository_and_what_they_have_in_common(write: Write,
     )
     results = do(spec.with_name("n.yaml"))
     assert results["normalize"].action == "reused"
-    assert results["release"].facts["tag"] == "n@v1.0.0"
-    assert do(spec)["release"].facts["tag"] == "m@v1.0.0"
+    assert results["release"].facts.tag == "n@v1.0.0"
+    assert do(spec)["release"].facts.tag == "m@v1.0.0"
 
 
 def test_a_killed_deployment_is_made_live_again(write: Write, do: Run, project: Path) -> None:
@@ -592,7 +592,7 @@ def test_a_killed_deployment_is_made_live_again(write: Write, do: Run, project: 
     assert results["deploy"].action == "ran"
     assert after is not None
     assert after.pid != before.pid
-    assert results["verify"].facts["version"] == after.version
+    assert results["verify"].facts.version == after.version
 
 
 @pytest.mark.parametrize("lost", ["releases", "store", "registered", "history", "deployments", "store/train"])
@@ -606,8 +606,8 @@ def test_what_is_lost_is_made_again_without_another_release(write: Write, do: Ru
         stop_all(state)
         shutil.rmtree(state / lost, ignore_errors=True)
     after = do(spec)
-    assert after["release"].facts["tag"] == "m@v1.0.0"
-    assert after["verify"].facts["prediction"] == before["verify"].facts["prediction"]
+    assert after["release"].facts.tag == "m@v1.0.0"
+    assert after["verify"].facts.prediction == before["verify"].facts.prediction
     assert tags_of(project) == ["m@v1.0.0"]
 
 
@@ -619,12 +619,12 @@ def test_commits_of_a_clock_that_went_back_are_still_in_order(
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2001-01-01T00:00:00Z")
     monkeypatch.setenv("GIT_AUTHOR_DATE", "2001-01-01T00:00:00Z")
     commit({"data/2.csv": make_rows(2)})
-    assert do(spec)["release"].facts["tag"] == "m@v1.0.1"
+    assert do(spec)["release"].facts.tag == "m@v1.0.1"
     assert [each.tag for each in releases(open_repository(project), "m")] == ["m@v1.0.0", "m@v1.0.1"]
 
 
 def test_a_killed_server_is_started_again_by_its_supervisor(write: Write, do: Run, project: Path) -> None:
-    address = str(do(write())["verify"].facts["address"])
+    address = str(do(write())["verify"].facts.address)
     record = read_json(folder_of("m", project / ".modelrail") / RECORD)
     assert record is not None
     for worker in record["worker_pids"]:
@@ -665,8 +665,8 @@ def test_the_live_model_answers_as_scikit_learn_does_on_the_very_matrix(
     write: Write, do: Run, trainer: str, estimator: Any
 ) -> None:
     spec = write({"data/1.csv": make_rows(rows=400)}, model=f"trainer: {trainer}, task: regression, target: y")
-    address = str(do(spec)["verify"].facts["address"])
-    normalized = Session(open_job(RunRequest(str(spec)))).artifact("normalize")
+    address = str(do(spec)["verify"].facts.address)
+    normalized = Session(open_job(RunRequest(str(spec)))).chain.artifact("normalize")
     sides = pd.read_parquet(normalized.file("rows.parquet"))
     matrix = pd.read_parquet(normalized.file("matrix.parquet")).to_numpy()
     training = (sides["(side)"] == 0).to_numpy()
@@ -686,7 +686,7 @@ def test_the_live_model_answers_as_scikit_learn_does_on_the_very_matrix(
 
 def test_the_live_model_answers_odd_records_or_says_why_not(write: Write, do: Run) -> None:
     results = do(write())
-    address = str(results["verify"].facts["address"])
+    address = str(results["verify"].facts.address)
     for record in ({"x": None, "c": None}, {"x": 0.0, "c": "never seen"}, {"x": 1e30, "c": "a"}, {"x": -0.0, "c": ""}):
         assert isinstance(predict(address, record).outputs[0], float)
     wrong = {

@@ -7,11 +7,19 @@ a further platform is one more entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from pipeline.delivery.platforms.local.platform import Local
-from pipeline.delivery.platforms.target import Platform
 from pipeline.errors import InputError
 from pipeline.spec.schema.spec import Spec
+
+if TYPE_CHECKING:
+    from pipeline.delivery.platforms.target import Platform
+
+
+def _local() -> Platform:
+    from pipeline.delivery.platforms.local.platform import Local
+
+    return Local()
 
 
 def _kubernetes() -> Platform:
@@ -38,7 +46,7 @@ def _server() -> Platform:
     return SystemdHost()
 
 
-PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": Local, "kubernetes": _kubernetes, "server": _server}
+PLATFORMS: Mapping[str, Callable[[], Platform]] = {"local": _local, "kubernetes": _kubernetes, "server": _server}
 _INSTEAD: Mapping[tuple[str, str], Callable[[], Platform]] = {
     ("kubernetes", "gitops"): _gitops,
     ("kubernetes", "argo-rollouts"): _argo,
@@ -47,7 +55,12 @@ _INSTEAD: Mapping[tuple[str, str], Callable[[], Platform]] = {
 
 
 def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:
-    """Find the platform that a spec names.
+    """Find the platform that a spec names; arguments and errors are as for `maker_of`."""
+    return maker_of(spec, where)()
+
+
+def maker_of(spec: Spec, where: str) -> Callable[[], Platform]:
+    """Return what makes the platform that a spec names; nothing of the platform is imported for it.
 
     Parameters
     ----------
@@ -66,4 +79,4 @@ def platform_of(spec: Spec, where: str = "environment.platform") -> Platform:
             f" {' or '.join(PLATFORMS)}"
         )
     chosen = (spec.deploy.mode, spec.deploy.strategy)
-    return next((_INSTEAD[name, each] for each in chosen if (name, each) in _INSTEAD), PLATFORMS[name])()
+    return next((_INSTEAD[name, each] for each in chosen if (name, each) in _INSTEAD), PLATFORMS[name])

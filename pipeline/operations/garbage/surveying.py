@@ -14,6 +14,7 @@ from pipeline.operations.garbage.deciding import Fate, Needs, decide, is_over, m
 from pipeline.operations.garbage.merging import Merge, find_merges
 from pipeline.runs.at_commit import open_job_at
 from pipeline.runs.job import open_job
+from pipeline.runs.plan.recipes import STEPS
 from pipeline.runs.request import RunRequest
 from pipeline.runs.session import Session
 from pipeline.spec.files import find_environments, find_specs
@@ -88,7 +89,7 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
     _learn_releases(repository)
     blind: dict[str, str] = {}
     sessions = list(_sessions(repository, blind))
-    planned = [node.recipe.key for each in sessions for nodes in each.nodes().values() for node in nodes if node.recipe]
+    planned = [node.recipe.key for each in sessions for step in STEPS for node in each.chain.nodes(step) if node.recipe]
     released = releases_of(list_tags(repository, "*@v*"))
     claims, entries = read_claims(store), store.entries()  # in this order: what is made meanwhile is new
     names = {each.job.model for each in sessions} | {*blind} | {each.model for each in released}

@@ -13,7 +13,8 @@ from pathlib import Path
 from pipeline.errors import DataError, InputError
 from pipeline.orchestration.data_commits.history import DataCommit, FileChange, Stretch
 from pipeline.storage.git.repository import File, Repository
-from pipeline.storage.large_files import LargeFile, Layout, list_folder
+from pipeline.storage.large_files import LargeFile, Layout
+from pipeline.storage.large_files.fetching import list_folder
 from pipeline.storage.large_files.finding import is_pointer, unfold, unknown
 from pipeline.storage.large_files.pointers import read_dvc
 

@@ -37,10 +37,11 @@ NEUTRAL: Mapping[str, str] = {
     "pipeline.runs.plan": "what runs, not how; it makes the keys themselves",
     "pipeline.runs.pods": "where a step runs",
     "pipeline.runs.results": "what is told of a step",
-    "pipeline.runs.session": "which artifacts are read; their content is an input",
+    "pipeline.runs.inputs": "which artifacts are read; their content is an input",
     "pipeline.runs.tracking": "what is told to MLflow",
+    "pipeline.runs.work.table": "which work is whose, and what of a session it is handed",
     "pipeline.runs.work.trials": "where trials are computed",
-    "pipeline.runs.work.worker_crew": "where workers are started",
+    "pipeline.runs.work.cluster_workers": "where workers are started",
     "pipeline.storage": "where artifacts and data are kept; their content is an input",
 }
 """Modules and packages that the steps import and whose code is in no key → why they cannot change a result."""

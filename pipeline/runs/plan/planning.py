@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, Protocol
 
 from pipeline.delivery.releases import Release, same_model
 from pipeline.delivery.stages import Standing
+from pipeline.errors import InputError
 from pipeline.model.columns import ColumnType, merge_columns
 from pipeline.runs.job import Job
 from pipeline.runs.plan.reasons import Before, Took, explain, explain_waiting
@@ -76,10 +77,11 @@ def content_of(step: str, artifact: Artifact) -> str:
 
 
 Find = Callable[[Iterable[str]], Mapping[str, Artifact]]
+Champion = Callable[[str], Release | None]
 
 
-def resolve(job: Job, find: Find, champion: Callable[[str], Release | None]) -> dict[str, list[Node]]:
-    """Follow the chain of steps as far as the store knows it.
+class Chain:
+    """The steps of a job, followed as far as the store knows them; each is looked at once, until it has run.
 
     Parameters
     ----------
@@ -87,34 +89,113 @@ def resolve(job: Job, find: Find, champion: Callable[[str], Release | None]) -> 
         Keys → those of the artifacts that there are, by key.
     champion : callable
         Digest of a model → the release that it is judged against, or None.
-
-    Returns
-    -------
-    dict
-        Step → its nodes: one for each partition (clean, transform), or a single one.
     """
-    methods = {step: method_of(step, job.spec) for step in STEPS}
 
-    def nodes(step: str, inputs: Mapping[str | None, Mapping[str, str] | None]) -> list[Node]:
-        recipes = {name: None if each is None else Recipe(methods[step], each) for name, each in inputs.items()}
-        found = find(recipe.key for recipe in recipes.values() if recipe)
-        return [
-            Node(step, name, each, found.get(each.key) if each else None, methods[step])
-            for name, each in recipes.items()
-        ]
+    def __init__(self, job: Job, find: Find, champion: Champion) -> None:
+        self.job = job
+        self._find, self._champion = find, champion
+        self._nodes: dict[str, list[Node]] = {}
+        self._typed: tuple[list[Node], str | None] | None = None
 
-    clean = nodes("clean", {key: {"data": file.id} for key, file in job.partitions.items()})
-    columns = columns_of(job.spec, clean)
-    types = None if columns is None else digest_of(columns)
-    transform = nodes("transform", {each.partition: _transform_inputs(each, types) for each in clean})
-    normalize = nodes("normalize", {None: _typed(_digests(transform), types)})
-    train = nodes("train", {None: _typed(_digests(normalize), types)})
-    evaluate = nodes("evaluate", {None: _typed(_evaluate_inputs(train[0], clean, transform, champion), types)})
-    return {"clean": clean, "transform": transform, "normalize": normalize, "train": train, "evaluate": evaluate}
+    @cached_property
+    def methods(self) -> Mapping[str, Method]:
+        """How each step works."""
+        return {step: method_of(step, self.job.spec) for step in STEPS}
+
+    def nodes(self, step: str) -> list[Node]:
+        """Return a step's nodes: one for each partition (clean, transform), or a single one."""
+        if step not in self._nodes:
+            self._nodes[step] = self._look_up(step, self._recipes(step))
+        return self._nodes[step]
+
+    def artifact(self, step: str) -> Artifact:
+        """Return the artifact of a step that has one for all partitions and has run."""
+        (node,) = self.nodes(step)
+        if node.artifact is None:
+            raise InputError(f"found nothing that '{step}' made; expected that step to have run: run them in order")
+        return node.artifact
+
+    def columns(self) -> dict[str, ColumnType]:
+        """Return every column's type; all partitions are clean by now."""
+        columns = columns_of(self.job.spec, self.nodes("clean"))
+        if columns is None:
+            raise InputError("transform: found partitions that are not clean; expected the step 'clean' to have run")
+        return columns
+
+    def evaluation(self, rivals: Iterable[Release | None]) -> Artifact:
+        """Return what `evaluate` made of the model, also if it was judged against another release than it would be now.
+
+        Parameters
+        ----------
+        rivals : iterable of Release or None
+            Whom it may have been judged against; the likeliest first.
+        """
+        for rival in rivals:
+            (node,) = self._look_up("evaluate", {None: self._evaluation_recipe(partial(_always, rival))})
+            if node.artifact is not None:
+                return node.artifact
+        return self.artifact("evaluate")
+
+    def advance(self, step: str) -> None:
+        """Look up what a step has just made; what its later steps' recipes are is seen when they are asked for."""
+        recipes = {node.partition: node.recipe for node in self.nodes(step)}
+        self.forget(step)
+        self._nodes[step] = self._look_up(step, recipes)
+
+    def forget(self, step: str) -> None:
+        """Follow the chain anew from a step on."""
+        names = list(STEPS)
+        for later in names[names.index(step) :]:
+            self._nodes.pop(later, None)
+
+    def _look_up(self, step: str, recipes: Mapping[str | None, Recipe | None]) -> list[Node]:
+        found = self._find(recipe.key for recipe in recipes.values() if recipe)
+        method = self.methods[step]
+        return [Node(step, name, each, found.get(each.key) if each else None, method) for name, each in recipes.items()]
+
+    def _recipes(self, step: str) -> dict[str | None, Recipe | None]:
+        """Return each node's recipe, by its partition; None while an input is not there."""
+        if step == "clean":
+            data = {name: {"data": file.id} for name, file in self.job.partitions.items()}
+            return {name: Recipe(self.methods[step], each) for name, each in data.items()}
+        if step == "transform":
+            rows = {each.partition: {"rows": each.content} if each.artifact else None for each in self.nodes("clean")}
+            return {name: self._recipe(step, each) for name, each in rows.items()}
+        if step == "evaluate":
+            return {None: self._evaluation_recipe(self._champion)}
+        return {None: self._recipe(step, _digests(self.nodes("transform" if step == "normalize" else "normalize")))}
+
+    def _recipe(self, step: str, inputs: Mapping[str, str] | None) -> Recipe | None:
+        """Add the types of the columns: `1` and `1.0` are the same number, and not the same to who calls the model."""
+        if inputs is None or self._types is None:
+            return None
+        return Recipe(self.methods[step], {**inputs, "columns": self._types})
+
+    @property
+    def _types(self) -> str | None:
+        """Digest of every column's type; None while a partition is yet to be read."""
+        clean = self.nodes("clean")
+        if self._typed is None or self._typed[0] is not clean:
+            columns = columns_of(self.job.spec, clean)
+            self._typed = (clean, None if columns is None else digest_of(columns))
+        return self._typed[1]
+
+    def _evaluation_recipe(self, champion: Champion) -> Recipe | None:
+        (train,) = self.nodes("train")
+        rows = _digests([*self.nodes("clean"), *self.nodes("transform")])
+        if train.artifact is None or rows is None:
+            return None
+        judged_against = champion(train.artifact.digest)
+        inputs = {
+            "model": train.artifact.digest,
+            "champion": judged_against.evidence.model_digest if judged_against else "none",
+            "rows": digest_of(rows),
+        }
+        return self._recipe("evaluate", inputs)
 
 
 def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | None:
-    """List every column's type: as declared, else as found in the partitions, once all of them are read."""
+    """Return every column's type: as declared, else as found in the partitions, once all of them are read."""
     if spec.data.columns:
         return with_parts({name: column.type for name, column in spec.data.columns.items()}, spec.data)
     if any(each.artifact is None for each in clean):
@@ -123,7 +204,7 @@ def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | Non
 
 
 def champion_of(released: Sequence[Release], standing: Standing, model_digest: str) -> Release | None:
-    """Find the release that a candidate is compared with: what is live in its environment, else the newest.
+    """Return the release that a candidate is judged against: what is live in its environment, else the newest.
 
     Where the candidate itself is live, what was live before it; where nothing ever was, what was released before it.
     So the answer does not change once the candidate is deployed.
@@ -149,7 +230,7 @@ class Last(Protocol):
         """Return what a step usually takes for a partition; None if it never ran."""
 
 
-def plan(nodes: Mapping[str, Sequence[Node]], known: Last, *, force: bool) -> list[PlannedStep]:
+def plan(chain: Chain, known: Last, *, force: bool) -> list[PlannedStep]:
     """Say of each step and partition whether it is reused, and if not, why.
 
     Parameters
@@ -157,7 +238,7 @@ def plan(nodes: Mapping[str, Sequence[Node]], known: Last, *, force: bool) -> li
     force : bool
         Run everything, whatever the store holds.
     """
-    return [_line(node, known, force=force) for step in STEPS for node in nodes[step]]
+    return [_line(node, known, force=force) for step in STEPS for node in chain.nodes(step)]
 
 
 def _line(node: Node, known: Last, *, force: bool) -> PlannedStep:
@@ -172,31 +253,12 @@ def _line(node: Node, known: Last, *, force: bool) -> PlannedStep:
     return PlannedStep(node.step, node.partition, "run", reason, *took)
 
 
-def _transform_inputs(clean: Node, types: str | None) -> dict[str, str] | None:
-    return None if clean.artifact is None else _typed({"rows": clean.content}, types)
-
-
-def _typed(inputs: dict[str, str] | None, types: str | None) -> dict[str, str] | None:
-    """Add the types of the columns: `1` and `1.0` are the same number, and not the same to who calls the model."""
-    return None if inputs is None or types is None else {**inputs, "columns": types}
-
-
-def _evaluate_inputs(
-    train: Node, clean: Sequence[Node], transform: Sequence[Node], champion: Callable[[str], Release | None]
-) -> dict[str, str] | None:
-    rows = _digests([*clean, *transform])
-    if train.artifact is None or rows is None:
-        return None
-    judged_against = champion(train.artifact.digest)
-    return {
-        "model": train.artifact.digest,
-        "champion": judged_against.evidence.model_digest if judged_against else "none",
-        "rows": digest_of(rows),
-    }
+def _always(rival: Release | None, _: str) -> Release | None:
+    return rival
 
 
 def _digests(nodes: Sequence[Node]) -> dict[str, str] | None:
-    """List each input's digest by its name; None while one is not there."""
+    """Return each input's digest by its name, or None while one is not there."""
     if any(each.artifact is None for each in nodes):
         return None
     return {f"{each.step}/{each.partition or 'all'}": each.content for each in nodes}

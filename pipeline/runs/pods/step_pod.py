@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.delivery.platforms.kubernetes.troubles import MENDS, Kind, Object, diagnose
 from pipeline.errors import InputError, ModelrailError, TransientError, redact
+from pipeline.runs.opened_run import OpenedRun
 from pipeline.spec.companion_files import own_image
 from pipeline.spec.image_names import ELSEWHERE
 from pipeline.spec.placement import DEPLOYING, companions, has_worker_pods, placement
@@ -35,8 +36,6 @@ SCRATCH: Volumes = {_WORK: {"name": "work", "emptyDir": {}}, _SCRATCH: {"name": 
 """What every pod has mounted, by folder."""
 DEADLINE_SLACK_S = 120
 """Seconds after a step's time-out at which the cluster ends a pod that nobody watches any more."""
-_TOLD = ("request", "data_commit", "spec_digest", "mlflow_run", "run", "methods")
-"""What of an opened run its steps need to know."""
 _PASSED_ON = (
     *("MODELRAIL_STORE", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION"),
     "MODELRAIL_PLAIN_REGISTRIES",
@@ -99,9 +98,7 @@ def refuse_unclonable(spec_path: str, uncommitted: Sequence[str], commit: str, r
         )
 
 
-def step_command(
-    opened: Mapping[str, Any], steps: Sequence[str], partitions: Sequence[str] | None, threads: int
-) -> list[str]:
+def step_command(opened: OpenedRun, steps: Sequence[str], partitions: Sequence[str] | None, threads: int) -> list[str]:
     """Build the arguments of ``modelrail`` that do steps of an opened run elsewhere.
 
     Parameters
@@ -110,15 +107,15 @@ def step_command(
         Done in this order; only the first one must succeed.
     """
     first, *others = steps
-    told = json.dumps({name: opened[name] for name in _TOLD}, separators=(",", ":"))
+    told = json.dumps(opened.for_others(), separators=(",", ":"))
     words = [
         "step",
         first,
-        opened["spec_path"],
+        opened.spec_path,
         "--repository",
-        opened["repository"],
+        opened.repository,
         "--commit",
-        opened["spec_commit"],
+        opened.spec_commit,
     ]
     words += [word for step in others for word in ("--then", step)]
     words += [word for partition in partitions or () for word in ("--partition", partition)]

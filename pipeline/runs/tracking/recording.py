@@ -13,7 +13,6 @@ from typing import Protocol
 
 from pipeline.errors import ModelrailError, TransientError
 from pipeline.runs.tracking.events import Event, Learning
-from pipeline.runs.tracking.runs import Tracker
 
 
 class Recorder(Protocol):
@@ -45,6 +44,8 @@ class DirectRecorder:
     """Records in this process."""
 
     def __init__(self, tracking: str, artifacts: Path, run: str | None = None) -> None:
+        from pipeline.runs.tracking.runs import Tracker  # MLflow: imported only by the process that records
+
         self._tracker = Tracker(tracking, artifacts, run)
 
     def tell(self, event: Event) -> str:  # noqa: D102

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.errors import InputError
 from pipeline.model.columns import DTYPES, KINDS
-from pipeline.runs.session import Session
+from pipeline.runs.inputs import Inputs
 from pipeline.runs.work.files import read_frame
 
 SIDE = "(side)"
@@ -17,14 +17,14 @@ IDENTITY = "(identity)"
 PARTITION = "(partition)"
 
 
-def clean_rows(session: Session, partition: str | None, columns: Iterable[str] | None = None) -> pd.DataFrame:
+def clean_rows(inputs: Inputs, partition: str | None, columns: Iterable[str] | None = None) -> pd.DataFrame:
     """Read the clean rows of a partition, or some of their columns, of the type that all partitions agreed on."""
-    node = next(each for each in session.nodes()["clean"] if each.partition == partition)
+    node = next(each for each in inputs.nodes("clean") if each.partition == partition)
     if node.artifact is None:
         raise InputError(f"partition {partition}: found no clean rows; expected the step 'clean' to have run")
     rows = read_frame(node.artifact.file("rows.parquet"), None if columns is None else list(columns))
     # A column without any value here, and without a declared type, was read as a number.
-    types = session.once("columns", session.columns)
+    types = inputs.once("columns", inputs.chain.columns)
     kinds = {name: kind for name, type_ in types.items() if (kind := KINDS[type_]) != "number"}
     wrong = {name: DTYPES[kind] for name, kind in kinds.items() if name in rows and rows[name].dtype.kind == "f"}
     return rows.astype(wrong)

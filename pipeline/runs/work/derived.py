@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.runs.session import Session
+from pipeline.runs.inputs import Inputs
 from pipeline.steps.transform import Target, compile_target
 
 
-def compile_derived(session: Session, name: str) -> Target:
+def compile_derived(inputs: Inputs, name: str) -> Target:
     """Compile a column, derived or raw, whether it is a feature or not; `compute_target` computes it."""
-    spec = session.job.spec
+    spec = inputs.job.spec
     wanted = spec.model_copy(update={"model": spec.model.model_copy(update={"target": name})})
-    return compile_target(wanted, session.columns())
+    return compile_target(wanted, inputs.chain.columns())

@@ -1,9 +1,9 @@
-"""The model is judged on rows it has never seen, together with the release that is live."""
+"""The model is judged on rows it has never seen, beside the release that is live."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from pipeline.delivery.releases import Release
 from pipeline.errors import DataError, ModelrailError
 from pipeline.model.columns import Side
 from pipeline.model.signature import Signature
-from pipeline.runs.plan.planning import Node
+from pipeline.runs.inputs import Inputs
 from pipeline.runs.results import Made
-from pipeline.runs.session import Session
 from pipeline.runs.work.clean_rows import PARTITION, POSITION, SIDE, clean_rows
 from pipeline.runs.work.derived import compile_derived
 from pipeline.runs.work.files import read_frame, read_json, write_json
@@ -33,7 +32,9 @@ from pipeline.steps.evaluate.results import Evaluation, Importances
 from pipeline.steps.features import TARGET
 from pipeline.steps.gate import Verdict, judge
 from pipeline.steps.transform.applying import compute_target
-from pipeline.storage.artifacts import Artifact
+from pipeline.storage.artifacts import Artifact, Store
+
+Rival = Callable[[str], Release | None]
 
 
 @dataclass(frozen=True)
@@ -50,30 +51,37 @@ class Champion:
         return {"tag": self.release.tag, "evaluation": found, "trouble": self.trouble}
 
 
-def evaluate_model(session: Session, node: Node, folder: Path) -> Made:
-    """Write ``evaluation.json``, ``importances.json``, the plots and the model card."""
+def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> Made:
+    """Write ``evaluation.json``, ``importances.json``, the plots and the model card.
+
+    Parameters
+    ----------
+    rival : callable
+        Digest of the model → the release that it is judged against, or None.
+    store : Store
+        Where that release's files are.
+    """
     from pipeline.steps.evaluate.plots import draw_plots  # imports matplotlib, which no other step needs
 
-    del node
-    spec, trained = session.job.spec, session.artifact("train")
+    spec, trained = inputs.job.spec, inputs.artifact("train")
     signature = Signature.from_json(read_json(trained.file("signature.json")))
-    release = session.champion(trained.digest)
-    tested = _test_rows(session, [signature, *([] if release is None else [_signature(release)])])
+    release = rival(trained.digest)
+    tested = _test_rows(inputs, [signature, *([] if release is None else [_signature(release)])])
     with tempfile.TemporaryDirectory() as place:
-        write_bundle(Path(place), trained, {"model": session.job.model, "version": "candidate"})
-        predict = predictor_of(Path(place), known_vectors(session, signature.sentences))
+        write_bundle(Path(place), trained, {"model": inputs.job.model, "version": "candidate"})
+        predict = predictor_of(Path(place), known_vectors(inputs, signature.sentences))
     truth, prediction = encode(tested[TARGET], signature), predict(tested)
     found = evaluate(truth, prediction, spec.evaluate, tested, spec.model.seed, classes=signature.classes)
     metric = next(iter(found.metrics), "")
     columns = [each.name for each in signature.inputs]
     importances = permutation_importance(tested[columns], truth, predict, metric, spec.model.seed)
-    champion = None if release is None else _evaluate_champion(session, release, tested)
+    champion = None if release is None else _evaluate_champion(inputs, release, tested, store)
     write_json({"candidate": found.to_json(), "champion": champion and champion.to_json()}, folder / "evaluation.json")
     write_json(importances.to_json(), folder / "importances.json")
-    plots = draw_plots(session.job.model, truth, prediction, found, importances, _losses(trained))
+    plots = draw_plots(inputs.job.model, truth, prediction, found, importances, _losses(trained))
     for name, content in plots.items():
         (folder / f"plot-{name}.png").write_bytes(content)
-    card = model_card(_facts(session, trained, found, importances, champion))
+    card = model_card(_facts(inputs, trained, found, importances, champion))
     (folder / "model-card.md").write_text(card, "utf-8")
     (folder / "model-card.html").write_text(card_html(card, plots), "utf-8")
     kept = ("evaluation.json", "importances.json", "model-card.md", "model-card.html")
@@ -94,32 +102,32 @@ def _signature(release: Release) -> Signature:
     return Signature.from_json(dict(release.evidence.signature))
 
 
-def _test_rows(session: Session, signatures: Sequence[Signature]) -> pd.DataFrame:
+def _test_rows(inputs: Inputs, signatures: Sequence[Signature]) -> pd.DataFrame:
     """Gather the raw test rows: what the models read, the target, and the columns to slice by."""
-    rows = read_frame(session.artifact("normalize").file("rows.parquet"))
+    rows = read_frame(inputs.artifact("normalize").file("rows.parquet"))
     tested = rows[rows[SIDE] == Side.TEST]
     if tested.empty:
         raise DataError("evaluate: found no test rows; expected some (split.test, split.test_from)")
-    known, slices = session.columns(), session.job.spec.evaluate.slices
-    targets = {name: compile_derived(session, name) for name in slices if name not in known}
+    known, slices = inputs.chain.columns(), inputs.job.spec.evaluate.slices
+    targets = {name: compile_derived(inputs, name) for name in slices if name not in known}
     wanted = {each.name for signature in signatures for each in signature.inputs}.union(
         slices, *((*each.numbers, *each.texts) for each in targets.values())
     )
     columns = [name for name in known if name in wanted]
-    partitions = list(session.job.partitions)
+    partitions = list(inputs.job.partitions)
     parts = [
-        clean_rows(session, partitions[int(str(place))], columns).iloc[mine[POSITION].to_numpy()]
+        clean_rows(inputs, partitions[int(str(place))], columns).iloc[mine[POSITION].to_numpy()]
         for place, mine in tested.groupby(PARTITION)
     ]
     frame = pd.concat(parts, ignore_index=True)
     derived = {name: compute_target(frame, target) for name, target in targets.items()}
-    added = pd.DataFrame({**derived, TARGET: tested[TARGET].to_numpy()}, index=frame.index)
-    return pd.concat([frame, added], axis=1)
+    beside = pd.DataFrame({**derived, TARGET: tested[TARGET].to_numpy()}, index=frame.index)
+    return pd.concat([frame, beside], axis=1)
 
 
-def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame) -> Champion:
+def _evaluate_champion(inputs: Inputs, release: Release, tested: pd.DataFrame, store: Store) -> Champion:
     """Judge the live release on the same rows; where that cannot be done, say why."""
-    spec, signature = session.job.spec, _signature(release)
+    spec, signature = inputs.job.spec, _signature(release)
     lacking = [each.name for each in signature.inputs if each.name not in tested]
     if lacking:
         return Champion(release, None, f"it needs the columns {', '.join(lacking[:5])}, which the data no longer have")
@@ -127,7 +135,7 @@ def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame)
         return Champion(release, None, f"it does {signature.task}")
     try:
         predict: Predict = predictor_of(
-            bundle_of(release, session.store, session.job.state), known_vectors(session, signature.sentences)
+            bundle_of(release, store, inputs.job.state), known_vectors(inputs, signature.sentences)
         )
         prediction = predict(tested)
     except ModelrailError as error:
@@ -138,7 +146,7 @@ def _evaluate_champion(session: Session, release: Release, tested: pd.DataFrame)
 
 
 def _headline(found: Evaluation) -> dict[str, float]:
-    """Flatten the metrics: each value and the ends of its interval get names of their own."""
+    """Return each metric and its interval under names of their own."""
     named = {name: {"": each.value, "_low": each.low, "_high": each.high} for name, each in found.metrics.items()}
     return {
         f"{name}{end}": float(value) for name, each in named.items() for end, value in each.items() if value is not None
@@ -153,7 +161,7 @@ def _losses(trained: Artifact) -> Mapping[str, list[float]] | None:
 
 
 def _sample(tested: pd.DataFrame, prediction: Prediction, signature: Signature) -> dict[str, Any]:
-    """Choose a real record with its prediction, for the request that is sent after the deployment."""
+    """Pick a real record with its prediction, for the question that is asked after the deployment."""
     columns = [each.name for each in signature.inputs]
     whole = tested[columns].notna().all(axis=1).to_numpy()
     place = int(whole.argmax())
@@ -167,20 +175,20 @@ def _sample(tested: pd.DataFrame, prediction: Prediction, signature: Signature) 
 
 
 def _facts(
-    session: Session, trained: Artifact, found: Evaluation, importances: Importances, champion: Champion | None
+    inputs: Inputs, trained: Artifact, found: Evaluation, importances: Importances, champion: Champion | None
 ) -> Facts:
-    spec, job = session.job.spec, session.job
+    spec, job = inputs.job.spec, inputs.job
     return Facts(
         name=job.model,
         task=found.task,
         target=spec.model.target or "",
         trainer=str(trained.manifest["trainer"]),
-        data=_data_facts(session),
+        data=_data_facts(inputs),
         evaluation=found,
         description=spec.model.description,
         owner=spec.model.owner,
         parameters=_shown(spec.model.params),
-        verdict=_verdict(session, found, champion),
+        verdict=_verdict(inputs, found, champion),
         champion=champion.evaluation.metrics if champion and champion.evaluation else None,
         champion_version=f"v{champion.release.version}" if champion else "",
         importances=importances,
@@ -198,23 +206,22 @@ def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: each["file"] if name == "module" else each for name, each in params.items()}
 
 
-def _verdict(session: Session, found: Evaluation, champion: Champion | None) -> Verdict:
+def _verdict(inputs: Inputs, found: Evaluation, champion: Champion | None) -> Verdict:
     against = champion.evaluation.metrics if champion and champion.evaluation else None
-    return judge(found.metrics, against, session.job.spec.evaluate.gate, champion.trouble if champion else "")
+    return judge(found.metrics, against, inputs.job.spec.evaluate.gate, champion.trouble if champion else "")
 
 
-def _data_facts(session: Session) -> DataFacts:
-    nodes = session.nodes()
-    clean = [each.artifact.manifest for each in nodes["clean"] if each.artifact]
-    transformed = [each.artifact.manifest for each in nodes["transform"] if each.artifact]
-    normalized = session.artifact("normalize")
+def _data_facts(inputs: Inputs) -> DataFacts:
+    clean = [each.artifact.manifest for each in inputs.nodes("clean") if each.artifact]
+    transformed = [each.artifact.manifest for each in inputs.nodes("transform") if each.artifact]
+    normalized = inputs.artifact("normalize")
     categories = read_json(normalized.file("preprocessing.json"))["categories"]
     dropped = sum(sum(each["rows_dropped"].values()) for each in (*clean, *transformed))
     return DataFacts(
-        repository=session.job.data_address,
-        commit=session.job.data_commit,
-        as_of=session.job.request.as_of or "",
-        partitions=list(session.job.partitions),
+        repository=inputs.job.data_address,
+        commit=inputs.job.data_commit,
+        as_of=inputs.job.request.as_of or "",
+        partitions=list(inputs.job.partitions),
         rows_read=sum(each["rows_read"] for each in clean),
         rows_quarantined=sum(each["rows_quarantined"] for each in clean),
         rows_dropped=dropped + normalized.manifest["duplicates"] + normalized.manifest["outliers"],

@@ -10,31 +10,30 @@ import pandas as pd
 
 from pipeline.errors import InputError
 from pipeline.messages import count
+from pipeline.runs.inputs import Inputs
 from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
-from pipeline.runs.session import Session
 from pipeline.runs.work.clean_rows import IDENTITY, PARTITION, POSITION, SIDE, clean_rows
 from pipeline.runs.work.derived import compile_derived
 from pipeline.runs.work.files import write_frame, write_json
-from pipeline.steps.encoder.weights import encoder_files, open_encoder
 from pipeline.steps.features import TARGET, Transform
 from pipeline.steps.splitting import assign, row_hashes
 from pipeline.steps.transform import Target, compile_target, compile_transform, transform
 from pipeline.steps.transform.applying import Encode, compute_target
 
 
-def transform_partition(session: Session, node: Node, folder: Path) -> Made:
+def transform_partition(inputs: Inputs, node: Node, folder: Path) -> Made:
     """Write ``features.parquet`` (with each row's side, its place among the clean rows, its hash), statistics."""
-    spec = session.job.spec
-    rows = clean_rows(session, node.partition)
-    compiled, target = compile_features(session)
+    spec = inputs.job.spec
+    rows = clean_rows(inputs, node.partition)
+    compiled, target = compile_features(inputs)
     hashes = row_hashes(rows, spec.data.key)
-    sides = assign(_with_stratum(session, rows), hashes, spec.split)
-    made = transform(rows, sides, spec, compiled, target, _encode(session))
+    sides = assign(_with_stratum(inputs, rows), hashes, spec.split)
+    made = transform(rows, sides, spec, compiled, target, _encode(inputs))
     places = {
         SIDE: sides[made.kept],
         POSITION: np.flatnonzero(made.kept).astype(np.int32),
-        IDENTITY: _identities(session, rows, hashes)[made.kept],
+        IDENTITY: _identities(inputs, rows, hashes)[made.kept],
     }
     frame = pd.concat([made.frame, pd.DataFrame(places)], axis=1)
     write_frame(frame, folder / "features.parquet")
@@ -44,24 +43,26 @@ def transform_partition(session: Session, node: Node, folder: Path) -> Made:
     return Made(say, len(frame), manifest={"rows_dropped": dict(made.dropped)})
 
 
-def _encode(session: Session) -> Encode | None:
-    """Open the encoder that the spec's sentences need, if any do; once a session."""
-    names = {each.encoder for each in compile_features(session)[0].sentences}
+def _encode(inputs: Inputs) -> Encode | None:
+    """Open the encoder that the spec's sentences need, if any do; once a run."""
+    names = {each.encoder for each in compile_features(inputs)[0].sentences}
     if not names:
         return None
-    return session.once("encoder", lambda: open_encoder(encoder_files(names.pop(), session.job.state))).of
+    from pipeline.steps.encoder.weights import encoder_files, open_encoder  # only sentences need a trained network
+
+    return inputs.once("encoder", lambda: open_encoder(encoder_files(names.pop(), inputs.job.state))).of
 
 
-def compile_features(session: Session) -> tuple[Transform, Target]:
-    """Compile the transformation, once a session."""
+def compile_features(inputs: Inputs) -> tuple[Transform, Target]:
+    """Compile the transformation, once a run."""
 
     def compile_both() -> tuple[Transform, Target]:
-        columns = session.columns()
-        compiled = compile_transform(session.job.spec, columns)
+        columns = inputs.chain.columns()
+        compiled = compile_transform(inputs.job.spec, columns)
         _refuse_own_names(compiled)
-        return compiled, compile_target(session.job.spec, columns)
+        return compiled, compile_target(inputs.job.spec, columns)
 
-    return session.once("features", compile_both)
+    return inputs.once("features", compile_both)
 
 
 def _refuse_own_names(compiled: Transform) -> None:
@@ -73,15 +74,15 @@ def _refuse_own_names(compiled: Transform) -> None:
         )
 
 
-def _with_stratum(session: Session, rows: pd.DataFrame) -> pd.DataFrame:
-    name = session.job.spec.split.stratify
+def _with_stratum(inputs: Inputs, rows: pd.DataFrame) -> pd.DataFrame:
+    name = inputs.job.spec.split.stratify
     if name is None or name in rows:
         return rows
-    return rows.assign(**{name: compute_target(rows, compile_derived(session, name))})
+    return rows.assign(**{name: compute_target(rows, compile_derived(inputs, name))})
 
 
-def _identities(session: Session, rows: pd.DataFrame, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _identities(inputs: Inputs, rows: pd.DataFrame, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Hash what makes a row a duplicate of another: the key, or the whole row."""
-    rule = session.job.spec.clean.duplicates
+    rule = inputs.job.spec.clean.duplicates
     by_row = rule != "keep" and rule.by == "row"
-    return row_hashes(rows, []) if by_row and session.job.spec.data.key else hashes
+    return row_hashes(rows, []) if by_row and inputs.job.spec.data.key else hashes

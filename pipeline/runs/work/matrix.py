@@ -14,9 +14,9 @@ import pandas as pd
 from pipeline.errors import DataError
 from pipeline.messages import count
 from pipeline.model.columns import Side
+from pipeline.runs.inputs import Inputs
 from pipeline.runs.plan.planning import PARTITIONED, Node
 from pipeline.runs.results import Made
-from pipeline.runs.session import Session
 from pipeline.runs.work.clean_rows import IDENTITY, PARTITION, POSITION, SIDE, clean_rows
 from pipeline.runs.work.features import compile_features
 from pipeline.runs.work.files import read_frame, read_json, write_frame, write_json
@@ -56,15 +56,14 @@ class _Part:
         return frame[~self.repeated] if self.repeated.any() else frame
 
 
-def normalize_features(session: Session, node: Node, folder: Path) -> Made:
+def normalize_features(inputs: Inputs, folder: Path) -> Made:
     """Write ``matrix.parquet``, ``rows.parquet`` (what its rows are), the fitted rules, their graph and its inputs."""
-    del node
-    spec = session.job.spec
-    compiled, _ = compile_features(session)
-    parts = _parts(session)
-    statistics = merge([_statistics(session, each) for each in parts])
+    spec = inputs.job.spec
+    compiled, _ = compile_features(inputs)
+    parts = _parts(inputs)
+    statistics = merge([_statistics(inputs, each) for each in parts])
     if not statistics.rows:
-        raise DataError(_explain_no_training(session, parts))
+        raise DataError(_explain_no_training(inputs, parts))
     second_pass = _TrainingRows(parts) if needs_second_pass(spec, compiled) else None
     preprocessing = fit(statistics, spec, compiled, second_pass)
     rows, outliers = _write_matrix(parts, preprocessing, folder / "matrix.parquet")
@@ -94,10 +93,9 @@ def normalize_features(session: Session, node: Node, folder: Path) -> Made:
     )
 
 
-def _explain_no_training(session: Session, parts: Sequence[_Part]) -> str:
+def _explain_no_training(inputs: Inputs, parts: Sequence[_Part]) -> str:
     """Say what became of every row, by the rules that left rows out and by the split."""
-    nodes = session.nodes()
-    clean, made = ([each.artifact.manifest for each in nodes[step] if each.artifact] for step in PARTITIONED)
+    clean, made = ([each.artifact.manifest for each in inputs.nodes(step) if each.artifact] for step in PARTITIONED)
     dropped: Counter[str] = Counter()
     dropped["the contract (data.columns)"] = sum(each["rows_quarantined"] for each in clean)
     for rule, rows in (pair for each in clean for pair in each["rows_dropped"].items()):
@@ -120,29 +118,29 @@ def _graph_inputs(compiled: Transform) -> GraphInputs:
     return GraphInputs(compiled.numbers, compiled.texts, words, compiled.sentences)
 
 
-def _parts(session: Session) -> list[_Part]:
-    found = [(node, node.artifact) for node in session.nodes()["transform"] if node.artifact]
-    repeated = _repeated(session, [artifact for _, artifact in found])
+def _parts(inputs: Inputs) -> list[_Part]:
+    found = [(node, node.artifact) for node in inputs.nodes("transform") if node.artifact]
+    repeated = _repeated(inputs, [artifact for _, artifact in found])
     return [_Part(node, artifact, mask) for (node, artifact), mask in zip(found, repeated, strict=True)]
 
 
-def _repeated(session: Session, artifacts: Sequence[Artifact]) -> list[Mask]:
-    rule = session.job.spec.clean.duplicates
+def _repeated(inputs: Inputs, artifacts: Sequence[Artifact]) -> list[Mask]:
+    rule = inputs.job.spec.clean.duplicates
     if rule == "keep":
         return [np.zeros(int(each.manifest["rows"]), dtype=np.bool_) for each in artifacts]
     identities = (read_frame(each.file("features.parquet"), [IDENTITY])[IDENTITY] for each in artifacts)
     return repeated_rows([each.to_numpy() for each in identities], rule.keep)
 
 
-def _statistics(session: Session, part: _Part) -> Statistics:
+def _statistics(inputs: Inputs, part: _Part) -> Statistics:
     """Read a partition's statistics; those of one with rows that another has too are computed without them."""
     if not part.repeated.any():
         return Statistics.from_json(read_json(part.artifact.file("statistics.json")))
-    compiled, target = compile_features(session)
-    rows, kept = clean_rows(session, part.node.partition), part.read([POSITION, SIDE])
+    compiled, target = compile_features(inputs)
+    rows, kept = clean_rows(inputs, part.node.partition), part.read([POSITION, SIDE])
     sides = np.full(len(rows), Side.TEST, dtype=np.int8)  # only the rows that stay are measured, as training rows
     sides[kept[POSITION].to_numpy()] = kept[SIDE].to_numpy()
-    return transform(rows, sides, session.job.spec, compiled, target).statistics
+    return transform(rows, sides, inputs.job.spec, compiled, target).statistics
 
 
 @dataclass(frozen=True)

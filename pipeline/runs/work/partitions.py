@@ -6,17 +6,17 @@ from pathlib import Path
 
 from pipeline.messages import count
 from pipeline.model.columns import merge_columns
+from pipeline.runs.job import Job
 from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
-from pipeline.runs.session import Session
 from pipeline.runs.work.files import write_frame, write_json
 from pipeline.steps.clean.reading import read
 from pipeline.steps.clean.repair import clean
 
 
-def clean_partition(session: Session, node: Node, folder: Path) -> Made:
+def clean_partition(job: Job, node: Node, folder: Path) -> Made:
     """Write ``rows.parquet``, ``quarantine.parquet`` if there is any, and ``report.json``."""
-    job, partition = session.job, str(node.partition)
+    partition = str(node.partition)
     source = job.read(partition)
     reading = read(source, job.partitions[partition].path, job.spec.data)
     cleaned = clean(reading.rows, job.spec, merge_columns({partition: reading.columns}))

@@ -1,23 +1,70 @@
-"""Step → its work on artifacts: what computes it."""
+"""Step → its work on artifacts: what computes it, and what it is handed of the session, and no more.
+
+Each is imported only where it is done: it brings pandas and the like, and no step needs another's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
 from pipeline.runs.session import Session
-from pipeline.runs.work.evaluation import evaluate_model
-from pipeline.runs.work.features import transform_partition
-from pipeline.runs.work.matrix import normalize_features
-from pipeline.runs.work.partitions import clean_partition
-from pipeline.runs.work.training import train_model
 
-WORK: Mapping[str, Callable[[Session, Node, Path], Made]] = {
-    "clean": clean_partition,
-    "transform": transform_partition,
-    "normalize": normalize_features,
-    "train": train_model,
-    "evaluate": evaluate_model,
+if TYPE_CHECKING:
+    from pipeline.steps.train.search import Elsewhere
+
+Work = Callable[[Session, Node, Path], Made]
+
+
+def _clean(session: Session, node: Node, folder: Path) -> Made:
+    from pipeline.runs.work.partitions import clean_partition
+
+    return clean_partition(session.job, node, folder)
+
+
+def _transform(session: Session, node: Node, folder: Path) -> Made:
+    from pipeline.runs.work.features import transform_partition
+
+    return transform_partition(session.inputs, node, folder)
+
+
+def _normalize(session: Session, node: Node, folder: Path) -> Made:
+    from pipeline.runs.work.matrix import normalize_features
+
+    del node
+    return normalize_features(session.inputs, folder)
+
+
+def _train(session: Session, node: Node, folder: Path) -> Made:
+    from pipeline.runs.work.training import train_model
+
+    store, recorder = session.artifacts.store, session.recorder
+    return train_model(session.inputs, node, folder, store, recorder, _others(session))
+
+
+def _others(session: Session) -> Elsewhere | None:
+    """Return what fits a search's trials on other machines, if the spec has a search and there are any."""
+    if not session.job.spec.model.search:
+        return None
+    from pipeline.runs.work.trials import elsewhere
+
+    return elsewhere(session.job, session.run)
+
+
+def _evaluate(session: Session, node: Node, folder: Path) -> Made:
+    from pipeline.runs.work.evaluation import evaluate_model
+
+    del node
+    return evaluate_model(session.inputs, folder, session.assignments.champion, session.artifacts.store)
+
+
+WORK: Mapping[str, Work] = {
+    "clean": _clean,
+    "transform": _transform,
+    "normalize": _normalize,
+    "train": _train,
+    "evaluate": _evaluate,
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,50 +22,69 @@ from pipeline.model.graphs import compose
 from pipeline.model.images.rules import ImageRule, owner_of
 from pipeline.model.sentences import ENCODER, PIECES
 from pipeline.model.signature import Input, Signature, Task
+from pipeline.runs.inputs import Inputs
 from pipeline.runs.memory import available_bytes
 from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
-from pipeline.runs.session import Session
-from pipeline.runs.tracking import Learning
+from pipeline.runs.tracking import Learning, Recorder
 from pipeline.runs.work.clean_rows import PARTITION, POSITION, SIDE, clean_rows
-from pipeline.runs.work.companion_files import read_beside
+from pipeline.runs.work.companion_files import read_companion_file
 from pipeline.runs.work.files import read_frame, read_json, write_json
 from pipeline.runs.work.graph_inputs import GraphInputs
 from pipeline.runs.work.records import record_of
 from pipeline.runs.work.training_rows import read_rows
-from pipeline.runs.work.trials import elsewhere, write_outcomes
-from pipeline.runs.work.worker_crew import find_worker_pods
 from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
 from pipeline.spec.expressions import parse
 from pipeline.spec.image_columns import rules_of
+from pipeline.spec.placement import has_worker_pods
 from pipeline.spec.schema.spec import Spec
 from pipeline.steps.encoder.weights import encoder_files
-from pipeline.steps.evaluate.metrics import score
-from pipeline.steps.evaluate.prediction import Prediction
-from pipeline.steps.evaluate.sample import Sample
-from pipeline.steps.train.results import Matrix, Scorer, Support, Trained
+from pipeline.steps.train.results import Matrix, Scorer, Support, Trained, WorkerPods
+from pipeline.steps.train.search import Elsewhere
 from pipeline.steps.train.training import train, trainer_of
 from pipeline.steps.train.training import try_params as try_params_here
-from pipeline.storage.artifacts import Artifact
+from pipeline.storage.artifacts import Artifact, Store
 
 
-def train_model(session: Session, node: Node, folder: Path) -> Made:
-    """Write ``model.onnx`` (or the native model), ``signature.json`` and ``training.json``."""
-    spec, normalized = session.job.spec, session.artifact("normalize")
+def train_model(
+    inputs: Inputs, node: Node, folder: Path, store: Store, recorder: Recorder | None, others: Elsewhere | None
+) -> Made:
+    """Write ``model.onnx`` (or the native model), ``signature.json`` and ``training.json``.
+
+    Parameters
+    ----------
+    store : Store
+        Keeps checkpoints while the training goes on.
+    recorder : Recorder or None
+        Is told the curves while they grow.
+    others : Elsewhere or None
+        Fits trials of a search on other machines.
+    """
+    spec, normalized = inputs.job.spec, inputs.artifact("normalize")
     checkpoints, said = f"checkpoints/{node.recipe.key if node.recipe else 'none'}", list[str]()
     task = _task(spec)
-    matrix = _rows(session, normalized)
-    support = _support(session, node, checkpoints, said)
+    matrix = _rows(inputs, normalized)
+    kept = _Checkpoints(store, checkpoints)
+    support = Support(
+        save=kept.save,
+        load=kept.load,
+        tell=_teller(node.step, recorder),
+        say=said.append,
+        read=partial(read_companion_file, inputs.job),
+        state=inputs.job.state,
+        elsewhere=others,
+        pods=_worker_pods(spec),
+    )
     trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task), support=support)
     reads = GraphInputs.from_json(read_json(normalized.file("inputs.json")))
-    signature = _signature(session, task, trained, reads, read_frame(normalized.file("rows.parquet")))
+    signature = _signature(inputs, task, trained, reads, read_frame(normalized.file("rows.parquet")))
     _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
     for encoder in {each.encoder for each in reads.sentences}:
         for name in (ENCODER, PIECES):
-            shutil.copyfile(encoder_files(encoder, session.job.state) / name, folder / name)
+            shutil.copyfile(encoder_files(encoder, inputs.job.state) / name, folder / name)
     write_json(signature.to_json(), folder / "signature.json")
     write_json(_report(trained), folder / "training.json")
-    session.store.remove_notes(checkpoints)
+    store.remove_notes(checkpoints)
     say = "; ".join([f"{spec.model.trainer}: {count(len(matrix.columns), 'feature')}", *said, *trained.notes])
     return Made(
         say,
@@ -79,25 +98,36 @@ def train_model(session: Session, node: Node, folder: Path) -> Made:
     )
 
 
-def try_params(session: Session, rows: int, numbers: Collection[int]) -> str:
+def _worker_pods(spec: Spec) -> WorkerPods | None:
+    """Return the pods that workers of this step may be started in; None where they are processes beside it."""
+    if not has_worker_pods(spec):
+        return None
+    from pipeline.runs.work.cluster_workers import find_worker_pods  # imports the client of clusters
+
+    return find_worker_pods(spec)
+
+
+def try_params(inputs: Inputs, rows: int, numbers: Collection[int]) -> str:
     """Fit some parameter sets of the search, for another process that searches; gives the line that it reads."""
-    spec, normalized = session.job.spec, session.artifact("normalize")
+    from pipeline.runs.work.trials import write_outcomes  # only where others search
+
+    spec, normalized = inputs.job.spec, inputs.artifact("normalize")
     task = _task(spec)
     scorer = _scorer(spec, task)
     if scorer is None:
         raise InputError("step: found --trial with a spec without a search; expected one (model.search)")
-    matrix = _rows(session, normalized)
-    support = Support(read=partial(read_beside, session.job), state=session.job.state)
+    matrix = _rows(inputs, normalized)
+    support = Support(read=partial(read_companion_file, inputs.job), state=inputs.job.state)
     found = try_params_here(
         matrix, spec.model, task, scorer, rows=rows, numbers=numbers, flag=_is_flag(spec), support=support
     )
     return write_outcomes(found)
 
 
-def _rows(session: Session, normalized: Artifact) -> Matrix:
-    spec = session.job.spec
+def _rows(inputs: Inputs, normalized: Artifact) -> Matrix:
+    spec = inputs.job.spec
     trainer = trainer_of(spec.model, _task(spec))
-    return read_rows(normalized, trainer, spec.model.params, session.job.state, available_bytes())
+    return read_rows(normalized, trainer, spec.model.params, inputs.job.state, available_bytes())
 
 
 def _task(spec: Spec) -> Task:
@@ -116,6 +146,10 @@ def _is_flag(spec: Spec) -> bool:
 def _scorer(spec: Spec, task: Task) -> Scorer | None:
     if spec.model.search is None:
         return None
+    from pipeline.steps.evaluate.metrics import score  # only a search judges while it trains
+    from pipeline.steps.evaluate.prediction import Prediction
+    from pipeline.steps.evaluate.sample import Sample
+
     metric = spec.model.search.metric or [*spec.evaluate.metrics, *DEFAULT_METRICS[task]][0]
     reads = METRICS[metric].reads
 
@@ -130,17 +164,17 @@ def _scorer(spec: Spec, task: Task) -> Scorer | None:
     return Scorer(metric, measure)
 
 
-def _signature(session: Session, task: Task, trained: Trained, reads: GraphInputs, rows: pd.DataFrame) -> Signature:
+def _signature(inputs: Inputs, task: Task, trained: Trained, reads: GraphInputs, rows: pd.DataFrame) -> Signature:
     """Describe what callers send: the raw columns behind the features, with a real record as the example."""
-    spec, types = session.job.spec, session.columns()
+    spec, types = inputs.job.spec, inputs.chain.columns()
     wanted = {*reads.numbers, *reads.texts}
     images = rules_of(spec.data)
-    inputs = tuple(_input(spec, name, types[name], images) for name in _asked(types, wanted, images))
+    asked = tuple(_input(spec, name, types[name], images) for name in _asked(types, wanted, images))
     classes = None if trained.classes is None else tuple(trained.classes)
-    bare = Signature(task, inputs, classes)
+    bare = Signature(task, asked, classes)
     if (bare.numbers, bare.texts) != (reads.numbers, reads.texts):
         raise AssertionError(f"the graph reads {reads.numbers + reads.texts}, the signature {bare.inputs}")
-    return Signature(task, inputs, classes, _example(session, rows, inputs), reads.words, reads.sentences)
+    return Signature(task, asked, classes, _example(inputs, rows, asked), reads.words, reads.sentences)
 
 
 def _asked(types: Iterable[str], wanted: Collection[str], images: Mapping[str, ImageRule]) -> list[str]:
@@ -162,16 +196,16 @@ def _input(spec: Spec, name: str, type_: Any, images: Mapping[str, ImageRule]) -
     )
 
 
-def _example(session: Session, rows: pd.DataFrame, inputs: Sequence[Input]) -> dict[str, Any]:
+def _example(inputs: Inputs, rows: pd.DataFrame, asked: Sequence[Input]) -> dict[str, Any]:
     """Take a row of the first partition that has a test row (or else any): the first one whose values are all there."""
     tested = rows[rows[SIDE] == Side.TEST]
     chosen = tested if len(tested) else rows
     place = int(chosen[PARTITION].iloc[0])
     positions = chosen[POSITION][chosen[PARTITION] == place].to_numpy()
-    names = [each.name for each in inputs]
-    frame = clean_rows(session, list(session.job.partitions)[place], names).iloc[positions]
+    names = [each.name for each in asked]
+    frame = clean_rows(inputs, list(inputs.job.partitions)[place], names).iloc[positions]
     whole = frame.dropna()
-    return record_of((whole if len(whole) else frame).iloc[0], inputs)
+    return record_of((whole if len(whole) else frame).iloc[0], asked)
 
 
 def _write_model(trained: Trained, preprocess: onnx.ModelProto, folder: Path) -> None:
@@ -208,31 +242,29 @@ def _report(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _support(session: Session, node: Node, checkpoints: str, said: list[str]) -> Support:
-    """Keep checkpoints in the store, and let MLflow's curves grow while the training goes on."""
-    start_s, tags = time.time(), {"modelrail.step": node.step}
+@dataclass(frozen=True)
+class _Checkpoints:
+    """Notes in the store from which a training that was cut off goes on."""
+
+    store: Store
+    folder: str
+
+    def load(self, name: str) -> bytes | None:
+        return self.store.notes(self.folder).get(f"{self.folder}/{name}")
+
+    def save(self, name: str, content: bytes) -> None:
+        self.store.write_note(f"{self.folder}/{name}", content)
+
+
+def _teller(step: str, recorder: Recorder | None) -> Callable[[Sequence[Mapping[str, Any]]], None]:
+    """Let MLflow's curves grow while the training goes on."""
+    start_s, tags = time.time(), {"modelrail.step": step}
 
     def tell(points: Sequence[Mapping[str, Any]]) -> None:
-        if session.recorder is not None:
-            session.recorder.tell(Learning(node.step, start_s, _curves(points), tags))
+        if recorder is not None:
+            recorder.tell(Learning(step, start_s, _curves(points), tags))
 
-    def load(name: str) -> bytes | None:
-        return session.store.notes(checkpoints).get(f"{checkpoints}/{name}")
-
-    def save(name: str, content: bytes) -> None:
-        session.store.write_note(f"{checkpoints}/{name}", content)
-
-    read = partial(read_beside, session.job)
-    return Support(
-        save=save,
-        load=load,
-        tell=tell,
-        say=said.append,
-        read=read,
-        state=session.job.state,
-        elsewhere=elsewhere(session),
-        pods=find_worker_pods(session.job.spec),
-    )
+    return tell
 
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:

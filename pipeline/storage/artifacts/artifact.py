@@ -184,6 +184,11 @@ def size_of(path: str | Path) -> int | None:
         return None
 
 
+def is_whole(folder: str, manifest: Mapping[str, Any]) -> bool:
+    """Tell whether every file of a manifest is in a folder in its full size."""
+    return all(size_of(f"{folder}/{name}") == file["bytes"] for name, file in manifest["files"].items())
+
+
 def explain_full(error: OSError, place: Path) -> StoreError:
     """Say why writing to a place failed, and what mends it."""
     with suppress(OSError):

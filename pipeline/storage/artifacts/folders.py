@@ -24,8 +24,8 @@ from pipeline.storage.artifacts.artifact import (
     describe,
     draft_name,
     explain_full,
+    is_whole,
     parse_manifest,
-    size_of,
 )
 
 _MOST = 100  # a rename takes microseconds, and all the workers of a run may be at it
@@ -43,9 +43,7 @@ class FolderStore(Store):
         for key in keys:  # in plain strings: a path object for each would take longer than all the rest
             folder = f"{root}/{key[:2]}/{key}"
             manifest = parse_manifest(_read(f"{folder}/{MANIFEST}"))
-            if manifest is not None and all(
-                size_of(f"{folder}/{name}") == file["bytes"] for name, file in manifest["files"].items()
-            ):
+            if manifest is not None and is_whole(folder, manifest):
                 found[key] = Artifact(key, manifest["digest"], manifest, self)
         return found
 

@@ -1,8 +1,10 @@
-"""Large files: what stands in Git for them (Git LFS and DVC pointers), and where their content is."""
+"""Large files: what stands in Git for them (Git LFS and DVC pointers), and where their content is.
 
-from pipeline.storage.large_files.fetching import list_folder, read_large
+What fetches them (`fetching`) is imported only where there is something to fetch.
+"""
+
 from pipeline.storage.large_files.finding import find_partitions
 from pipeline.storage.large_files.layout import Layout
 from pipeline.storage.large_files.pointers import LargeFile
 
-__all__ = ["LargeFile", "Layout", "find_partitions", "list_folder", "read_large"]
+__all__ = ["LargeFile", "Layout", "find_partitions"]

@@ -178,7 +178,7 @@ def step(
     if repository is not None:
         spec = _cloned(repository, commit, spec)
     wanted = request(spec, environment, data_commit, as_of, force=force)
-    print_json(running.run_one(name, wanted, partition or None, mlflow_run, threads))
+    print_json(running.run_one(name, wanted, partition or None, mlflow_run, threads).to_json())
 
 
 def _cloned(repository: str, commit: str | None, spec: Path) -> Path:
@@ -207,8 +207,10 @@ def _do_sent(
     import json
 
     from pipeline.runs import step_elsewhere
+    from pipeline.runs.opened_run import OpenedRun
 
+    told = OpenedRun.from_json(json.loads(opened))
     if trials[1]:
-        typer.echo(step_elsewhere.do_trials(json.loads(opened), place, *trials))
+        typer.echo(step_elsewhere.do_trials(told, place, *trials))
     else:
-        step_elsewhere.do(json.loads(opened), place, steps, partitions, threads, typer.echo)
+        step_elsewhere.do(told, place, steps, partitions, threads, typer.echo)

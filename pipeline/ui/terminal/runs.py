@@ -26,7 +26,7 @@ def show_step(result: StepResult) -> None:
     parts = f"{result.ran} of {result.ran + result.reused}" if result.step in PARTITIONED else ""
     rows = count(result.rows, "row") if result.rows is not None else ""
     figures = f"{parts:>9} {rows:>14} {result.seconds:7.2f} s"
-    mark = MARKS["skipped"] if result.facts.get("released") is False else MARKS[result.action]  # refused: not a success
+    mark = MARKS["skipped"] if result.facts.released is False else MARKS[result.action]  # refused: not a success
     console.print(f"{mark} {result.step:<10}{figures}  [dim]{escape(result.reason)}[/]")
 
 
@@ -34,7 +34,7 @@ def show_outcome(outcome: str, results: Sequence[StepResult]) -> None:
     """Print what came of a run: metrics against the gate, the release, the prediction, how to repeat it."""
     facts: dict[str, Any] = {}
     for each in results:
-        facts |= each.facts
+        facts |= each.facts.to_json()
     console.print()
     show_summary(outcome, facts, sum(each.seconds for each in results))
 
@@ -48,6 +48,6 @@ def show_summary(outcome: str, facts: Mapping[str, Any], seconds: float) -> None
     for line in facts.get("verdict", ()):
         console.print(f"  gate: {escape(line)}")
     if "prediction" in facts:
-        answer, truth = (escape(str(facts[name])) for name in ("prediction", "truth"))
+        answer, truth = (escape(str(facts.get(name))) for name in ("prediction", "truth"))
         console.print(f"  {escape(str(facts['record']))}\n  → [bold]{answer}[/] (in truth: {truth})")
         console.print(f"\n{facts['curl']}", style="cyan", markup=False)

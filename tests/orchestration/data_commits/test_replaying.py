@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.runs.opened_run import OpenedRun
 from pipeline.runs.plan.planning import ORDER
 from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
-from pipeline.runs.running import Opened, Outcome, close_run, open_run, outcome_of, run_step
+from pipeline.runs.running import Outcome, close_run, open_run, outcome_of, run_step
 from pipeline.runs.tracking.walk_forward import TAG, read_curve
 from tests.conftest import Commit
 
@@ -59,17 +60,17 @@ def replay(spec: Path, commit: str, as_of: str, meanwhile: RunRequest | None = N
     return outcome, ran
 
 
-def run_steps(opened: Opened) -> tuple[Outcome, Counter[str]]:
+def run_steps(opened: OpenedRun) -> tuple[Outcome, Counter[str]]:
     ran: Counter[str] = Counter()
     results = []
     for step in ORDER:
-        for batch in (opened["batches"] or [[]]) if step in ("clean", "transform") else [None]:
-            if batch == []:
+        for batch in (opened.batches or [()]) if step in ("clean", "transform") else [None]:
+            if batch == ():
                 continue
             found = run_step(step, opened, batch)
-            ran[step] += found["ran"]
+            ran[step] += found.ran
         if step == "release":
-            results.append(StepResult(step, found["action"], "", facts={"released": found["released"]}))
+            results.append(StepResult(step, found.action, "", facts=found.facts))
     return outcome_of(results), +ran
 
 

@@ -21,7 +21,6 @@ from tests.conftest import Commit
 Codes = dict[str, set[str]]
 
 UNREAD = {
-    "pipeline.runs.work.table": "which work is whose",
     "pipeline.steps.evaluate.walk_forward": "adds up what earlier runs evaluated",
 }
 """Modules of the steps and of their work that stand in no key → why they need not."""

@@ -40,7 +40,7 @@ def test_the_command_of_the_page_is_trained_released_and_served(
     try:
         outcome, results = run(RunRequest(str(spec)), report=lambda _: None)
         assert outcome == "released"
-        address = next(each.facts["address"] for each in results if each.step == "deploy")
+        address = next(each.facts.address for each in results if each.step == "deploy")
         assert abs(predict(address, {"x": 0.5}).outputs[0] - 2) < 0.15
     finally:
         stop_all(project / ".modelrail")
