@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, Pa
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipeline.errors import InputError, explain_os_error
+from pipeline.orchestration.mlflow_links import link_run
 from pipeline.runs.opened_run import OpenedRun
 from pipeline.runs.results import DeliveryFacts, StepResult
 from pipeline.runs.wording import describe_plan, describe_step
@@ -60,9 +61,9 @@ class Task(BaseOperator):
         """Do it; each kind of task says how."""
         raise NotImplementedError
 
-    def _link(self, run: str | None) -> None:
+    def _link(self, opened: OpenedRun, run: str | None) -> None:
         if run and (base := os.environ.get("MODELRAIL_MLFLOW_URL")):
-            self.mlflow_address = f"{base}/#/runs/{run}"
+            self.mlflow_address = link_run(base, opened.mlflow_experiment, run)
 
     def _opened(self, context: Context) -> OpenedRun:
         return OpenedRun.from_json(context["ti"].xcom_pull(task_ids="plan", key="opened"))
@@ -83,7 +84,7 @@ class Plan(Task):
 
         opened = running.open_run(running.RunRequest(spec=self.spec, **read_request(context)), open_login)
         context["ti"].xcom_push(key="opened", value=opened.to_json())
-        self._link(opened.mlflow_run)
+        self._link(opened, opened.mlflow_run)
         for line in describe_plan(opened):
             self.log.info(line)
         # one empty batch when all is reused: then the UI shows one task that says so, and what follows still runs
@@ -134,7 +135,7 @@ class Step(Task):
         return None if self.partitions is None else list(self.partitions)
 
     def _finish(self, opened: OpenedRun, result: StepResult) -> dict[str, Any]:
-        self._link(result.mlflow_run or opened.mlflow_run)
+        self._link(opened, result.mlflow_run or opened.mlflow_run)
         for line in describe_step(result):
             self.log.info(line)
         if result.action == "skipped":

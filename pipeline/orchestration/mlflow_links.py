@@ -9,3 +9,8 @@ _MODEL_TRAINING = "workflowType=machine_learning"
 def link_experiments(address: str) -> str:
     """Return the address of the list of experiments, one a model."""
     return f"{address}/#/experiments?{_MODEL_TRAINING}"
+
+
+def link_run(address: str, experiment: str, run: str) -> str:
+    """Return the address of a run; the shorter one without its experiment forgets the view on the way."""
+    return f"{address}/#/experiments/{experiment}/runs/{run}?{_MODEL_TRAINING}"

@@ -52,6 +52,8 @@ class OpenedRun:
         Id of the run; all its tasks share it.
     mlflow_run : str or None
         None where nothing is recorded, since nothing is computed.
+    mlflow_experiment : str
+        Id of that run's experiment; empty where there is none.
     methods : mapping
         Step → what tells whether another machine works by the same code; empty where no step leaves this one.
     repository : str
@@ -74,6 +76,7 @@ class OpenedRun:
     run: str
     mlflow_run: str | None = None
     methods: Mapping[str, str] = field(default_factory=dict)
+    mlflow_experiment: str = ""
     model: str = ""
     spec_path: str = ""
     spec_commit: str = ""

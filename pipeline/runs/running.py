@@ -61,10 +61,12 @@ def _open_run(job: Job) -> OpenedRun:
     _refuse_platform(session.job)
     session.refresh()
     steps = session.plan()
-    if _has_news(session, steps):
-        session.recorder = _direct(session.job)
-        session.recorder.tell(_opening(session))
-    return _opened(session, steps)
+    opened = _opened(session, steps)
+    if not _has_news(session, steps):
+        return opened
+    recorder = _direct(session.job)
+    recorder.tell(_opening(session))
+    return replace(opened, mlflow_run=recorder.run_id(), mlflow_experiment=recorder.experiment_id())
 
 
 def run_step(
@@ -251,7 +253,6 @@ def _opened(session: Session, steps: Sequence[PlannedStep]) -> OpenedRun:
         spec_commit=job.spec_commit,
         spec_digest=spec_digest(job.spec),
         dirty=bool(job.uncommitted),
-        mlflow_run=session.recorder.run_id() if session.recorder else None,
         run=session.run,
         partitions=len(job.partitions),
         batches=tuple(tuple(todo[start : start + size]) for start in range(0, len(todo), size)),

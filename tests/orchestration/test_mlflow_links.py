@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from pipeline.home import CHECKOUT
-from pipeline.orchestration.mlflow_links import link_experiments
+from pipeline.orchestration.mlflow_links import link_experiments, link_run
 
 HOME = "http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
 
 def test_mlflow_is_opened_on_model_training() -> None:
     assert link_experiments("http://127.0.0.1:5000") == HOME
+    run = "http://127.0.0.1:5000/#/experiments/1/runs/f00?workflowType=machine_learning"
+    assert link_run("http://127.0.0.1:5000", "1", "f00") == run
 
 
 @pytest.mark.parametrize(("address", "shown"), [("http://127.0.0.1:5000", [HOME]), (None, [])])

@@ -54,6 +54,10 @@ class DirectRecorder:
     def run_id(self) -> str | None:  # noqa: D102
         return self._tracker.run
 
+    def experiment_id(self) -> str:
+        """Return the id of the experiment of the run that was opened here; empty if none was."""
+        return self._tracker.experiment
+
     def finish(self) -> None:  # noqa: D102
         return
 

@@ -29,6 +29,7 @@ class Tracker:
 
     def __init__(self, tracking: str, artifacts: Path, run: str | None) -> None:
         self.run = run
+        self.experiment = ""
         self._tracking = tracking
         self._artifacts = artifacts
         self._open_client: MlflowClient | None = None
@@ -77,7 +78,8 @@ class Tracker:
     def _open(self, event: RunOpened) -> str:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        run = self._client.create_run(self._experiment(event.model), run_name=event.name, tags=dict(event.tags))
+        self.experiment = self._experiment(event.model)
+        run = self._client.create_run(self.experiment, run_name=event.name, tags=dict(event.tags))
         self.run = str(run.info.run_id)
         dataset = Dataset(
             event.dataset["name"], event.dataset["digest"][:36], "git", json.dumps({"uri": event.dataset["source"]})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -158,7 +159,8 @@ def test_a_run_goes_through_the_scheduler_and_the_next_one_reuses_it(airflow: Ai
     assert [step.state for step in first.steps] == ["done"] * len(first.steps)
     assert all(len(json.dumps(result)) < 8192 for result in first.results.values())
     links = airflow.request("GET", f"{name_run('late', run)}/taskInstances/train/links")["extra_links"]
-    assert links["MLflow run"].startswith("http://127.0.0.1:15000/#/runs/")
+    page = r"http://127\.0\.0\.1:15000/#/experiments/\d+/runs/[0-9a-f]{32}\?workflowType=machine_learning"
+    assert re.fullmatch(page, links["MLflow run"])
     second = follow(airflow, "late", airflow.trigger("late", {}), Console(quiet=True))
     assert second.failures == ()
     assert {step.step: step.state for step in second.steps}["clean"] == "reused"
