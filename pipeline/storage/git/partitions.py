@@ -54,7 +54,7 @@ def _together(key: str, files: Sequence[File], template: str) -> FileGroup:
     """Make one partition of several files."""
     parts = iter(key.split("/"))
     path = re.sub(r"{\w+}", lambda _: next(parts), template)
-    return FileGroup.of(path, tuple(sorted(files)))
+    return FileGroup.of(path, tuple(sorted(files, key=lambda file: file.path)))
 
 
 def folder_of(template: str) -> str:

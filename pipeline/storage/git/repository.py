@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,8 +21,12 @@ from pathlib import Path
 from pipeline.errors import InputError, TransientError
 from pipeline.storage.git.command import UNREACHABLE, Attempt, GitError, git_environment, run_git, text_of
 from pipeline.storage.git.credentials import Credentials, no_credentials
+from pipeline.storage.regular_files import read_below
 
 _IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
+_LINK = "120000"
+_FILES = ("100644", "100755", "100664")  # the last is of old repositories
+_ASTRAY = ("dangling", "loop", "notdir", "symlink")
 _ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
@@ -46,6 +50,11 @@ class File:
     path: str
     id: str
     bytes: int
+
+
+@dataclass(frozen=True, order=True)
+class LinkAstray(File):
+    """A symbolic link that leads to no file of the repository."""
 
 
 @dataclass(frozen=True, order=True)
@@ -119,26 +128,66 @@ class Repository:
 
     def files(self, commit: str, *places: str) -> list[File]:
         """List the files of a commit at or below some places (an empty one is the root), sorted by path."""
+        found, links = self._list(commit, places)
+        return sorted([*found, *self._follow(commit, links)], key=_path_of)
+
+    def _list(self, commit: str, places: Sequence[str]) -> tuple[list[File], list[str]]:
+        """List the files of a commit, and the paths of its symbolic links."""
         place = ["--", *places] if places and all(places) else []
         listing = self._git("ls-tree", "-r", "-z", "--long", "--full-tree", commit, *place)
         entries = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
-        parsed = ((facts.split(), path) for facts, path in entries)
-        return sorted(File(path, facts[2], int(facts[3])) for facts, path in parsed if facts[1] == "blob")
+        parsed = [(facts.split(), path) for facts, path in entries]
+        files = [File(path, facts[2], int(facts[3])) for facts, path in parsed if facts[0] in _FILES]
+        return files, [path for facts, path in parsed if facts[0] == _LINK]
+
+    def _follow(self, commit: str, links: Sequence[str]) -> Iterator[File]:
+        """Yield what symbolic links of a commit lead to, under the links' paths, as far as it is in the commit."""
+        wanted = [path for path in links if "\n" not in path]
+        if not wanted:
+            return
+        question = "".join(f"{commit}:{path}\n" for path in wanted)
+        answers = iter(self._git("cat-file", "--batch-check", "--follow-symlinks", stdin=question).split("\n"))
+        for path in wanted:
+            kind, *facts = next(answers).rsplit(" ", 2)
+            if facts[:1] == ["blob"]:
+                yield File(path, kind, int(facts[1]))
+            elif kind in _ASTRAY:
+                next(answers)  # where it leads to
+                yield LinkAstray(path, _LINK, 0)
+            elif facts[:1] != ["tree"]:
+                yield LinkAstray(path, _LINK, 0)
 
     def work_tree_files(self, *places: str) -> list[File]:
         """List the files of the work tree at or below some places, tracked or not, but for the ignored ones.
 
         One that Git calls unchanged is the file of the newest commit, also where its content is elsewhere (Git LFS).
         """
-        known = {file.path: file for file in self.files("HEAD", *places)} if self.has_commits() else {}
+        files, links = self._list("HEAD", places) if self.has_commits() else ([], [])
+        known = {file.path: file for file in (*files, *self._follow("HEAD", links))}
         changed = self.changes([place or "." for place in places] or ["."])
+        changed += self._links_to_changes(links)
         here = sorted({path for path in changed if (self.root / path).is_file()})
+        astray = [path for path in here if self._leads_to(path).startswith("..")]
+        here = [path for path in here if path not in astray]
         if broken := next((path for path in (*known, *here) if "\n" in path), None):
             raise InputError(f"{self.root}: found a line break in the file name {broken!r}; expected none: rename it")
         ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(here)).split() if here else []
         sizes = ((self.root / path).stat().st_size for path in here)
         kept = (file for path, file in known.items() if path not in set(changed))
-        return sorted([*kept, *(File(*each) for each in zip(here, ids, sizes, strict=True))])
+        strays = (LinkAstray(path, _LINK, 0) for path in astray)
+        found = (File(*each) for each in zip(here, ids, sizes, strict=True))
+        return sorted([*kept, *strays, *found], key=_path_of)
+
+    def _links_to_changes(self, links: Sequence[str]) -> list[str]:
+        """List the symbolic links that lead to a file whose content differs from the newest commit's."""
+        targets = {path: self._leads_to(path) for path in links}
+        inside = [target for target in targets.values() if not target.startswith("..")]
+        changed = set(self.changes(inside)) if inside else set()
+        return [path for path, target in targets.items() if target in changed]
+
+    def _leads_to(self, link: str) -> str:
+        """Return the path, from the root, that a symbolic link of the work tree leads to."""
+        return os.path.relpath(os.path.realpath(self.root / link), os.path.realpath(self.root))
 
     def read(self, file: File, elsewhere: Mapping[File, bytes] = _NOTHING) -> bytes:
         """Read a file's content: from the object database, or from the work tree if it was never added.
@@ -155,9 +204,9 @@ class Repository:
         result = run_git(["cat-file", "blob", file.id], self.root)
         if result.returncode == 0:
             return result.stdout
-        source = self.root / file.path
-        if not self.bare and source.is_file():
-            return source.read_bytes()
+        content = None if self.bare else read_below(self.root, file.path)
+        if content is not None:
+            return content
         raise InputError(f"{self.root}: found no content for {file.path} ({file.id[:10]}); expected it in Git")
 
     def _pack(self, file: FileGroup, elsewhere: Mapping[File, bytes]) -> bytes:
@@ -188,8 +237,7 @@ class Repository:
     def read_path(self, commit: str, path: str) -> bytes | None:
         """Read a file by its path at a commit, or in the work tree (an empty commit); None if there is none."""
         if not commit:
-            source = self.root / path
-            return source.read_bytes() if source.is_file() else None
+            return read_below(self.root, path)
         result = run_git(["cat-file", "blob", f"{commit}:{path}"], self.root)
         return result.stdout if result.returncode == 0 else None
 
@@ -308,6 +356,10 @@ def open_repository(place: Path) -> Repository:
     if bare == "true" or not top:
         return Repository(Path(folder_of_git), bare=True)
     return Repository(Path(top))
+
+
+def _path_of(file: File) -> str:
+    return file.path
 
 
 def base_of(path: str) -> str:

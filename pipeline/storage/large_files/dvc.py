@@ -17,6 +17,7 @@ from pipeline.storage.artifacts import download
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.large_files.locations import Location
 from pipeline.storage.large_files.pointers import LargeFile
+from pipeline.storage.regular_files import read_regular
 
 _LAYOUTS: Mapping[str, tuple[str, ...]] = {"md5": ("files/md5/", ""), "md5-dos2unix": ("", "files/md5/")}
 """Where a content is below the root: since DVC 3, and before; pointers of either may have been moved to the other's."""
@@ -116,7 +117,7 @@ def _read_config(file: LargeFile, repository: Repository) -> _Config:
         folder = posixpath.dirname(folder)
     here = None if repository.bare else repository.root / place
     local = here / "config.local" if here else None
-    texts = [(committed or b"").decode(), local.read_text() if local and local.is_file() else ""]
+    texts = [(committed or b"").decode(), ((read_regular(local) if local else None) or b"").decode()]
     return _Config(_merge(texts, place), here)
 
 

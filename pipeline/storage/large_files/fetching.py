@@ -6,7 +6,6 @@ file that could be taken for the content.
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from pipeline.storage.large_files.dvc import dvc_locations
 from pipeline.storage.large_files.lfs import lfs_locations
 from pipeline.storage.large_files.locations import Location
 from pipeline.storage.large_files.pointers import Kind, LargeFile, digest_of, read_listing
+from pipeline.storage.regular_files import read_regular
 
 _ABANDONED_S = 24 * 3600.0
 _PUSH: Mapping[Kind, str] = {"Git LFS": "git lfs push --all origin", "DVC": "dvc push"}
@@ -74,13 +74,13 @@ def read_large(file: LargeFile, repository: Repository, state: Path) -> bytes:
     """
     cache, tried = _ContentCache(state / "cache" / "large-files"), list[str]()
     for place in (Location("", path=cache.path(file)), *_locations(file, repository)):
-        content = _read(place.path) if place.path else cache.take(file, place)
+        content = read_regular(place.path) if place.path else cache.take(file, place)
         if content is not None and _is_right(file, content):
             return content
         if place.name:
             tried.append(place.name if content is None else f"{place.name}, where other bytes stand under its name")
         elif content is not None:
-            os.unlink(cache.path(file))  # noqa: PTH108 - damaged on this machine: it is fetched again
+            cache.path(file).unlink()  # damaged on this machine: it is fetched again
     raise DataError(
         f"read: {file.path}: found no content {file.algorithm} {file.digest[:12]}…, which {file.pointer} names, "
         f"{', nor '.join(tried) or 'anywhere'}; expected it there: '{_PUSH[file.kind]}' in a clone that has it"
@@ -94,13 +94,6 @@ def list_folder(folder: LargeFile, repository: Repository, state: Path) -> Itera
 
 def _locations(file: LargeFile, repository: Repository) -> Iterator[Location]:
     return dvc_locations(file, repository) if file.kind == "DVC" else lfs_locations(file, repository)
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _is_right(file: LargeFile, content: bytes) -> bool:

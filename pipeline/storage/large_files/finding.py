@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pipeline.errors import InputError
 from pipeline.storage.git.partitions import matching
-from pipeline.storage.git.repository import File, FileGroup, Repository
+from pipeline.storage.git.repository import File, FileGroup, LinkAstray, Repository
 from pipeline.storage.large_files.layout import Layout
 from pipeline.storage.large_files.pointers import LFS_SIZES, SUFFIX, LargeFile, read_dvc, read_lfs
 
@@ -30,7 +30,7 @@ def find_partitions(repository: Repository, commit: str, layout: Layout, list_fo
     Raises
     ------
     InputError
-        If a partition is there twice: as a file and by a pointer.
+        If a partition is there twice, as a file and by a pointer, or is a link out of the repository.
     DataError
         If a pointer is damaged, or the list of a folder cannot be had.
     """
@@ -38,6 +38,7 @@ def find_partitions(repository: Repository, commit: str, layout: Layout, list_fo
     files = repository.files(commit, *places) if commit else repository.work_tree_files(*places)
     plain = matching(files, template)
     whole = [*plain.values(), *(each for each in files if layout.images and layout.key_of_image(each.path))]
+    _refuse_links([each for file in whole for each in _members(file)])
     small = [each for file in whole for each in _members(file) if each.bytes in LFS_SIZES]
     pointers = [each for each in files if is_pointer(each.path, template)]
     contents = repository.read_all([*small, *pointers])
@@ -49,6 +50,14 @@ def find_partitions(repository: Repository, commit: str, layout: Layout, list_fo
     if layout.images:
         found = _with_images(found, [large.get(each.path, each) for each in files], layout)
     return dict(sorted(found.items()))
+
+
+def _refuse_links(files: Iterable[File]) -> None:
+    if stray := next((each for each in files if isinstance(each, LinkAstray)), None):
+        raise InputError(
+            f"{stray.path}: found a symbolic link that leads to no file of the repository; expected one to a file in "
+            "it, or the file itself"
+        )
 
 
 def _members(file: File) -> Sequence[File]:

@@ -1,6 +1,7 @@
 """The two kinds of pointer, by their documented formats: pure.
 
-- Git LFS: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (a text below 1,024 bytes in place of the file).
+- Git LFS: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (a text below 1,024 bytes in place of the file);
+  Git LFS itself reads one with CR LF, or without its last line end, so it is read here too.
 - DVC: https://dvc.org/doc/user-guide/project-structure/dvc-files (``NAME.dvc`` next to the file or folder; for a
   folder, the content is a list of its files, https://dvc.org/doc/user-guide/project-structure/internal-files).
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.errors import DataError
+from pipeline.messages import quote
 from pipeline.storage.git.repository import File
 
 Kind = Literal["Git LFS", "DVC"]
@@ -23,7 +25,8 @@ SUFFIX = ".dvc"
 LFS_SIZES = range(100, 1024)
 """Bytes that an LFS pointer may have: a version, a hash and a size, and always below 1,024."""
 
-_LFS = re.compile(rb"version https://[^\n]+/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
+_LFS = re.compile(rb"version https://[^\r\n]+/spec/v1\r?\noid sha256:([0-9a-f]{64})\r?\nsize (\d{1,18})(?:\r?\n)?")
+_IDENTITY = re.compile(r"sha256:[0-9a-f]{64}|md5(?:-dos2unix)?:[0-9a-f]{32}(?:\.dir)?")
 # As DVC itself writes it; what is written otherwise is read by a parser of YAML, which takes a hundred times as long.
 _PLAIN = re.compile(r"outs:\n- (md5: [0-9a-f]{32}(?:\.dir)?\n(?:  [a-z]+: [^\n'\"#\[\]{}&*!|>%@`]+\n)+)")
 _CHUNK = 2**20
@@ -33,6 +36,8 @@ _PRINTABLE = bytes(range(32, 127)) + b"\n\r\t\f\b"
 @dataclass(frozen=True, order=True)
 class LargeFile(File):
     """A file whose content is not in Git; ``id`` is the content's digest: ``sha256:…``, ``md5:…``, ``md5-dos2unix:…``.
+
+    Paths on this machine and addresses are made of the digest, so nothing but a digest can be one.
 
     Attributes
     ----------
@@ -44,6 +49,11 @@ class LargeFile(File):
         The commit; empty for the work tree.
     remote : str
         Name of the remote that the pointer itself asks for; empty for the configured one.
+
+    Raises
+    ------
+    DataError
+        If the digest is none, or the path leaves the repository.
     """
 
     kind: Kind = field(compare=False)
@@ -51,6 +61,18 @@ class LargeFile(File):
     blob: str = field(default="", compare=False)
     at: str = field(default="", compare=False)
     remote: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what somebody else's pointer must not name."""
+        if not _IDENTITY.fullmatch(self.id):
+            raise DataError(
+                f"{self.pointer}: found {quote(self.digest)} as the digest of {quote(self.path)}; expected "
+                "hexadecimal digits, as 'dvc add' and Git LFS write them"
+            )
+        if self.path.startswith(("/", "../")) or self.path == "..":
+            raise DataError(
+                f"{self.pointer}: found {quote(self.path)}, which is not in the repository; expected a path in it"
+            )
 
     @property
     def algorithm(self) -> str:

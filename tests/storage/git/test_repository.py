@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import DataError, InputError
 from pipeline.storage.git.mirrors import mirror
 from pipeline.storage.git.partitions import matching
-from pipeline.storage.git.repository import File, open_repository
-from tests.conftest import Commit
+from pipeline.storage.git.repository import File, LinkAstray, open_repository
+from tests.conftest import Commit, git
 
 
 def test_a_commit_is_found_by_any_of_its_names(project: Path, commit: Commit) -> None:
@@ -120,3 +120,40 @@ def test_partitions_are_the_files_that_fit_the_template() -> None:
     assert list(matching(files, "f/{month}.csv")) == ["2013-01", "2013-02"]
     assert list(matching(files, "{where}/{month}.csv")) == ["f/2013-01", "f/2013-02", "g/2013-01"]
     assert list(matching(files, "f/2013-01.csv")) == ["2013-01.csv"]
+
+
+def test_a_link_is_read_through_before_and_after_its_commit(project: Path, commit: Commit) -> None:
+    repository = open_repository(project)
+    commit({"raw/2024.csv": "a\n1\n"})
+    (project / "data").mkdir()
+    (project / "data/2024.csv").symlink_to("../raw/2024.csv")
+    (before,) = repository.work_tree_files("data")
+    commit()
+    (after,) = repository.files("HEAD", "data")
+    assert before == after == repository.work_tree_files("data")[0]
+    assert repository.read(after) == b"a\n1\n"
+    (project / "raw/2024.csv").write_text("a\n2\n")
+    (changed,) = repository.work_tree_files("data")
+    assert changed.id != after.id
+    assert repository.read(changed) == b"a\n2\n"
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../../outside.csv", "nowhere.csv", "2024.csv"])
+def test_a_link_that_leads_to_no_file_of_the_repository_is_told(project: Path, commit: Commit, target: str) -> None:
+    repository = open_repository(project)
+    (project.parent / "outside.csv").write_text("secret")
+    (project / "data").mkdir()
+    (project / "data/2024.csv").symlink_to(target)
+    if target in {"/etc/hostname", "../../outside.csv"}:
+        assert [type(each) for each in repository.work_tree_files("data")] == [LinkAstray]
+    commit()
+    assert [type(each) for each in repository.files("HEAD", "data")] == [LinkAstray]
+    with pytest.raises(DataError, match="leads out of"):
+        repository.read_path("", "data/../../outside.csv")
+
+
+def test_submodules_are_no_files(project: Path, commit: Commit, tmp_path: Path) -> None:
+    commit({"data/a.csv": "a\n"})
+    git(project, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},data/sub")
+    git(project, "commit", "-q", "-m", "a submodule")
+    assert [each.path for each in open_repository(project).files("HEAD", "data")] == ["data/a.csv"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -219,3 +221,39 @@ def test_a_pointer_in_the_specs_own_work_tree_counts_before_it_is_committed(data
     assert (job.data_commit, job.uncommitted) == ("work tree", ("flights/2013-02.csv.dvc",))
     assert job.read("2013-02") == month(2)
     assert isinstance(job.partitions["2013-01"], LargeFile)
+
+
+@pytest.mark.parametrize(
+    ("digest", "relative", "found"),
+    [
+        ("/home/x/precious.txt", "2024.csv", "as the digest of 'flights/2024.csv'"),
+        ("../../../../precious", "2024.csv", "as the digest of 'flights/2024.csv'"),
+        ("0" * 31, "2024.csv", "as the digest of"),
+        ("0" * 32 + "\n", "2024.csv", "as the digest of"),
+        ("0" * 32, "../../2024.csv", "'../2024.csv', which is not in the repository"),
+        ("0" * 32, "/etc/hostname", "'/etc/hostname', which is not in the repository"),
+    ],
+)
+def test_a_listing_can_name_nothing_but_digests_of_files_in_its_folder(
+    data: Data, tmp_path: Path, digest: str, relative: str, found: str
+) -> None:
+    victim = tmp_path / "precious"
+    victim.write_text("years of work")
+    listing = json.dumps([{"md5": digest, "relpath": relative}]).encode()
+    put(data.remote, listing, ending=".dir")
+    pointer = dvc_pointer(listing, "flights").replace(md5(listing), f"{md5(listing)}.dir")
+    data.commit(data.with_remote() | {"flights.dvc": pointer})
+    with pytest.raises(DataError, match=rf"flights\.dvc: found .*{re.escape(found)}"):
+        data.open()
+    assert victim.read_text() == "years of work"
+
+
+def test_a_fifo_in_a_cache_is_never_read(data: Data, tmp_path: Path) -> None:
+    content = month(1)
+    place = put(data.remote, content)
+    place.unlink()
+    os.mkfifo(place)
+    data.commit(data.with_remote() | {"flights/2013-01.csv.dvc": dvc_pointer(content, "2013-01.csv")})
+    job = data.open()
+    with pytest.raises(DataError, match="found a device, a FIFO or a socket; expected a file"):
+        job.read(next(iter(job.partitions)))

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,9 @@ import pytest
 from pipeline.errors import DataError, InputError, TransientError
 from pipeline.runs.job import open_job
 from pipeline.runs.request import RunRequest
+from pipeline.storage.git.repository import File
 from pipeline.storage.large_files import LargeFile
+from pipeline.storage.large_files.pointers import read_lfs
 from tests.conftest import git
 from tests.storage.large_files.conftest import LOGIN, Data, LfsServer, lfs_pointer, month
 
@@ -252,3 +254,12 @@ def test_a_missing_image_is_named(data: Data) -> None:
     data.commit({"images/mon/cat/1.png": lfs_pointer(b"a cat")})
     with pytest.raises(DataError, match=r"images/mon/cat/1\.png: found no content sha256 .*git lfs push"):
         data.open(files="images/{day}/*/*.png").read("mon")
+
+
+@pytest.mark.parametrize("changed", [lambda text: text.replace("\n", "\r\n"), lambda text: text.rstrip("\n")])
+def test_a_pointer_is_read_with_the_line_ends_that_git_lfs_accepts(data: Data, changed: Callable[[str], str]) -> None:
+    content = month(1)
+    pointer = changed(lfs_pointer(content)).encode()
+    found = read_lfs(pointer, File("flights/2013-01.csv", "0" * 40, len(pointer)), "")
+    assert found is not None
+    assert found.digest == hashlib.sha256(content).hexdigest()
