@@ -9,6 +9,7 @@
     ├── TrainingError                           the model could not be trained or converted
     ├── ReleaseError                            the release could not be recorded
     ├── StoreError                              the artifact store gave back something else than it was given
+    │   └── DamagedError                        … an artifact whose bytes have changed: it is computed anew
     ├── DeploymentError                         the release could not be made live
     │   └── AbortedError                        … since it did worse than what is live, on real requests
     └── TransientError            exit code 75  the same command may succeed later
@@ -62,6 +63,24 @@ class ReleaseError(ModelrailError):
 
 class StoreError(ModelrailError):
     """The artifact store gave back something else than it was given."""
+
+
+class DamagedError(StoreError):
+    """An artifact has other bytes than were published; it was set aside, so that its step computes it anew.
+
+    Attributes
+    ----------
+    key : str
+        Of the artifact.
+    step : str
+        That made it.
+    partition : str or None
+        None where the step makes one artifact for all.
+    """
+
+    def __init__(self, message: str, key: str, step: str, partition: str | None) -> None:
+        super().__init__(message)
+        self.key, self.step, self.partition = key, step, partition
 
 
 class DeploymentError(ModelrailError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamagedError, StoreError
 from pipeline.storage.artifacts import Artifact, FolderStore, ObjectStore, Store, open_store
 
 KEY = "ab" * 32
@@ -79,13 +79,39 @@ def test_a_damaged_artifact_is_not_found_and_is_replaced(tmp_path: Path, damage:
     assert store.find(KEY) is not None
 
 
-def test_a_remote_file_with_other_bytes_is_refused(tmp_path: Path) -> None:
+def test_a_remote_file_with_other_bytes_is_refused_and_set_aside(tmp_path: Path) -> None:
     store = open_store(f"memory://{tmp_path.name}", tmp_path)
     assert isinstance(store, ObjectStore)
     artifact = publish(store)
     store.files.pipe_file(f"{store.root}/{KEY[:2]}/{KEY}/rows.csv", b"9,9\n")
-    with pytest.raises(StoreError, match=r"rows\.csv of artifact abababababab has the digest .*; expected"):
+    with pytest.raises(DamagedError, match=r"rows\.csv of artifact abababababab \(step 'clean'\) has other bytes"):
         artifact.file("rows.csv")
+    assert store.find(KEY) is None
+    assert store.entries() == []
+    assert publish(store).file("rows.csv").read_text() == "1,2\n"
+
+
+def test_a_damaged_copy_of_a_remote_file_is_fetched_again(tmp_path: Path) -> None:
+    store = open_store(f"memory://{tmp_path.name}", tmp_path)
+    publish(store).file("rows.csv").write_text("9,9\n")
+    again = open_store(f"memory://{tmp_path.name}", tmp_path).find(KEY)
+    assert again is not None
+    assert again.file("rows.csv").read_text() == "1,2\n"
+
+
+def test_one_bit_that_has_turned_is_noticed_once_another_process_reads_it(tmp_path: Path) -> None:
+    path = publish(FolderStore(tmp_path)).file("rows.csv")
+    path.write_text("1,3\n")
+    later = FolderStore(tmp_path)
+    artifact = later.find(KEY)
+    assert artifact is not None
+    with pytest.raises(DamagedError, match=r"set aside as .*damaged") as caught:
+        artifact.file("rows.csv")
+    assert (caught.value.key, caught.value.step, caught.value.partition) == (KEY, "clean", None)
+    assert later.find(KEY) is None
+    (kept,) = (tmp_path / "damaged").glob("*/rows.csv")
+    assert kept.read_text() == "1,3\n"
+    assert publish(later).file("rows.csv").read_text() == "1,2\n"
 
 
 def test_a_draft_that_fails_leaves_nothing(tmp_path: Path) -> None:

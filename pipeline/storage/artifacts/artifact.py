@@ -17,10 +17,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import StoreError
+from pipeline.errors import DamagedError, StoreError
 
 MANIFEST = "manifest.json"
 NOTES = "notes"
+DAMAGED = "damaged"
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,10 +47,14 @@ class Artifact:
     def file(self, name: str) -> Path:
         """Find one of the files as a path on this machine.
 
+        Its bytes are held against the manifest when this process first reads it, unless it wrote them itself.
+
         Raises
         ------
         StoreError
-            If the artifact has no such file, or its bytes are not what was published.
+            If the artifact has no such file.
+        DamagedError
+            If its bytes are not what was published; then the store has set the artifact aside.
         """
         if name not in self.manifest["files"]:
             raise StoreError(f"store: artifact {self.key[:12]} has no file '{name}'; it has {', '.join(self.names)}")
@@ -88,6 +93,9 @@ class Entry:
 class Store(ABC):
     """Where artifacts are kept."""
 
+    def __init__(self) -> None:
+        self._checked: set[tuple[str, str]] = set()
+
     def find(self, key: str) -> Artifact | None:
         """Find the artifact, if the store has all of it."""
         return self.find_all([key]).get(key)
@@ -103,6 +111,38 @@ class Store(ABC):
     @abstractmethod
     def fetch(self, artifact: Artifact, name: str) -> Path:
         """Find a file of an artifact as a path on this machine."""
+
+    @abstractmethod
+    def _set_aside(self, key: str) -> str:
+        """Take a damaged artifact from under its key, and say where it is now."""
+
+    def _is_whole(self, artifact: Artifact, name: str, path: Path) -> bool:
+        """Hold a file's bytes against the manifest; once by this process, since an artifact never changes."""
+        if (artifact.key, name) in self._checked:
+            return True
+        if sha256_of(path) != artifact.manifest["files"][name]["sha256"]:
+            return False
+        self._checked.add((artifact.key, name))
+        return True
+
+    def _wrote(self, artifact: Artifact) -> Artifact:
+        """Remember that this process has just written, and hashed, an artifact's files."""
+        self._checked |= {(artifact.key, name) for name in artifact.manifest["files"]}
+        return artifact
+
+    def _damaged(self, artifact: Artifact, name: str) -> DamagedError:
+        """Set a damaged artifact aside, and say so."""
+        facts = artifact.manifest
+        step, partition = str(facts.get("step")), facts.get("partition")
+        made = f"step '{step}'" + (f", partition '{partition}'" if partition else "")
+        return DamagedError(
+            f"store: {name} of artifact {artifact.key[:12]} ({made}) has other bytes than were published: a disk or a "
+            f"copy has damaged it; it was set aside as {self._set_aside(artifact.key)} and must be computed anew: run "
+            "again",
+            artifact.key,
+            step,
+            partition,
+        )
 
     @abstractmethod
     def write_note(self, name: str, content: bytes) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from typing import Any
 from pipeline.errors import StoreError
 from pipeline.retries import attempts
 from pipeline.storage.artifacts.artifact import (
+    DAMAGED,
     KEY,
     MANIFEST,
     NOTES,
@@ -29,12 +32,14 @@ from pipeline.storage.artifacts.artifact import (
 )
 
 _MOST = 100  # a rename takes microseconds, and all the workers of a run may be at it
+_KEEP_DAMAGED_S = 30 * 24 * 3600.0
 
 
 class FolderStore(Store):
     """Artifacts in a folder of this machine, or of one that is mounted."""
 
     def __init__(self, root: Path) -> None:
+        super().__init__()
         self.root = root
 
     def find_all(self, keys: Sequence[str]) -> dict[str, Artifact]:  # noqa: D102
@@ -53,7 +58,7 @@ class FolderStore(Store):
         try:
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
             target.parent.mkdir(parents=True, exist_ok=True)
-            return self._name(key, folder, target) or Artifact(key, manifest["digest"], manifest, self)
+            return self._name(key, folder, target) or self._wrote(Artifact(key, manifest["digest"], manifest, self))
         except OSError as error:
             raise explain_full(error, self.root) from error
 
@@ -72,7 +77,17 @@ class FolderStore(Store):
         raise StoreError(f"store: {target} is neither a whole artifact nor replaceable; remove that folder")
 
     def fetch(self, artifact: Artifact, name: str) -> Path:  # noqa: D102
-        return self._folder(artifact.key) / name
+        path = self._folder(artifact.key) / name
+        if not self._is_whole(artifact, name, path):
+            raise self._damaged(artifact, name)
+        return path
+
+    def _set_aside(self, key: str) -> str:
+        target = self.root / DAMAGED / f"{key}-{uuid.uuid4().hex[:8]}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # another process was faster
+            self._folder(key).rename(target)
+        return str(target)
 
     def write_note(self, name: str, content: bytes) -> None:  # noqa: D102
         target = self.root / NOTES / name
@@ -116,7 +131,10 @@ class FolderStore(Store):
         shutil.rmtree(damaged, ignore_errors=True)  # what is left after a kill, the next run sweeps
 
     def sweep(self) -> None:
-        """Remove drafts that killed processes of this machine left behind."""
+        """Remove drafts that killed processes of this machine left behind, and what was damaged long ago."""
+        for damaged in (self.root / DAMAGED).glob("*"):
+            if time.time() - damaged.stat().st_ctime > _KEEP_DAMAGED_S:
+                shutil.rmtree(damaged, ignore_errors=True)
         for draft in self._drafts().glob("*-*-*"):
             pid, _, machine = draft.name.split("-", 2)
             if machine == socket.gethostname() and not process_lives(pid):

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.errors import StoreError
 from pipeline.retries import attempts
 from pipeline.storage.artifacts.artifact import (
+    DAMAGED,
     KEY,
     MANIFEST,
     NOTES,
@@ -38,6 +39,7 @@ class ObjectStore(Store):
     """Artifacts in an object store that fsspec reaches, such as ``s3://bucket/folder``."""
 
     def __init__(self, address: str, cache: Path) -> None:
+        super().__init__()
         import fsspec  # only here: a folder needs no such library
 
         try:
@@ -87,18 +89,27 @@ class ObjectStore(Store):
     def fetch(self, artifact: Artifact, name: str) -> Path:  # noqa: D102
         expected = artifact.manifest["files"][name]
         local = self.cache / artifact.key[:2] / artifact.key / name
-        if size_of(local) == expected["bytes"]:
+        if size_of(local) == expected["bytes"] and self._is_whole(artifact, name, local):
             return local
         local.parent.mkdir(parents=True, exist_ok=True)
         part = local.with_name(f"{name}.{uuid.uuid4().hex}")
         self._call("get_file", f"{self._folder(artifact.key)}/{name}", str(part))
-        if (found := sha256_of(part)) != expected["sha256"]:
+        if sha256_of(part) != expected["sha256"]:
             part.unlink()
-            raise StoreError(
-                f"store: {name} of artifact {artifact.key[:12]} has the digest {found[:12]};"
-                f" expected {expected['sha256'][:12]}: delete {self._folder(artifact.key)} and run again"
-            )
+            raise self._damaged(artifact, name)
+        self._checked.add((artifact.key, name))
         return part.rename(local)
+
+    def _set_aside(self, key: str) -> str:
+        """Move the files of an artifact, its manifest first: without it the rest is none."""
+        target = f"{self.root}/{DAMAGED}/{key}-{uuid.uuid4().hex[:8]}"
+        self._call("invalidate_cache")
+        names = [name.rpartition("/")[2] for name in self._call("find", self._folder(key))]
+        for name in sorted(names, key=lambda name: name != MANIFEST):
+            with suppress(FileNotFoundError):  # another process was faster
+                self._call("mv", f"{self._folder(key)}/{name}", f"{target}/{name}", may_be_missing=True)
+        shutil.rmtree(self.cache / key[:2] / key, ignore_errors=True)
+        return target
 
     def write_note(self, name: str, content: bytes) -> None:  # noqa: D102
         self._call("pipe_file", f"{self.root}/{NOTES}/{name}", content)
