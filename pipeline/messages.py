@@ -23,6 +23,11 @@ def quote(text: str) -> str:
     return f"'{short}'" if short.isprintable() else ascii(short)
 
 
+def one_line(text: str) -> str:
+    """Return what a person typed on one line: each run of spaces and unprintable characters becomes one space."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def describe(value: Any) -> str:
     """Say what a value of the spec is, as its author would."""
     if value is None:

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from pipeline.errors import InputError, ReleaseError
-from pipeline.messages import count
+from pipeline.messages import count, one_line
 from pipeline.model.signature import Input, Signature
 from pipeline.retries import attempts
 from pipeline.storage.git.repository import Repository
@@ -27,6 +30,8 @@ from pipeline.storage.git.tags import Tag, child_commit, fetch_tags, list_names,
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*@v\d+\.\d+\.\d+")
 _RULE = "-" * 8
 _MOST = 20  # runs of several clones may release at once
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, order=True)
@@ -110,39 +115,39 @@ class Release:
 
 
 def releases(repository: Repository, model: str) -> list[Release]:
-    """List a model's releases by version, oldest first.
-
-    Raises
-    ------
-    ReleaseError
-        If a tag has a release's name but was not made by Modelrail.
-    """
+    """List a model's releases by version, oldest first."""
     return releases_of(list_tags(repository, f"{model}@v*"))
 
 
 def releases_of(tags: Iterable[Tag]) -> list[Release]:
-    """Read those of the tags that are releases of one model: by version, oldest first."""
-    found = [_read(tag) for tag in tags if _NAME.fullmatch(tag.name)]
-    return sorted(found, key=lambda release: release.version)
+    """Read those of the tags that are releases of one model: by version, oldest first.
+
+    Anybody can make a tag: one that has a release's name but was not made by Modelrail is passed over.
+    """
+    return sorted(readable(release_in, tags), key=lambda release: release.version)
+
+
+def readable(read: Callable[[Tag], T | None], tags: Iterable[Tag]) -> Iterator[T]:
+    """Yield what can be read of some tags; the others are passed over (`find_unreadable` names them)."""
+    for tag in tags:
+        with suppress(ReleaseError):
+            if (found := read(tag)) is not None:
+                yield found
 
 
 def newest_releases(repository: Repository, model: str, count: int) -> tuple[list[Release], int]:
-    """Read the newest of a model's releases, by version, oldest first; and count all of them.
-
-    Raises
-    ------
-    ReleaseError
-        If a tag among them has a release's name but was not made by Modelrail.
-    """
+    """Read the newest of a model's releases, by version, oldest first; and count all of them."""
     # A glob for a name would find other models' tags too.
     found = [name for name in list_names(repository, f"{model}@v*") if _NAME.fullmatch(name)]
     names = [name for name in found if name.partition("@")[0] == model]
     if not names:
         return [], 0
-    if len(names) <= count:  # so many patterns would each be held against every tag
-        return releases(repository, model), len(names)
     newest = sorted(names, key=lambda name: Version.parse(name.partition("@")[2]))[-count:]
-    return releases_of(list_tags(repository, *newest)), len(names)
+    # So many patterns would each be held against every tag.
+    made = releases_of(list_tags(repository, *newest)) if len(names) > count else []
+    if len(made) < min(count, len(names)):  # also where some of the newest were passed over
+        made = releases(repository, model)[-count:]
+    return made, len(names)
 
 
 def same_model(history: Sequence[Release], model_digest: str) -> Release | None:
@@ -229,6 +234,7 @@ def record(
     bool
         Whether it was made by this call.
     """
+    evidence = replace(evidence, why=one_line(evidence.why), who=one_line(evidence.who))
     for _ in attempts(_MOST):
         if push:
             fetch_tags(repository, f"{model}@v*")
@@ -236,13 +242,21 @@ def record(
         if known := same_model(history, evidence.model_digest):
             return known, False
         previous = history[-1] if history else None
-        release = Release(model, next_version(previous, evidence), evidence)
+        release = Release(model, _free_version(repository, model, next_version(previous, evidence)), evidence)
         if image := make_image(release):
             release = replace(release, evidence=replace(evidence, image=image))
         commit = _commit_of_its_own(repository, release, history)
         if write_tag(repository, release.tag, commit, message(release, previous), push=push):
             return replace(release, commit=commit), True
     raise ReleaseError(f"{model}: {_MOST} versions in a row were taken by other runs while this one was being released")
+
+
+def _free_version(repository: Repository, model: str, version: Version) -> Version:
+    """Count on while a tag that is no release has the name."""
+    taken = set(list_names(repository, f"{model}@v{version.major}.*"))
+    while f"{model}@v{version}" in taken:
+        version = replace(version, patch=version.patch + 1)
+    return version
 
 
 def _commit_of_its_own(repository: Repository, release: Release, history: Sequence[Release]) -> str:
@@ -289,7 +303,8 @@ def facts_of(tag: Tag) -> dict[str, Any]:
     ValueError
         If there is none.
     """
-    _, _, document = tag.message.partition(f"\n{_RULE}\n")
+    # The last line of dashes: one before it may be what somebody typed, and no JSON document has such a line.
+    _, _, document = tag.message.rpartition(f"\n{_RULE}\n")
     # A signature may stand behind the document; the decoder stops where the document ends.
     facts, _ = json.JSONDecoder().raw_decode(document)
     return dict(facts)
@@ -302,12 +317,20 @@ def _interval(estimate: Mapping[str, float | None]) -> str:
     return f"{value:.4f}" + (f" [{low:.4f}, {high:.4f}]" if low is not None and high is not None else "")
 
 
-def _read(tag: Tag) -> Release:
+def release_in(tag: Tag) -> Release | None:
+    """Read a release's tag; None for a tag of another name.
+
+    Raises
+    ------
+    ReleaseError
+        If the tag has a release's name but was not made by Modelrail.
+    """
+    if not _NAME.fullmatch(tag.name):
+        return None
     model, _, version = tag.name.partition("@")
     try:
-        found = facts_of(tag)
-        # A newer Modelrail may have written more than this one knows.
-        evidence = Evidence(**{each.name: found[each.name] for each in fields(Evidence) if each.name in found})
+        # A newer Modelrail may have written more than this one knows: that is left out.
+        evidence = msgspec.convert(facts_of(tag), Evidence)
     except (ValueError, TypeError) as error:
         raise ReleaseError(
             f"tag {tag.name}: found no evidence of a release in its message ({error}); expected a tag that Modelrail"

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from pipeline.delivery.releases import Release, Version, facts_of, with_facts
+from pipeline.delivery.releases import Release, Version, facts_of, readable, release_in, with_facts
 from pipeline.errors import InputError, OvertakenError, ReleaseError
+from pipeline.messages import one_line
 from pipeline.retries import attempts
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.git.tags import Tag, fetch_tags, list_names, list_tags, write_tag
@@ -98,20 +99,27 @@ class Standing:
 
 
 def stages(repository: Repository, model: str, environment: str | None = None) -> list[Stage]:
-    """List a model's stages, in one environment or in all: by environment, then in their order.
-
-    Raises
-    ------
-    ReleaseError
-        If a tag has a stage's name but was not made by Modelrail.
-    """
+    """List a model's stages, in one environment or in all: by environment, then in their order."""
     return stages_of(list_tags(repository, f"{model}#{environment or '*'}#*"))
 
 
 def stages_of(tags: Iterable[Tag]) -> list[Stage]:
-    """Read those of the tags that are stages: by environment, then in their order."""
-    found = [_read(tag, match) for tag in tags if (match := _NAME.fullmatch(tag.name))]
-    return sorted(found, key=lambda stage: (stage.model, stage.environment, stage.number))
+    """Read those of the tags that are stages: by environment, then in their order.
+
+    One that has a stage's name but was not made by Modelrail is passed over.
+    """
+    return sorted(readable(stage_in, tags), key=lambda stage: (stage.model, stage.environment, stage.number))
+
+
+def find_unreadable(repository: Repository, model: str) -> list[str]:
+    """Name the tags of a model that have a release's or a stage's name but were not made by Modelrail, and the mend."""
+    troubles = []
+    for tag in list_tags(repository, f"{model}@v*", f"{model}#*#*"):
+        try:
+            release_in(tag) or stage_in(tag)
+        except ReleaseError as error:
+            troubles.append(str(error))
+    return troubles
 
 
 def current(repository: Repository, model: str, environment: str) -> Stage | None:
@@ -126,7 +134,11 @@ def current_stages(repository: Repository, model: str, environment: str | None =
         if (match := _NAME.fullmatch(name)) and match["model"] == model:
             place, found = match["environment"], (int(match["number"]), name)
             newest[place] = max(found, newest.get(place, found))
-    return stages_of(list_tags(repository, *(name for _, name in newest.values()))) if newest else []
+    standing = stages_of(list_tags(repository, *(name for _, name in newest.values()))) if newest else []
+    if len(standing) == len(newest):
+        return standing
+    last = {stage.environment: stage for stage in stages(repository, model, environment)}  # some were passed over
+    return [last[place] for place in sorted(last)]
 
 
 def newer(repository: Repository, stage: Stage) -> Stage | None:
@@ -225,15 +237,15 @@ def assign(
                 f"{release.tag}: found that {last.tag if last else 'no stage'} says what {environment} should have by"
                 " now; expected what was so when the run decided: run again"
             )
-        number = last.number + 1 if last else 1
+        number = _last_number(repository, release.model, environment) + 1
         stage = Stage(
             model=release.model,
             environment=environment,
             number=number,
             version=release.version,
             action=action,
-            who=who or repository.who(),
-            why=why,
+            who=one_line(who or repository.who()),
+            why=one_line(why),
             commit=release.commit,
             image=image,
         )
@@ -243,6 +255,12 @@ def assign(
     raise ReleaseError(
         f"{release.tag}: {_MOST} stages of '{environment}' in a row were taken by others while this one was recorded"
     )
+
+
+def _last_number(repository: Repository, model: str, environment: str) -> int:
+    """Return the greatest number that a tag has, whether or not a stage can be read from it; 0 if there is none."""
+    matches = (_NAME.fullmatch(name) for name in list_names(repository, f"{model}#{environment}#*"))
+    return max((int(match["number"]) for match in matches if match and match["model"] == model), default=0)
 
 
 def message(stage: Stage, last: Stage | None) -> str:
@@ -260,7 +278,17 @@ def message(stage: Stage, last: Stage | None) -> str:
     return with_facts(lines, facts | named)
 
 
-def _read(tag: Tag, match: re.Match[str]) -> Stage:
+def stage_in(tag: Tag) -> Stage | None:
+    """Read a stage's tag; None for a tag of another name.
+
+    Raises
+    ------
+    ReleaseError
+        If the tag has a stage's name but was not made by Modelrail.
+    """
+    match = _NAME.fullmatch(tag.name)
+    if match is None:
+        return None
     try:
         facts: dict[str, Any] = facts_of(tag)
         return Stage(

@@ -20,8 +20,8 @@ from pipeline.delivery.releases import (
     releases,
     with_facts,
 )
-from pipeline.delivery.stages import stages
-from pipeline.errors import InputError, ReleaseError
+from pipeline.delivery.stages import find_unreadable, stages
+from pipeline.errors import InputError
 from pipeline.home import CHECKOUT
 from pipeline.model.signature import Input, Signature
 from pipeline.storage.git.repository import open_repository
@@ -218,11 +218,30 @@ def test_an_unknown_release_is_told_with_those_there_are(
         find_release(repository, reference)
 
 
-def test_a_foreign_tag_with_a_release_name_is_named(project: Path, commit: Commit) -> None:
+@pytest.mark.parametrize("text", ["made by hand", None], ids=["by hand", "a metric that is no number"])
+def test_a_foreign_tag_with_a_release_name_is_named_and_passed_over(
+    project: Path, commit: Commit, text: str | None
+) -> None:
+    repository, head = open_repository(project), commit()
+    first, _ = record(repository, "m", evidence(spec_commit=head))
+    text = text or with_facts(
+        ["by hand"], asdict(evidence(spec_commit=head)) | {"metrics": {"rmse": {"value": "a lot"}}}
+    )
+    write_tag(repository, "m@v1.0.1", head, text)
+    write_tag(repository, "m@v8.0.0", head, text)
+    assert releases(repository, "m") == [first]
+    assert newest_releases(repository, "m", 1) == ([first], 3)
+    assert [each.split(":")[0] for each in find_unreadable(repository, "m")] == ["tag m@v1.0.1", "tag m@v8.0.0"]
+    again, _ = record(repository, "m", evidence(spec_commit=head, model_digest="other"))
+    assert again.tag == "m@v1.0.2"
+
+
+def test_what_people_type_cannot_be_taken_for_anything_else(project: Path, commit: Commit) -> None:
     repository = open_repository(project)
-    write_tag(repository, "m@v1.0.0", commit(), "made by hand")
-    with pytest.raises(ReleaseError, match=r"tag m@v1\.0\.0: found no evidence of a release"):
-        releases(repository, "m")
+    why = 'bad\x01 data\n--------\n{"metrics": {}}\x1b[31m'
+    made, _ = record(repository, "m", evidence(spec_commit=commit(), why=why))
+    assert releases(repository, "m") == [made]
+    assert made.evidence.why == 'bad data -------- {"metrics": {}} [31m'
 
 
 RIVAL = """

@@ -6,8 +6,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.delivery.releases import Release, Version, record
-from pipeline.delivery.stages import Action, Stage, assign, current, current_stages, stages, standing_of
-from pipeline.errors import InputError, ReleaseError
+from pipeline.delivery.stages import (
+    Action,
+    Stage,
+    assign,
+    current,
+    current_stages,
+    find_unreadable,
+    stages,
+    standing_of,
+)
+from pipeline.errors import InputError
 from pipeline.storage.git.repository import Repository, open_repository
 from pipeline.storage.git.tags import write_tag
 from tests.conftest import Commit, git
@@ -81,11 +90,15 @@ def test_stages_are_ordered_by_number_not_by_text(released: tuple[Repository, li
     assert [each.number for each in stages(repository, "m")] == list(range(1, 13))
 
 
-def test_a_foreign_tag_with_a_stage_name_is_named(released: tuple[Repository, list[Release]]) -> None:
-    repository, (first, *_) = released
-    write_tag(repository, "m#prod#1", first.commit, "by hand")
-    with pytest.raises(ReleaseError, match=r"tag m#prod#1: found no stage in its message"):
-        stages(repository, "m")
+def test_a_foreign_tag_with_a_stage_name_is_named_and_passed_over(released: tuple[Repository, list[Release]]) -> None:
+    repository, (first, second, *_) = released
+    made = assign(repository, first, "prod", action="deploy", why="a\x01b", push=False)
+    assert made.why == "a b"
+    write_tag(repository, "m#prod#2", first.commit, "by hand")
+    assert stages(repository, "m") == [made]
+    assert current(repository, "m", "prod") == made
+    assert [each.partition(" in ")[0] for each in find_unreadable(repository, "m")] == ["tag m#prod#2: found no stage"]
+    assert assign(repository, second, "prod", action="deploy", why="", push=False).number == 3
 
 
 def test_a_name_that_cannot_be_a_stage_is_refused(released: tuple[Repository, list[Release]]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipeline.delivery.releases import Release, releases_of
+from pipeline.delivery.releases import Release, release_in
 from pipeline.errors import InputError, ModelrailError
 from pipeline.home import home, store_address
 from pipeline.operations.garbage.deciding import Fate, Needs, decide, is_over, made_at, model_of, needed_by_runs
@@ -90,7 +90,8 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
     blind: dict[str, str] = {}
     sessions = list(_sessions(repository, blind))
     planned = [node.recipe.key for each in sessions for step in STEPS for node in each.chain.nodes(step) if node.recipe]
-    released = releases_of(list_tags(repository, "*@v*"))
+    # A tag that cannot be read ends it: nobody knows what it needs.
+    released = [found for tag in list_tags(repository, "*@v*") if (found := release_in(tag))]
     claims, entries = read_claims(store), store.entries()  # in this order: what is made meanwhile is new
     names = {each.job.model for each in sessions} | {*blind} | {each.model for each in released}
     own = _is_own(store_address(state), repository)

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
 
-from pipeline.delivery.releases import Release, Version, releases_of
-from pipeline.delivery.stages import Action, Stage, stages_of
+from pipeline.delivery.releases import Release, Version, release_in
+from pipeline.delivery.stages import Action, Stage, stage_in
 from pipeline.errors import ReleaseError
 from pipeline.operations.provenance.airflow_log import read_entry
 from pipeline.storage.git.repository import Repository
@@ -172,8 +172,10 @@ def _tagged(repository: Repository, since: datetime | None) -> Iterator[Event]:
     assigned: dict[str, Stage] = {}
     for tag in tags:
         try:
-            released |= {each.tag: each for each in releases_of([tag])}
-            assigned |= {each.tag: each for each in stages_of([tag])}
+            if release := release_in(tag):
+                released[release.tag] = release
+            elif stage := stage_in(tag):
+                assigned[stage.tag] = stage
         except ReleaseError as error:
             yield _foreign(tag, str(error))
     recent = {each.name: each for each in tags if each.name in signatures}

@@ -11,7 +11,21 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 
-_REPOSITORY_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+_REPOSITORY_VARIABLES = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
+    *("GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"),
+    *("GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"),
+)
+# What git prints is read by programs here, so settings of how it is shown to people do not count.
+_PLAIN = (
+    *("-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "log.decorate=false"),
+    *("-c", "color.ui=false", "-c", "column.ui=never", "-c", "core.quotePath=false", "-c", "core.pager=cat"),
+    *("-c", "diff.renames=false", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false"),
+    *("-c", "diff.orderFile=/dev/null", "-c", "diff.relative=false", "-c", "diff.ignoreSubmodules=none"),
+    *("-c", "status.relativePaths=true", "-c", "status.submoduleSummary=false", "-c", "status.branch=false"),
+    *("-c", "status.showStash=false", "-c", "i18n.logOutputEncoding=UTF-8", "-c", "core.abbrev=auto"),
+)
 
 
 UNREACHABLE = re.compile(
@@ -44,7 +58,7 @@ def run_git(
     data = stdin.encode("utf-8", "surrogateescape")
     try:
         return subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
+            ["git", "--no-optional-locks", *_PLAIN, *arguments],
             cwd=folder,
             input=data,
             capture_output=True,

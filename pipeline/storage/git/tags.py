@@ -7,7 +7,7 @@ killed in between leaves no tag behind that only this clone knows: `settle` fini
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,7 +16,9 @@ from pipeline.retries import attempts
 from pipeline.storage.git.command import Attempt
 from pipeline.storage.git.repository import Repository
 
-_FORM = "%(refname:strip=2)%00%(*objectname)%00%(taggerdate:iso-strict)%00%(taggername) %(taggeremail)%00%(contents)%01"
+_FIELDS = ("refname:strip=2", "*objectname", "taggerdate:iso-strict", "taggername", "taggeremail", "contents:size")
+_FORM = "".join(f"%({each})%00" for each in _FIELDS) + "%(contents)"
+_LONGEST_HEAD = 1 << 16  # of what stands before a message: names and addresses of people, for example
 _PUSHING = "refs/modelrail/pushing/"
 _CLOBBERED = re.compile(r"-> (\S+) +\(would clobber existing tag\)")
 
@@ -41,12 +43,20 @@ def list_tags(repository: Repository, *patterns: str) -> list[Tag]:
     """List the annotated tags that match one of the globs, oldest first."""
     places = [f"refs/tags/{pattern}" for pattern in patterns]
     listing = repository.ask("for-each-ref", f"--format={_FORM}", "--sort=creatordate", *places)
-    rows = (entry.lstrip("\n").split("\0") for entry in listing.split("\1") if entry.strip())
-    return [
-        Tag(name, commit, datetime.fromisoformat(date).astimezone(UTC), message.strip(), tagger)
-        for name, commit, date, tagger, message in rows
-        if commit
-    ]
+    return list(_parse(listing.encode("utf-8", "surrogateescape")))
+
+
+def _parse(listing: bytes) -> Iterator[Tag]:
+    """Read the listing by the sizes in it: a message may hold any character, and so no separator."""
+    start = 0
+    while start < len(listing):
+        *head, _ = listing[start : start + _LONGEST_HEAD].split(b"\0", len(_FIELDS))
+        name, commit, date, person, address, size = (each.decode("utf-8", "replace") for each in head)
+        start += sum(len(each) + 1 for each in head)
+        message, start = listing[start : start + int(size)], start + int(size) + 1
+        if commit and date:
+            when = datetime.fromisoformat(date).astimezone(UTC)
+            yield Tag(name, commit, when, message.decode("utf-8", "replace").strip(), f"{person} {address}")
 
 
 def list_names(repository: Repository, *patterns: str) -> list[str]:

@@ -33,7 +33,7 @@ def releases(
 
     from pipeline.delivery.environments import statuses_here
     from pipeline.delivery.releases import newest_releases
-    from pipeline.delivery.stages import current_stages
+    from pipeline.delivery.stages import current_stages, find_unreadable
     from pipeline.home import home
     from pipeline.spec.loading.declared_environments import find_declared
     from pipeline.spec.loading.names import find_spec_of
@@ -50,6 +50,8 @@ def releases(
         print_json(describe_releases(model, history, places, count))
     else:
         show_releases(model, history, places, count)
+    for each in find_unreadable(repository, model):
+        typer.echo(f"passed over: {each}", err=True)
 
 
 @app.command(epilog="Example: modelrail promote flight-delay v1.2.0 --environment prod --why 'two weeks well in dev'")

@@ -9,6 +9,7 @@ from typing import TypeVar, get_args
 from pipeline.delivery.promotion import promote, rollback
 from pipeline.delivery.releases import Release
 from pipeline.errors import InputError
+from pipeline.messages import one_line
 from pipeline.ui.pages.archive import Archive, RepositoryView
 from pipeline.ui.pages.environments import find_statuses
 from pipeline.ui.pages.formatting import number
@@ -100,7 +101,7 @@ def read_reason(text: str) -> str:
     InputError
         If there is none, or it is too long.
     """
-    why = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    why = one_line(text)
     if not why:
         raise InputError("why: found no reason; expected one: it is recorded with the change")
     if len(why) > MOST_LETTERS:
