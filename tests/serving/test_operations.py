@@ -347,11 +347,39 @@ def test_a_token_is_checked_with_a_public_key(tmp_path: Path, key: Any, algorith
         jwt.encode({"sub": "carol", "iss": "us"}, key, algorithm),
         jwt.encode(claims, None, "none"),
         _sign_with_public_key(claims, public),
+        *(
+            _claim(claims, forged)
+            for forged in ("RS256", "PS512", "ES256", "ES512", "EdDSA", "HS256", "none", "made up")
+        ),
+        "a.b.c",
+        "é" * 100,
     ]
     for token in refused:
         with pytest.raises(RejectedError, match="found a token that does not hold") as caught:
             access.check(given(token))
         assert caught.value.status == 401
+
+
+def _claim(claims: dict[str, Any], algorithm: str) -> str:
+    """Forge a token that says it was signed by some algorithm."""
+    parts = [json.dumps(each).encode() for each in ({"alg": algorithm, "typ": "JWT"}, claims)]
+    return b".".join([*(base64.urlsafe_b64encode(each).rstrip(b"=") for each in parts), b"A" * 86]).decode()
+
+
+def test_forged_tokens_keep_no_place(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(public)
+    monkeypatch.setenv("MODELRAIL_SERVE_JWT_KEY_FILE", str(tmp_path / "public.pem"))
+    monkeypatch.setenv("MODELRAIL_SERVE_MAX_CONCURRENT", "3")
+    live = start(write_bundle(tmp_path / "bundle"))
+    claims = {"exp": time.time() + 600}
+    for algorithm in ("ES256", "EdDSA", "HS256", "none"):
+        for _ in range(2):
+            headers = {"authorization": f"Bearer {_claim(claims, algorithm)}"}
+            assert call(live, "POST", "/api/predict", BODY, **headers)[0] == 401
+    good = {"authorization": f"Bearer {jwt.encode(claims, key, 'RS256')}"}
+    assert call(live, "POST", "/api/predict", BODY, **good)[0] == 200
 
 
 def _sign_with_public_key(claims: dict[str, Any], public: bytes) -> str:

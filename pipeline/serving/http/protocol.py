@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipeline.serving.http.application import PREDICT, Application
@@ -19,12 +20,20 @@ from pipeline.serving.inference.inference import Exchange
 from pipeline.serving.protocols.predicting import read_prediction
 from pipeline.serving.scoring.answers import Reply
 
+_NO_TUNNEL = b'{"error":"found CONNECT; expected a request to this server"}'
+_UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _NOT_HTTP = b'{"error":"found no valid HTTP request; expected HTTP/1.1"}'
 _PREDICT = PREDICT.encode()
 # What only the way through ASGI deals with: 100 Continue, upgrades, compressed bodies, pages of other origins.
 _ASGI_ONLY = frozenset({b"expect", b"upgrade", b"content-encoding", b"origin"})
 _GONE = 499  # a caller who went away: no standard has a status for it, this one is nginx's
+
 _MAX_HEAD_BYTES = 64 * 2**10
+"""Of the head of a request, and of its trailers: the request line, the names and the values."""
+_FRAMING = 8
+"""Bytes that may come with each byte of a body in chunks: one chunk a byte has five."""
+_MIN_READ_BYTES = 32 * 2**10
+"""A caller takes at least so many bytes of its answers in the time that it has for a body, or is left."""
 
 
 class _Openings:
@@ -54,7 +63,11 @@ class Protocol(HttpToolsProtocol):
         self._held = False
         self._body: list[bytes] = []
         self._pending = 0
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._in_message, self._deaf = False, False, False
+        self._head_bytes, self._came_bytes, self._body_bytes = 0, 0, 0
+        self._begun, self._upgrades = 0, False
+        self._message_timer: asyncio.TimerHandle | None = None
+        self._reading_timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._ends = False
         self._names: dict[bytes, bytes] = {}
@@ -69,34 +82,100 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the caller."""
         self._stop_timer()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in (self._idle_timer, self._message_timer, self._reading_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived; a prediction that is not complete by then is handed to ASGI."""
-        self._idle_since = None
-        super().data_received(data)
+        if self._deaf:
+            return
+        self._idle_since, begun = None, self._begun
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self._held:
             self._release()
-        elif self._in_head:
-            self._limit_head(len(data))
+        if self._in_message and self.parser is not None:
+            self._limit_message(len(data) if begun == self._begun else 0)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read a request again as one that asks for no other protocol.
+
+        Some clients offer HTTP/2 with each request, and a server may go on without. The parser would take the body for
+        the other protocol, and what comes after it for the next request.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(b"501 Not Implemented", _NO_TUNNEL)
+            return
+        kept = [header for header in self.headers if header[0] not in _UPGRADE]
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self.url, _lines(kept))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._feed(head + rest)
+
+    def pause_writing(self) -> None:
+        """Watch a caller who does not read its answers."""
+        super().pause_writing()
+        self._watch_reading()
+
+    def resume_writing(self) -> None:
+        """Stop watching: the answers have been taken."""
+        super().resume_writing()
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
+
+    def _watch_reading(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        time_s = self.application.settings.body_timeout_s
+        self._reading_timer = self.loop.call_later(time_s, self._leave_unless_reading, left)
+
+    def _leave_unless_reading(self, left: int) -> None:
+        """Break the connection off where next to nothing was read: closing it would wait for the caller too."""
+        if left - self.transport.get_write_buffer_size() < _MIN_READ_BYTES:
+            self.transport.abort()
+        else:
+            self._watch_reading()
 
     # The parser's callbacks
     def on_message_begin(self) -> None:
         """Begin a request; what ASGI needs to know is assembled only if ASGI answers it."""
         self.url, self.headers = b"", []
-        self._in_head, self._head_bytes = True, 0
+        self._in_head = self._in_message = True
+        self._begun += 1
+        self._head_bytes, self._came_bytes, self._body_bytes = 0, 0, 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the path."""
+        super().on_url(url)
+        self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self.headers.append((name.lower(), value))
+        """Take a header, or a trailer: that one is counted, and forgotten."""
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            self._refuse_head()
+        elif self._in_head:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Decide whether the request takes the short way or ASGI."""
         self._in_head = False
         if self._head_timer is not None:
             self._stop_timer()
+        self._upgrades = self.parser.should_upgrade()
+        if self._deaf or self._upgrades:
+            return
         # HTTP/1.1 answers in order: while ASGI works on an earlier request, this one goes the same way.
         idle = self.cycle is None or self.cycle.response_complete
         self._names = dict(self.headers)
@@ -115,6 +194,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
+        self._body_bytes += len(body)
+        if self._deaf:
+            return
         if self._held:
             self._body.append(body)
         else:
@@ -122,6 +204,12 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Answer a prediction that is complete."""
+        self._in_message = False
+        if self._message_timer is not None:
+            self._message_timer.cancel()
+            self._message_timer = None
+        if self._deaf or self._upgrades:
+            return
         if not self._held:
             super().on_message_complete()
             return
@@ -220,13 +308,29 @@ class Protocol(HttpToolsProtocol):
         del msg
         self._refuse(b"400 Bad Request", _NOT_HTTP)
 
-    def _limit_head(self, received: int) -> None:
-        """Limit the time and the size of a head that comes in parts."""
-        self._head_bytes += received
-        if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+    def _limit_message(self, came: int) -> None:
+        """Limit the time and the size of a request that comes in parts, whichever part it is in.
+
+        Its body is limited where it is read. All else (a head, trailers, what frames chunks) is limited here.
+        """
+        self._came_bytes += came
+        if self._came_bytes - self._body_bytes > _MAX_HEAD_BYTES + _FRAMING * self._body_bytes:
+            self._refuse_head()
+        time_s = self.application.settings.body_timeout_s
+        if self._in_head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(time_s, self._give_up)
+        elif not self._in_head and self._message_timer is None:
+            self._message_timer = self.loop.call_later(time_s, self._leave_unread)
+
+    def _leave_unread(self) -> None:
+        """Leave a caller whose request was answered without its body, which does not end."""
+        self._message_timer = None
+        if self.cycle is not None and self.cycle.response_complete and not self.transport.is_closing():
+            self.transport.close()
+
+    def _refuse_head(self) -> None:
+        if not self._deaf:
             self._refuse(b"431 Request Header Fields Too Large", b'{"error":"found a head of more than 64 KiB"}')
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.application.settings.body_timeout_s, self._give_up)
 
     def _give_up(self) -> None:
         """Close a connection on which the head does not arrive; one on which nothing arrived gets no answer."""
@@ -239,8 +343,15 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: bytes, body: bytes) -> None:
+        """End the connection with an answer, unless one has begun; nothing more is taken from the caller."""
+        self._deaf = True
+        if self.transport.is_closing():
+            return
         if self._pending:  # those before it are answered first
             self.application.inference.flush()
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()
+            return
         head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         self.transport.write(head % (status, len(body)) + body)
         self.transport.close()

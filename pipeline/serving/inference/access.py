@@ -14,7 +14,9 @@ from pipeline.serving.settings import Settings
 
 _MAX_REMEMBERED = 1024
 _LEAST_SECRET_BYTES = 32
-_PUBLIC_KEY_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
+_SHARED = ("HS256", "HS384", "HS512")
+_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _EXPECTED = "a key in 'x-api-key', or a key or token in 'authorization: Bearer …'"
 
 
@@ -28,6 +30,7 @@ class Access:
     def __init__(self, settings: Settings) -> None:
         self._keys = dict(_read_keys(settings.api_keys_file)) if settings.api_keys_file else {}
         self._secret = _read_secret(settings.jwt_key_file) if settings.jwt_key_file else None
+        self._algorithms = _algorithms_of(self._secret, settings.jwt_key_file) if self._secret else ()
         self._audience, self._issuer = settings.jwt_audience or None, settings.jwt_issuer or None
         self._known: dict[bytes, tuple[float, str]] = {}
         self.is_open = settings.api_keys_file is None and settings.jwt_key_file is None
@@ -70,12 +73,12 @@ class Access:
             claims: dict[str, Any] = jwt.decode(
                 token,
                 secret,
-                algorithms=_PUBLIC_KEY_ALGORITHMS if b"-----BEGIN" in secret else ["HS256", "HS384", "HS512"],
+                algorithms=list(self._algorithms),
                 options={"require": ["exp"], "verify_aud": self._audience is not None},
                 audience=self._audience,
                 issuer=self._issuer,
             )
-        except jwt.InvalidTokenError as error:
+        except (jwt.PyJWTError, TypeError, ValueError) as error:  # a forged token can be anything
             raise RejectedError(401, f"found a token that does not hold ({error}); expected a valid one") from None
         return claims
 
@@ -100,6 +103,35 @@ def _read_secret(path: Path) -> bytes:
     if len(secret) < _LEAST_SECRET_BYTES:
         raise DeploymentError(f"{path}: found {len(secret)} bytes; expected at least {_LEAST_SECRET_BYTES}")
     return secret
+
+
+def _algorithms_of(key: bytes, path: Path | None) -> tuple[str, ...]:
+    """Return the algorithms that a key can have signed with: another one in a token is a forgery.
+
+    Raises
+    ------
+    DeploymentError
+        If the file holds no public key that tokens can be signed with.
+    """
+    if b"-----BEGIN" not in key:
+        return _SHARED
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        public = load_pem_public_key(key)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise DeploymentError(f"{path}: found no public key ({error}); expected one in PEM") from error
+    if isinstance(public, rsa.RSAPublicKey):
+        return _RSA
+    if isinstance(public, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        return ("EdDSA",)
+    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in _CURVES:
+        return (_CURVES[public.curve.name],)
+    raise DeploymentError(
+        f"{path}: found a key that tokens are not signed with; expected RSA, P-256 to P-521 or Ed25519"
+    )
 
 
 def _read(path: Path) -> bytes:

@@ -22,7 +22,7 @@ from pipeline.serving.observing.logs import Details, Log, event
 from pipeline.serving.observing.tracing import Exporter, Span, span_of
 from pipeline.serving.rows.bodies import RejectedError
 from pipeline.serving.rows.columns import check_count
-from pipeline.serving.scoring.answers import Reply, refuse
+from pipeline.serving.scoring.answers import Reply, fail, refuse
 from pipeline.serving.scoring.questions import Dialect, Question, score, score_together
 from pipeline.serving.settings import Settings
 
@@ -84,9 +84,10 @@ class Inference:
         name: str | None = None,
         version: str | None = None,
     ) -> Exchange:
-        """Begin a request by its head.
+        """Take a request in by its head; it holds one of the places of `max_concurrent` until `end`.
 
-        The exchange has a reply already if the request is refused; in any case it must be ended by `end`.
+        The exchange has a reply already if the request is refused, or if looking at it failed. So it always comes back,
+        and whoever gets it ends it: no other way leads to a place, and none past `end`.
         """
         refusal = None
         try:
@@ -99,15 +100,21 @@ class Inference:
         served.meter.begin()
         self._open += 1
         try:
-            if not self.access.is_open:
-                exchange.user = self.access.check(headers)
-            if refusal:
-                raise refusal
-            self._check_room()
+            self._admit(exchange, refusal)
         except RejectedError as error:
             exchange.reply = refuse(error, exchange.id)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the place
+            exchange.reply = fail(error, exchange.id)
+        if exchange.reply:
             exchange.reply.close = True  # its body is not read
         return exchange
+
+    def _admit(self, exchange: Exchange, refusal: RejectedError | None) -> None:
+        if not self.access.is_open:
+            exchange.user = self.access.check(exchange.headers)
+        if refusal:
+            raise refusal
+        self._check_room()
 
     def submit(self, exchange: Exchange, body: bytes | bytearray, done: Done) -> None:
         """Answer a small body together with all others of this turn; `done` is then called with the reply."""
@@ -182,6 +189,8 @@ class Inference:
             exchange.question = question
         except RejectedError as error:
             exchange.reply = refuse(error, exchange.id)
+        except Exception as error:  # noqa: BLE001 - as in `begin`
+            exchange.reply = fail(error, exchange.id)
 
     def _compute(self, exchange: Exchange, body: bytes | bytearray) -> Reply:
         self._read(exchange, body)

@@ -56,7 +56,7 @@ def _outputs(signature: Signature) -> list[tuple[str, str, list[int]]]:
 def read_inference(model: ServedModel, body: bytes | bytearray, headers: Mapping[bytes, bytes]) -> Question:
     """Read the body of ``infer``."""
     length = headers.get(_LENGTH)
-    if length is not None and (not length.isdigit() or int(length) > len(body)):
+    if length is not None and (not length.isdigit() or len(length) > 19 or int(length) > len(body)):
         raise RejectedError(
             400,
             f"Inference-Header-Content-Length: found {length.decode('latin-1')[:20]}; expected the"
