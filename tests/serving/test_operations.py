@@ -347,10 +347,7 @@ def test_a_token_is_checked_with_a_public_key(tmp_path: Path, key: Any, algorith
         jwt.encode({"sub": "carol", "iss": "us"}, key, algorithm),
         jwt.encode(claims, None, "none"),
         _sign_with_public_key(claims, public),
-        *(
-            _claim(claims, forged)
-            for forged in ("RS256", "PS512", "ES256", "ES512", "EdDSA", "HS256", "none", "made up")
-        ),
+        *(_claim(claims, each) for each in ("RS256", "PS512", "ES256", "ES512", "EdDSA", "HS256", "none", "odd")),
         "a.b.c",
         "é" * 100,
     ]
