@@ -50,6 +50,10 @@ class RunArtifacts:
             self._seen.update(self.store.find_all(unseen))
         return {key: self._seen[key] for key in wanted if key in self._seen}
 
+    def forget(self, key: str) -> None:
+        """Look an artifact up anew: it was damaged, and is set aside."""
+        self._seen.pop(key, None)
+
     def keep(self, artifact: Artifact) -> None:
         """Remember an artifact that this process has just published."""
         self._seen[artifact.key] = artifact

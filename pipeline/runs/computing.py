@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, StoreError
+from pipeline.errors import DamagedError, InputError, StoreError
 from pipeline.messages import count, examples, quote, suggest
 from pipeline.runs.costs import Spent
 from pipeline.runs.costs import record as record_cost
@@ -36,6 +38,31 @@ def refuse_unknown(step: str, partitions: Sequence[str] | None, known: Collectio
     if unknown := next((each for each in partitions or () if each not in known), None):
         expected = suggest(unknown, known, f"one of {examples(known)}")
         raise InputError(f"{step}: found no partition {quote(unknown)}; expected {expected} (--partition)")
+
+
+def mend(session: Session, threads: int, act: Callable[[], StepResult]) -> StepResult:
+    """Run a step; where it reads an artifact that is damaged, compute that one anew and run the step again.
+
+    The result's reason says which were damaged.
+
+    Raises
+    ------
+    DamagedError
+        If no step of this run makes the artifact, or it is damaged again.
+    """
+    mended: dict[str, str] = {}
+    while True:
+        try:
+            result = act()
+        except DamagedError as damaged:
+            if damaged.key in mended or not session.is_own(damaged):
+                raise
+            mended[damaged.key] = str(damaged).partition(" and must be")[0]
+            partitions = [damaged.partition] if damaged.partition else None
+            mend(session, threads, partial(compute, damaged.step, session, partitions, threads))
+        else:
+            told = "".join(f"; {each}, and was computed anew" for each in mended.values())
+            return replace(result, reason=result.reason + told)
 
 
 def compute(step: str, session: Session, partitions: Sequence[str] | None, threads: int) -> StepResult:

@@ -15,16 +15,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pipeline.delivery.platforms.platforms import maker_of
-from pipeline.errors import InputError, ModelrailError, OvertakenError, TransientError
+from pipeline.errors import DamagedError, InputError, ModelrailError, OvertakenError, TransientError
 from pipeline.extras import require
 from pipeline.home import home, tracking_address, working
 from pipeline.messages import quote
 from pipeline.retries import attempts
-from pipeline.runs.computing import accounted, compute, refuse_unknown
+from pipeline.runs.computing import accounted, compute, mend, refuse_unknown
 from pipeline.runs.job import BUILT_IN, WORK_TREE, Job, open_job
 from pipeline.runs.opened_run import OpenedRun, StepPlan
 from pipeline.runs.plan.planning import ORDER, PlannedStep
@@ -209,7 +210,7 @@ def outcome_of(results: Sequence[StepResult]) -> Outcome:
 def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, threads: int) -> StepResult:
     refuse_unknown(step, partitions, session.job.partitions)
     if step in STEPS:
-        return compute(step, session, partitions, threads)
+        return mend(session, threads, partial(compute, step, session, partitions, threads))
     from pipeline.runs.delivery_steps import DELIVERY  # what it needs is not needed to plan
 
     if step not in DELIVERY:
@@ -217,7 +218,7 @@ def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, 
     if session.recorder is None:  # nothing was computed: the release that is there is confirmed
         return _deliver(DELIVERY[step], step, session, threads)
     with accounted(session, step):
-        return _deliver(DELIVERY[step], step, session, threads)
+        return mend(session, threads, partial(_deliver, DELIVERY[step], step, session, threads))
 
 
 def _deliver(act: Callable[[Session], StepResult], step: str, session: Session, threads: int) -> StepResult:
@@ -238,7 +239,12 @@ def _has_news(session: Session, steps: Sequence[PlannedStep]) -> bool:
         return True
     from pipeline.runs.candidates import is_pending  # what judges a model is not needed to plan
 
-    return is_pending(session)
+    try:
+        return is_pending(session)
+    except DamagedError as damaged:
+        if not session.is_own(damaged):
+            raise
+        return True
 
 
 def _opened(session: Session, steps: Sequence[PlannedStep]) -> OpenedRun:

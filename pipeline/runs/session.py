@@ -6,12 +6,14 @@ import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pipeline.errors import DamagedError
 from pipeline.runs.artifacts import RunArtifacts
 from pipeline.runs.assignments import Assignments
 from pipeline.runs.inputs import Inputs
 from pipeline.runs.job import Job
 from pipeline.runs.plan.last_runs import History, read_history
 from pipeline.runs.plan.planning import Chain, Last, PlannedStep, plan
+from pipeline.runs.plan.recipes import STEPS
 from pipeline.runs.tracking import Recorder
 
 
@@ -63,6 +65,14 @@ class Session:
         """Learn what others have released and assigned: the model may be judged against another release now."""
         if self.assignments.refresh():
             self.chain.forget("evaluate")
+
+    def is_own(self, damaged: DamagedError) -> bool:
+        """Look for an artifact that was set aside anew, and tell whether a step of this run makes it."""
+        if damaged.step not in STEPS:
+            return False
+        self.artifacts.forget(damaged.key)
+        self.chain.forget(damaged.step)
+        return any(node.recipe and node.recipe.key == damaged.key for node in self.chain.nodes(damaged.step))
 
     def plan(self, known: Last | None = None) -> list[PlannedStep]:
         """Say what would run now, and why: by default since the last time on this machine."""

@@ -115,6 +115,34 @@ def test_a_new_partition_costs_only_itself_and_makes_a_patch_release(spec: Path,
     assert [each.tag for each in releases(open_repository(spec.parent), "late")] == ["late@v1.0.0", "late@v1.0.1"]
 
 
+@pytest.mark.parametrize(
+    ("step", "change"),
+    [
+        ("clean", {"models/late.yaml": SPEC.replace("arrival > 15", "arrival > 14")}),
+        ("transform", {"data/2013-04.csv": month(4)}),
+        ("normalize", {"models/late.yaml": SPEC.replace("model: {", "model: {params: {C: 0.5}, ")}),
+        ("train", {"models/late.yaml": SPEC.replace("bootstrap: 50", "bootstrap: 40")}),
+    ],
+)
+def test_an_artifact_with_a_turned_bit_is_computed_anew_and_said(
+    spec: Path, commit: Commit, step: str, change: dict[str, str]
+) -> None:
+    run_job(spec)
+    store = spec.parents[1] / ".modelrail/store"
+    manifests = {path: json.loads(path.read_bytes()) for path in store.glob("??/*/manifest.json")}
+    for path in (path for path, facts in manifests.items() if facts["step"] == step):
+        for name in manifests[path]["files"]:
+            damaged = bytearray((path.parent / name).read_bytes())
+            damaged[len(damaged) // 2] ^= 1
+            (path.parent / name).write_bytes(damaged)
+    commit(change)
+    _, results = run_job(spec)
+    said = " ".join(each.reason for each in results.values())
+    assert f"(step '{step}'" in said
+    assert "has other bytes than were published" in said
+    assert run_job(spec)[0] in {"unchanged", "not released"}
+
+
 def test_a_change_that_ends_in_the_same_bytes_stops_there(spec: Path, commit: Commit) -> None:
     run_job(spec)
     first = month(1)

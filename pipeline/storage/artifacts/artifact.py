@@ -21,7 +21,8 @@ from pipeline.errors import DamagedError, StoreError
 
 MANIFEST = "manifest.json"
 NOTES = "notes"
-DAMAGED = "damaged"
+DAMAGED = "manifest.damaged.json"
+"""What becomes of the manifest of an artifact whose bytes have changed, until the artifact is there anew."""
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -120,7 +121,11 @@ class Store(ABC):
         """Hold a file's bytes against the manifest; once by this process, since an artifact never changes."""
         if (artifact.key, name) in self._checked:
             return True
-        if sha256_of(path) != artifact.manifest["files"][name]["sha256"]:
+        try:
+            found = sha256_of(path)
+        except FileNotFoundError:
+            return False
+        if found != artifact.manifest["files"][name]["sha256"]:
             return False
         self._checked.add((artifact.key, name))
         return True
@@ -137,7 +142,7 @@ class Store(ABC):
         made = f"step '{step}'" + (f", partition '{partition}'" if partition else "")
         return DamagedError(
             f"store: {name} of artifact {artifact.key[:12]} ({made}) has other bytes than were published: a disk or a "
-            f"copy has damaged it; it was set aside as {self._set_aside(artifact.key)} and must be computed anew: run "
+            f"copy has damaged it; it was set aside ({self._set_aside(artifact.key)}) and must be computed anew: run "
             "again",
             artifact.key,
             step,

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import socket
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -32,7 +30,6 @@ from pipeline.storage.artifacts.artifact import (
 )
 
 _MOST = 100  # a rename takes microseconds, and all the workers of a run may be at it
-_KEEP_DAMAGED_S = 30 * 24 * 3600.0
 
 
 class FolderStore(Store):
@@ -83,11 +80,11 @@ class FolderStore(Store):
         return path
 
     def _set_aside(self, key: str) -> str:
-        target = self.root / DAMAGED / f"{key}-{uuid.uuid4().hex[:8]}"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        """Take the manifest away, so that there is no artifact; others may still be reading the files."""
+        folder = self._folder(key)
         with suppress(FileNotFoundError):  # another process was faster
-            self._folder(key).rename(target)
-        return str(target)
+            (folder / MANIFEST).rename(folder / DAMAGED)
+        return str(folder / DAMAGED)
 
     def write_note(self, name: str, content: bytes) -> None:  # noqa: D102
         target = self.root / NOTES / name
@@ -131,10 +128,7 @@ class FolderStore(Store):
         shutil.rmtree(damaged, ignore_errors=True)  # what is left after a kill, the next run sweeps
 
     def sweep(self) -> None:
-        """Remove drafts that killed processes of this machine left behind, and what was damaged long ago."""
-        for damaged in (self.root / DAMAGED).glob("*"):
-            if time.time() - damaged.stat().st_ctime > _KEEP_DAMAGED_S:
-                shutil.rmtree(damaged, ignore_errors=True)
+        """Remove drafts that killed processes of this machine left behind."""
         for draft in self._drafts().glob("*-*-*"):
             pid, _, machine = draft.name.split("-", 2)
             if machine == socket.gethostname() and not process_lives(pid):

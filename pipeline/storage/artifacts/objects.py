@@ -101,13 +101,10 @@ class ObjectStore(Store):
         return part.rename(local)
 
     def _set_aside(self, key: str) -> str:
-        """Move the files of an artifact, its manifest first: without it the rest is none."""
-        target = f"{self.root}/{DAMAGED}/{key}-{uuid.uuid4().hex[:8]}"
-        self._call("invalidate_cache")
-        names = [name.rpartition("/")[2] for name in self._call("find", self._folder(key))]
-        for name in sorted(names, key=lambda name: name != MANIFEST):
-            with suppress(FileNotFoundError):  # another process was faster
-                self._call("mv", f"{self._folder(key)}/{name}", f"{target}/{name}", may_be_missing=True)
+        """Take the manifest away, so that there is no artifact, and this machine's copies of the files."""
+        target = f"{self._folder(key)}/{DAMAGED}"
+        with suppress(FileNotFoundError):  # another process was faster
+            self._call("mv", f"{self._folder(key)}/{MANIFEST}", target, may_be_missing=True)
         shutil.rmtree(self.cache / key[:2] / key, ignore_errors=True)
         return target
 
