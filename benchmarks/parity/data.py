@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks.project import make_flights
 from pipeline.model.columns import Side
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.schema.spec import Spec
 from pipeline.steps.features import TARGET, Transform
 from pipeline.steps.normalize import Preprocessing, compile_preprocess, fit, normalize

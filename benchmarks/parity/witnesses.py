@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.steps.train.results import Array, Fitted
 
 Caught = list[Any]

@@ -1,4 +1,4 @@
-"""Bundles: the folders from which servers are started, each made of a train artifact."""
+"""Bundles: the folders from which servers are started, each made of a train artifact, and signed if there is a key."""
 
 from __future__ import annotations
 
@@ -11,10 +11,46 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.releases import Release
-from pipeline.delivery.signing import sign_bundle
-from pipeline.errors import DeploymentError
+from pipeline.errors import DeploymentError, InputError
+from pipeline.extras import require
 from pipeline.model.sentences import ENCODER, PIECES
+from pipeline.serving.scoring.signatures import SIGNATURE
 from pipeline.storage.artifacts import Artifact, Store
+
+KEY = "MODELRAIL_SIGNING_KEY_FILE"
+"""PEM private key of an elliptic curve (P-256, P-384 or P-521) by which bundles are signed; without it none is."""
+
+
+def signs_bundles(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether a key to sign with is configured."""
+    return bool(environment.get(KEY))
+
+
+def sign_bundle(folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Sign a bundle as a whole, if a key is configured and it is not signed yet; no network is needed.
+
+    Raises
+    ------
+    InputError
+        If the key cannot be used, or the extra ``signing`` is not installed.
+    """
+    key = environment.get(KEY)
+    if not key or (folder / SIGNATURE).exists():
+        return
+    require("signing", KEY, "signing of bundles")
+    from model_signing import hashing, signing
+
+    draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.sig"
+    try:
+        config = signing.Config().use_elliptic_key_signer(private_key=Path(key))
+        config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False))
+        config.sign(folder, draft)
+        draft.replace(folder / SIGNATURE)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{KEY}: found {key}: {error}; expected a PEM private key of P-256, P-384 or P-521") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
 
 RECORD = "release.json"
 _FILES = ("model.onnx", "signature.json", "preprocess.onnx", "estimator.skops", ENCODER, PIECES)

@@ -16,16 +16,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from pipeline.errors import InputError, ReleaseError
 from pipeline.messages import count, one_line
-from pipeline.model.signature import Input, Signature
 from pipeline.retries import attempts
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.git.tags import Tag, child_commit, fetch_tags, list_names, list_tags, write_tag
+
+if TYPE_CHECKING:
+    from pipeline.model.signature import Input, Signature
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*@v\d+\.\d+\.\d+")
 _RULE = "-" * 8
@@ -182,6 +184,8 @@ def next_version(previous: Release | None, evidence: Evidence) -> Version:
     if previous is None:
         return Version(1, 0, 0)
     last = previous.version
+    from pipeline.model.signature import Signature  # not needed to read releases
+
     if breaks_callers(
         Signature.from_json(dict(previous.evidence.signature)), Signature.from_json(dict(evidence.signature))
     ):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pipeline.model.columns import KINDS, ColumnType, Kind
 from pipeline.model.images.rules import ImageRule
 from pipeline.model.sentences import Sentences
+from pipeline.model.task import Task
 from pipeline.model.words import Words
-
-Task = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.errors import DamagedError, InputError, StoreError
 from pipeline.messages import count, examples, quote, suggest
-from pipeline.runs.costs import Spent
+from pipeline.runs.costs import Cost, Spent, measure
 from pipeline.runs.costs import record as record_cost
 from pipeline.runs.job import Job
 from pipeline.runs.plan.last_runs import Ran, remember
@@ -22,7 +22,6 @@ from pipeline.runs.plan.planning import PARTITIONED, Node
 from pipeline.runs.results import Made, StepResult
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import StepDone
-from pipeline.runs.usage import Cost, measure
 from pipeline.storage.artifacts import Artifact
 
 Work = Callable[[Session, Node, Path], Made]

@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.delivery.bundles import bundle_of, write_release
+from pipeline.delivery.bundles import bundle_of, signs_bundles, write_release
 from pipeline.delivery.deploying import Slot, go_live
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.platforms.target import Target
 from pipeline.delivery.releases import Evidence, Release, same_model
-from pipeline.delivery.signing import signs_bundles
 from pipeline.delivery.verification import ask
 from pipeline.errors import DeploymentError
 from pipeline.runs.candidates import choose, judge_candidate, refuse, registration_of

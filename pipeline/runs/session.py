@@ -1,20 +1,127 @@
-"""What a run works with in one process: put together here, so that each part is handed on by itself."""
+"""What a run works with in one process: artifacts, assignments and the chain of steps, each handed on by itself."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
+from pipeline.delivery.releases import Evidence, Release, record, releases_of
+from pipeline.delivery.stages import Stage, Standing, stages_of, standing_of
 from pipeline.errors import DamagedError
-from pipeline.runs.artifacts import RunArtifacts
-from pipeline.runs.assignments import Assignments
+from pipeline.home import store_address
 from pipeline.runs.inputs import Inputs
 from pipeline.runs.job import Job
 from pipeline.runs.plan.last_runs import History, read_history
-from pipeline.runs.plan.planning import Chain, Last, PlannedStep, plan
+from pipeline.runs.plan.planning import Chain, Last, PlannedStep, champion_of, plan
 from pipeline.runs.plan.recipes import STEPS
 from pipeline.runs.tracking import Recorder
+from pipeline.storage.artifacts import Artifact, Store, open_store
+from pipeline.storage.artifacts.claims import RunClaims
+from pipeline.storage.git.tags import fetch_tags, fingerprint, list_tags, settle
+
+
+class Assignments:
+    """The releases of a job's model, and the stages of its environment."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._patterns = (f"{job.model}@v*", f"{job.model}#{job.environment}#*")
+        self._push = job.spec.deploy.push_tags
+        self._recorded: tuple[list[Release], list[Stage]] | None = None
+        self._known = ""
+
+    def releases(self) -> list[Release]:
+        """List the model's releases, oldest first."""
+        return self._tags()[0]
+
+    def standing(self) -> Standing:
+        """Say what should be live in the job's environment, and what was withdrawn from it."""
+        return standing_of(self._tags()[1])
+
+    def champion(self, model_digest: str) -> Release | None:
+        """Find the release that a model is judged against."""
+        return champion_of(self.releases(), self.standing(), model_digest)
+
+    def refresh(self) -> bool:
+        """Learn what others have released and assigned, and say whether there is anything new.
+
+        Where tags are shared, a push that was cut off is finished.
+        """
+        if self._push:
+            settle(self.job.repository)
+            fetch_tags(self.job.repository, *self._patterns)
+        before, self._known = self._known, fingerprint(self.job.repository, *self._patterns)
+        if changed := self._known != before:
+            self._recorded = None
+        return changed
+
+    def record(self, evidence: Evidence, make_image: Callable[[Release], str | None]) -> Release:
+        """Record a release with its image; if this very model was released before, that release stands."""
+        release, _ = record(self.job.repository, self.job.model, evidence, push=self._push, make_image=make_image)
+        self._recorded = None
+        return release
+
+    def last_stage(self) -> int:
+        """Return the number of the newest stage of the job's environment, as it is known here; 0 for none."""
+        seen = self._tags()[1]
+        return seen[-1].number if seen else 0
+
+    def _tags(self) -> tuple[list[Release], list[Stage]]:
+        """Read the tags once, since git is asked for them."""
+        if self._recorded is None:
+            tags = list_tags(self.job.repository, *self._patterns)
+            self._recorded = (releases_of(tags), stages_of(tags))
+        return self._recorded
+
+
+class RunArtifacts:
+    """The artifact store as one run sees it.
+
+    Parameters
+    ----------
+    job : Job
+        What the run is about.
+    holds : bool
+        Whether what is looked up is needed by a run, and so must not be removed from the store.
+    """
+
+    def __init__(self, job: Job, *, holds: bool) -> None:
+        self.job, self.holds = job, holds
+        self._seen: dict[str, Artifact] = {}
+
+    @cached_property
+    def store(self) -> Store:
+        """The store itself."""
+        return open_store(store_address(self.job.state), self.job.state)
+
+    @cached_property
+    def _claims(self) -> RunClaims:
+        tasks = self.job.spec.tasks
+        return RunClaims(self.store, self.job.model, timedelta(seconds=tasks.timeout_s * (tasks.retries + 1)))
+
+    def find(self, key: str) -> Artifact | None:
+        """Look an artifact up: in the store, once, since an artifact never changes."""
+        return self.find_all([key]).get(key)
+
+    def find_all(self, keys: Iterable[str]) -> Mapping[str, Artifact]:
+        """Look artifacts up by their keys; those that there are."""
+        wanted = list(keys)
+        if unseen := [key for key in wanted if key not in self._seen]:
+            if self.holds:
+                self._claims.claim(unseen, datetime.now(UTC))
+            self._seen.update(self.store.find_all(unseen))
+        return {key: self._seen[key] for key in wanted if key in self._seen}
+
+    def forget(self, key: str) -> None:
+        """Look an artifact up anew: it was damaged, and is set aside."""
+        self._seen.pop(key, None)
+
+    def keep(self, artifact: Artifact) -> None:
+        """Remember an artifact that this process has just published."""
+        self._seen[artifact.key] = artifact
 
 
 @dataclass

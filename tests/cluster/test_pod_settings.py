@@ -14,8 +14,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pipeline.delivery.bundles import KEY, sign_bundle
 from pipeline.delivery.platforms.platforms import platform_of
-from pipeline.delivery.signing import KEY, sign_bundle
 from pipeline.errors import AbortedError, DataError, DeploymentError, TransientError
 from pipeline.serving.client import API_KEY, predict
 from tests.delivery.rollouts.candidates import SLOPE

@@ -15,7 +15,8 @@ from pipeline.cli import app
 from pipeline.delivery.releases import Evidence, Release, Version
 from pipeline.errors import StoreError
 from pipeline.runs.costs import GIB, GROUPS, Spent, Usage, add_up, by_release, read_costs, record
-from pipeline.storage.artifacts import FolderStore, ObjectStore, Store
+from pipeline.storage.artifacts import FolderStore, Store
+from pipeline.storage.artifacts.objects import ObjectStore
 
 EURO = {"cpu_hour": 0.5, "gib_hour": 0.1, "currency": "EUR"}
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import DeploymentError
-from pipeline.model.onnx_messages import FIELDS
-from pipeline.model.onnx_operators import find_unsafe
+from pipeline.model.onnx_operators import FIELDS, find_unsafe
 from pipeline.model.signature import Input, Signature
 from pipeline.serving.process.workers import child_environment
 from pipeline.serving.scoring.model import load_model

@@ -20,7 +20,8 @@ import pytest
 
 from pipeline.model.graphs import compose
 from pipeline.model.sentences.encoding import SentenceEncoder
-from pipeline.model.signature import Input, Signature, Task
+from pipeline.model.signature import Input, Signature
+from pipeline.model.task import Task
 from pipeline.serving.scoring.model import ServedModel, load_model
 from pipeline.spec.catalogue.trainers import TRAINERS
 from pipeline.spec.schema.spec import Spec

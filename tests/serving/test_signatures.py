@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from pipeline.delivery.signing import KEY, SIGNATURE, sign_bundle
+from pipeline.delivery.bundles import KEY, SIGNATURE, sign_bundle
 from pipeline.errors import DeploymentError, InputError
 from pipeline.home import CHECKOUT
 from pipeline.serving.process.workers import child_environment

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DamagedError, StoreError
-from pipeline.storage.artifacts import Artifact, FolderStore, ObjectStore, Store, open_store
+from pipeline.storage.artifacts import Artifact, FolderStore, Store, open_store
+from pipeline.storage.artifacts.objects import ObjectStore
 
 KEY = "ab" * 32
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from pipeline.orchestration.data_commits.history import DataCommit, FileChange, Stretch
-from pipeline.spec.schema.schedule import OnDataCommit
+from pipeline.spec.schema.run import OnDataCommit
 from pipeline.storage.periods import last_day
 
 KeyOf = Callable[[str], str | None]

@@ -21,7 +21,8 @@ from pipeline.model.columns import Side
 from pipeline.model.graphs import compose
 from pipeline.model.images.rules import ImageRule, owner_of
 from pipeline.model.sentences import ENCODER, PIECES
-from pipeline.model.signature import Input, Signature, Task
+from pipeline.model.signature import Input, Signature
+from pipeline.model.task import Task
 from pipeline.runs.inputs import Inputs
 from pipeline.runs.memory import available_bytes
 from pipeline.runs.plan.planning import Node

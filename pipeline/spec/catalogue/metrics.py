@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.catalogue.trainers import CLASSIFICATION, REGRESSION
 
 

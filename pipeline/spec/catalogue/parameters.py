@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.catalogue.trainers import TRAINERS
 
 MODULE = r"[A-Za-z_]\w*\.py"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.catalogue.trainers import TRAINERS, named_trainer, trainer_name
 from pipeline.spec.schema.spec import Column, Spec
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.schema.spec import Model
 
 BOTH: frozenset[Task] = frozenset({"classification", "regression"})

@@ -8,16 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipeline.spec.checking.cleaning import check_duplicates, check_missing, check_outliers, check_text
-from pipeline.spec.checking.containers import check_companion_files, check_own_image, check_saved_model
 from pipeline.spec.checking.data import check_columns, check_derived, check_files, check_key
-from pipeline.spec.checking.deploying import check_deploy
+from pipeline.spec.checking.deploying import check_deploy, check_rollout
 from pipeline.spec.checking.features import check_features, check_normalize, check_token_ids, check_transform
-from pipeline.spec.checking.judging import check_gate, check_metrics, check_monitoring, check_slices
-from pipeline.spec.checking.learning import check_pixels, check_search, check_target, check_trainer, check_weights
-from pipeline.spec.checking.placing import check_run
-from pipeline.spec.checking.rollouts import check_rollout
-from pipeline.spec.checking.scheduling import check_schedule
-from pipeline.spec.checking.splitting import check_split, check_validation_rows
+from pipeline.spec.checking.judging import (
+    check_gate,
+    check_metrics,
+    check_monitoring,
+    check_slices,
+    check_split,
+    check_validation_rows,
+)
+from pipeline.spec.checking.learning import (
+    check_companion_files,
+    check_own_image,
+    check_pixels,
+    check_saved_model,
+    check_search,
+    check_target,
+    check_trainer,
+    check_weights,
+)
+from pipeline.spec.checking.placing import check_run, check_schedule
 from pipeline.spec.checking.view import View, view_of
 from pipeline.spec.findings import Finding
 from pipeline.spec.schema.spec import Spec

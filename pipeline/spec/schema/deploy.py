@@ -7,9 +7,60 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from pipeline.spec.schema.gitops import GitOps
 from pipeline.spec.schema.section import Section
-from pipeline.spec.schema.server import Server
+
+_NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+
+
+class Server(Section):
+    """A host with systemd, reached by SSH."""
+
+    host: str = Field(pattern=r"^([A-Za-z_][\w.-]*@)?[A-Za-z0-9][A-Za-z0-9.:_-]*$")
+    """`HOST` or `USER@HOST`, also a name of your SSH configuration; `localhost` is this machine, without SSH."""
+    ssh_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port of its SSH server; by default what your SSH configuration says."""
+    folder: str = Field("/srv/modelrail", pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$")
+    """Absolute path of a folder on the host that the SSH user may write: each model gets its own in it."""
+    units: Literal["system", "user"] = "system"
+    """Whose systemd: the host's, or that of the SSH user, which must linger (`loginctl enable-linger`)."""
+    sudo: bool = False
+    """With `units: system`: call `systemctl` and write units by `sudo`, without a password."""
+    user: str | None = Field(None, pattern=_NAME)
+    """With `units: system`: user that the server runs as; by default one of its own that exists while it runs."""
+    listen: str = Field("127.0.0.1", pattern=r"^[0-9A-Fa-f.:]+$")
+    """Address that it listens on: `0.0.0.0` or `::` for all; by default the host's loopback, for a proxy there."""
+    python: str = Field("python3", pattern=r"^[A-Za-z0-9_./-]+$")
+    """Python of the host, 3.11 or newer and with `venv`, of which the server's environment is made."""
+    extras: list[Literal["images"]] = []
+    """What the model needs besides the server's own requirements: `images` for models of images."""
+    keep_releases: PositiveInt = 5
+    """Releases that stay on the host, so that a rollback copies nothing."""
+
+
+class GitOps(Section):
+    """A deployment repository, and what follows it."""
+
+    repository: str = Field(min_length=1)
+    """The deployment repository, a URL or an absolute path to a bare one; objects go to `ENVIRONMENT/MODEL/` in it."""
+    branch: str = Field("main", min_length=1)
+    """Branch that is followed."""
+    review_branch: str | None = Field(None, min_length=1)
+    """Commit to this branch instead, for a pull request; deploying then waits until it is merged."""
+    applied_by: Literal["argocd", "flux"] = "argocd"
+    """What follows the branch; of Flux, it is waited for until the cluster is as the commit says."""
+    source: str | None = None
+    """Address of the repository as Argo CD knows it, where that is another."""
+    argocd_namespace: str = "argocd"
+    """Namespace of Argo CD's applications."""
+    argocd_context: str | None = None
+    """Kubeconfig's context of the cluster that Argo CD runs in; by default `deploy.context`."""
+    destination: str = "https://kubernetes.default.svc"
+    """Address of the model's cluster, as Argo CD knows it; by default the one that it runs in."""
+    project: str = "default"
+    """Project of Argo CD that the applications belong to."""
+    synced_within_s: PositiveInt = 300
+    """Seconds within which a commit must be applied and healthy; otherwise the one before is restored."""
+
 
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 

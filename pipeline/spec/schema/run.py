@@ -1,12 +1,45 @@
-"""The section ``run``: where each step runs when Airflow runs it, and what its pod looks like."""
+"""The sections ``run`` and ``schedule``, and prices: where and when steps run, and at what price."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from pipeline.spec.schema.section import Section, shorthand
+
+
+class Prices(Section):
+    """What computing costs; without prices only times are shown."""
+
+    cpu_hour: float = Field(0.0, ge=0)
+    """Price of one CPU for an hour."""
+    gib_hour: float = Field(0.0, ge=0)
+    """Price of one GiB of memory for an hour."""
+    currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
+    """Three letters, such as `EUR`."""
+
+
+OnDataCommit: TypeAlias = Literal["every", "latest", "off"]
+
+
+def _read_off(value: Any) -> Any:
+    """Take YAML 1.1's ``off``, which is false, for the word."""
+    return "off" if value is False else value
+
+
+class Schedule(Section):
+    """When the model's DAG runs by itself."""
+
+    cron: str | None = None
+    """Cron expression (UTC); by default the DAG runs only when triggered."""
+    on_data_commit: Annotated[OnDataCommit, BeforeValidator(_read_off)] = "off"
+    """Which new commits of the data start a run: `every` one that changes a partition, only the `latest`, or none."""
+    replay: bool = False
+    """Run the scheduled dates anew whose partitions a data commit has changed, by a backfill; nothing is released."""
+    replay_limit: PositiveInt = 24
+    """Most dates that one data commit runs anew, the oldest first; what is left out is said."""
+
 
 StepName: TypeAlias = Literal["clean", "transform", "normalize", "train", "evaluate", "release", "deploy", "verify"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]

@@ -12,14 +12,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from pipeline.model.columns import ColumnType
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.schema.deploy import Deploy
-from pipeline.spec.schema.image import Image
-from pipeline.spec.schema.prices import Prices
-from pipeline.spec.schema.run import Run
-from pipeline.spec.schema.schedule import Schedule
+from pipeline.spec.schema.run import Prices, Run, Schedule
 from pipeline.spec.schema.section import Section, shorthand
-from pipeline.spec.schema.transform import Transformer
+from pipeline.spec.schema.transform import Image, Transformer
 
 Scalar: TypeAlias = bool | int | float | str
 Share = Annotated[float, Field(ge=0, le=1)]

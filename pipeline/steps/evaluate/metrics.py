@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.catalogue.metrics import METRICS
 from pipeline.steps.evaluate.prediction import FloatArray, Prediction
 from pipeline.steps.evaluate.sample import Ranking, Sample

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 
 
 @dataclass(frozen=True)

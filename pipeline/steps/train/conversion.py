@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.catalogue.trainers import TRAINERS
 from pipeline.steps.train.graph import Graph
 from pipeline.steps.train.kernels import NotConvertibleError, add_neighbors, add_support_vectors

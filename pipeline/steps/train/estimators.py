@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 
 ESTIMATORS: Mapping[tuple[str, Task], str] = {
     ("least_squares", "regression"): "sklearn.linear_model:LinearRegression",

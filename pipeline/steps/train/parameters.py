@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from pipeline.home import PACKAGE
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.catalogue.parameters import set_elsewhere
 from pipeline.spec.catalogue.trainers import TRAINERS
 from pipeline.steps.train.boosting.parameters import boosting_parameters

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.errors import DataError, TrainingError
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.steps.train.mapping import blocks, take_rows
 from pipeline.steps.train.results import Array, Floats, Indices, Matrix
 

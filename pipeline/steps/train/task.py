@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.catalogue.parameters import parameters_of
 from pipeline.spec.schema.spec import EarlyStopping
 from pipeline.steps.train.estimators import estimator_class

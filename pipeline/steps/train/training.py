@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from pipeline.errors import DataError, TrainingError
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.spec.catalogue.trainers import TRAINERS, trainer_name
 from pipeline.spec.schema.spec import Model
 from pipeline.steps.train.conversion import NotConvertibleError, convert, ensemble_trees

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from pipeline.storage.artifacts.artifact import Artifact, Entry, Store
 from pipeline.storage.artifacts.folders import FolderStore
-from pipeline.storage.artifacts.objects import ObjectStore
 from pipeline.storage.artifacts.transfers import download, put
 
-__all__ = ["Artifact", "Entry", "FolderStore", "ObjectStore", "Store", "download", "open_store", "put"]
+__all__ = ["Artifact", "Entry", "FolderStore", "Store", "download", "open_store", "put"]
 
 
 def open_store(address: str, state: Path) -> Store:
@@ -28,5 +27,7 @@ def open_store(address: str, state: Path) -> Store:
         Where files of an object store are cached.
     """
     if "://" in address and not address.startswith("file://"):
+        from pipeline.storage.artifacts.objects import ObjectStore  # a folder needs none of it
+
         return ObjectStore(address, state / "cache")
     return FolderStore(Path(address.removeprefix("file://")).expanduser())

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, StoreError, TransientError
-from pipeline.storage.artifacts.objects import ObjectStore
 
 
 def download(address: str, target: Path, options: Mapping[str, Any]) -> bool:
@@ -55,6 +54,8 @@ def put(address: str, content: bytes) -> None:
     StoreError
         If the address cannot be opened or written.
     """
+    from pipeline.storage.artifacts.objects import ObjectStore
+
     folder, _, name = address.rpartition("/")
     store = ObjectStore(folder, Path(tempfile.gettempdir()))
     store._call("pipe_file", f"{store.root}/{name}", content)  # noqa: SLF001  # the same package

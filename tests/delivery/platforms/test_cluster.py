@@ -11,8 +11,9 @@ import pytest
 
 from pipeline.errors import DataError, InputError, StoreError, TransientError
 from pipeline.operations.garbage.sweeping import sweep
-from pipeline.storage.artifacts import ObjectStore, open_store
+from pipeline.storage.artifacts import open_store
 from pipeline.storage.artifacts.claims import RunClaims
+from pipeline.storage.artifacts.objects import ObjectStore
 from tests.operations.garbage.test_gc import NOW, OLD, publish, survey_of
 
 pytestmark = [

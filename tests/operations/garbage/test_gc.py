@@ -30,8 +30,9 @@ from pipeline.operations.garbage.sweeping import Swept, sweep
 from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
 from pipeline.runs.running import run
-from pipeline.storage.artifacts import FolderStore, ObjectStore, Store
+from pipeline.storage.artifacts import FolderStore, Store
 from pipeline.storage.artifacts.claims import RunClaims, claim_for_release, read_claims, removing
+from pipeline.storage.artifacts.objects import ObjectStore
 from tests.conftest import Commit, git
 
 SPEC = """

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.operations.garbage.merging import find_merges, merge
 from pipeline.runs.costs import read_costs, record
-from pipeline.storage.artifacts import FolderStore, ObjectStore, Store
+from pipeline.storage.artifacts import FolderStore, Store
+from pipeline.storage.artifacts.objects import ObjectStore
 from tests.runs.test_costs import spent
 
 TODAY = date(2026, 12, 10)

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from pipeline.steps.train import mapping
 mapping.BLOCK_BYTES = {BLOCK}
-from pipeline.runs.usage import measure
+from pipeline.runs.costs import measure
 from pipeline.spec.schema.spec import Model
 from pipeline.storage.artifacts import open_store
 from pipeline.steps.train.results import Matrix

@@ -12,7 +12,7 @@ from typing import IO
 
 from pipeline.delivery.platforms.host.commands import REFUSED, Command
 from pipeline.errors import DeploymentError, TransientError
-from pipeline.spec.schema.server import Server
+from pipeline.spec.schema.deploy import Server
 
 LONGEST_S = 900.0
 """Longest time that one command may take; most of it is for installing what the server needs."""

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from pipeline.errors import InputError
 from pipeline.spec.quantities import amount_of
-from pipeline.spec.schema.server import Server
+from pipeline.spec.schema.deploy import Server
 from pipeline.spec.schema.spec import Spec
 
 _SANDBOX = """\

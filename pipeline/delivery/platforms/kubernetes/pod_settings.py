@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.serving.settings import PREFIX, Settings
-from pipeline.spec.checking.pod_settings import FOLDER
+from pipeline.spec.checking.placing import FOLDER
 from pipeline.spec.schema.deploy import Deploy
 
 _VOLUME = "settings"

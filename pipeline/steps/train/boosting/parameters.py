@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.steps.train.accepting import Table, flag, integer, number, option
 
 

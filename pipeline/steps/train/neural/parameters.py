@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.model.signature import Task
+from pipeline.model.task import Task
 from pipeline.steps.train.accepting import Table
 from pipeline.steps.train.accepting import flag as _flag
 from pipeline.steps.train.accepting import integer as _integer

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.delivery.platforms.differences import Difference
 from pipeline.delivery.platforms.kubernetes.manifests import Manifest, labels_of, name_of
-from pipeline.spec.schema.gitops import GitOps
+from pipeline.spec.schema.deploy import GitOps
 from pipeline.spec.schema.spec import Spec
 
 API = "argoproj.io/v1alpha1"

@@ -26,7 +26,7 @@ from pipeline.delivery.platforms.kubernetes.rolling import await_rollout
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import DeploymentError, InputError, TransientError
-from pipeline.spec.schema.gitops import GitOps
+from pipeline.spec.schema.deploy import GitOps
 from pipeline.storage.git.mirrors import mirror
 from pipeline.storage.git.publishing import Published, publish, read_folder, read_tree, write_folder
 from pipeline.storage.git.repository import Repository
