@@ -33,17 +33,17 @@ def test_an_application_follows_the_models_folder_and_leaves_replicas_to_the_aut
     spec = spec_of(autoscale={"max_replicas": 3, "cpu": 0.7})
     assert spec.deploy.gitops is not None
     made = application(spec, spec.deploy.gitops, "prod")
-    assert made["metadata"]["name"] == "prod-line-1"
+    assert made["metadata"]["name"] == "prod-line-1--81e7f47d"
     assert made["spec"]["source"] == {
         "repoURL": "https://git.example/deployments.git",
         "targetRevision": "main",
-        "path": "prod/line-1",
+        "path": "prod/line-1--81e7f47d",
         "directory": {"include": "*.yaml"},
     }
     assert made["spec"]["destination"]["namespace"] == "models"
     assert made["spec"]["syncPolicy"]["automated"]["selfHeal"] is True
     (ignored,) = made["spec"]["ignoreDifferences"]
-    assert (ignored["name"], ignored["jsonPointers"]) == ("line-1", ["/spec/replicas"])
+    assert (ignored["name"], ignored["jsonPointers"]) == ("line-1--81e7f47d", ["/spec/replicas"])
     fixed = spec_of(replicas=2)
     assert fixed.deploy.gitops is not None
     assert "ignoreDifferences" not in application(fixed, fixed.deploy.gitops, "prod")["spec"]

@@ -8,8 +8,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.delivery.platforms.kubernetes.access import deployer
-from pipeline.delivery.platforms.kubernetes.manifests import MONITORING, Manifest, manifests, name_of, to_yaml
+from pipeline.delivery.platforms.kubernetes.manifests import MONITORING, Manifest, manifests, to_yaml
 from pipeline.delivery.platforms.kubernetes.scaling import replicas_to_apply
+from pipeline.spec.object_names import name_of
 from pipeline.spec.schema.deploy import Autoscale
 from pipeline.spec.schema.spec import Spec
 
@@ -45,7 +46,7 @@ def test_a_release_has_all_that_a_cluster_needs_to_run_it_safely() -> None:
         "Service",
         "Deployment",
     ]
-    assert {each["metadata"]["name"] for each in found.values()} == {"line-1"}
+    assert {each["metadata"]["name"] for each in found.values()} == {"line-1--81e7f47d"}
     pod = pod_of(found)
     (server,) = pod["containers"]
     assert server["image"] == IMAGE
@@ -132,7 +133,8 @@ def test_manifests_are_yaml_that_people_and_clusters_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("flight-delay", "flight-delay"), ("LinearRegression", "linearregression"), ("a_b-", "a-b")]
+    ("model", "name"),
+    [("flight-delay", "flight-delay"), ("LinearRegression", "linearregression"), ("a_b-", "a-b--dea97359")],
 )
 def test_objects_are_named_as_kubernetes_demands(model: str, name: str) -> None:
     assert name_of(model) == name

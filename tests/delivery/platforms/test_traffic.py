@@ -113,7 +113,7 @@ def test_a_gateway_that_has_accepted_a_route_is_behind_until_it_has_seen_it_as_i
 def test_with_a_gateway_the_service_knows_the_stable_pods_alone() -> None:
     made = render(gateway={"name": "public"})
     assert made["Service"]["spec"]["selector"][TRACK] == "stable"
-    assert weights(made.values()) == {"line-1": 100}
+    assert weights(made.values()) == {"line-1--81e7f47d": 100}
     assert TRACK not in render()["Service"]["spec"]["selector"]
 
 

@@ -15,12 +15,10 @@ from pipeline.delivery.platforms.kubernetes.cluster import Cluster
 from pipeline.delivery.platforms.kubernetes.leases import Lease
 from pipeline.delivery.platforms.kubernetes.manifests import (
     APPS,
-    CANARY,
     STABLE,
     VERSION,
     Manifest,
     labels_of,
-    name_of,
     selector_of,
     service,
     version_selector,
@@ -30,6 +28,7 @@ from pipeline.delivery.platforms.kubernetes.rolling import await_rollout
 from pipeline.delivery.platforms.target import Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import AbortedError, DeploymentError
+from pipeline.spec.object_names import CANARY, name_of
 
 
 def exchange(

@@ -13,17 +13,8 @@ from typing import Any
 from pipeline.delivery.platforms.kubernetes.canary_objects import baseline_of, canary_of, scaled, shadow_of, version_of
 from pipeline.delivery.platforms.kubernetes.cluster import Cluster
 from pipeline.delivery.platforms.kubernetes.leases import Lease, LostError
-from pipeline.delivery.platforms.kubernetes.manifests import (
-    APPS,
-    BASELINE,
-    CANARY,
-    ROUTES,
-    TRACK,
-    Manifest,
-    labels_of,
-    name_of,
-    selector_of,
-)
+from pipeline.delivery.platforms.kubernetes.manifests import APPS, ROUTES, TRACK, Manifest, labels_of, selector_of
+from pipeline.delivery.platforms.kubernetes.owning import get_own, is_own
 from pipeline.delivery.platforms.kubernetes.pod_settings import scheme
 from pipeline.delivery.platforms.kubernetes.rolling import alive, serving_pods
 from pipeline.delivery.platforms.kubernetes.traffic import TRACKS, Traffic, traffic_of
@@ -34,6 +25,7 @@ from pipeline.delivery.rollouts.deciding import Rollout
 from pipeline.delivery.rollouts.driving import Sight, drive
 from pipeline.delivery.rollouts.readings import read_metrics, total
 from pipeline.errors import DeploymentError, InputError
+from pipeline.spec.object_names import BASELINE, CANARY, name_of
 from pipeline.spec.schema.deploy import Canary
 
 _OUT_S = 30.0
@@ -95,11 +87,12 @@ def remove_canary(cluster: Cluster, lease: Lease, target: Target) -> None:
     """
     name, traffic = name_of(target.model), _traffic(target)
     lease.check()
-    known = [cluster.get(APPS, "Deployment", f"{name}-{track}") for track in TRACKS]
+    known = [get_own(cluster, target, (APPS, "Deployment", f"{name}-{track}")) for track in TRACKS]
     found = [each for each in known if each and (each["spec"]["replicas"] or each.get("status", {}).get("replicas"))]
     if found:
         for each in traffic.objects(0):
-            cluster.apply(each)
+            if not _is_others(cluster, target, each):  # a track's Service that is no longer asked for need not be ours
+                cluster.apply(each)
         _await(lambda: not traffic.is_behind(_route(cluster, target)))
     for each in found:
         cluster.apply(scaled(each, 0))
@@ -215,6 +208,11 @@ def names(pods: Iterable[Object]) -> set[str]:
 def _traffic(target: Target) -> Traffic:
     labels = labels_of(target.model, target.environment)
     return traffic_of(name_of(target.model), target.spec.deploy, labels)
+
+
+def _is_others(cluster: Cluster, target: Target, manifest: Manifest) -> bool:
+    found = cluster.get(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+    return found is not None and not is_own(found, target.model, target.environment)
 
 
 def _endpoints(cluster: Cluster, name: str) -> set[str]:

@@ -7,19 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.delivery.images.packaging import PREFIX
-from pipeline.delivery.platforms.kubernetes.manifests import (
-    APPS,
-    BASELINE,
-    CANARY,
-    TRACK,
-    Manifest,
-    deployment,
-    facts_of,
-    labels_of,
-    name_of,
-)
+from pipeline.delivery.platforms.kubernetes.manifests import APPS, TRACK, Manifest, deployment, facts_of, labels_of
 from pipeline.delivery.platforms.target import Target
 from pipeline.delivery.releases import Release
+from pipeline.spec.object_names import BASELINE, CANARY, name_of
 
 Object = Mapping[str, Any]
 

@@ -20,8 +20,10 @@ from typing import Any, Self
 
 from pipeline.delivery.images.packaging import PREFIX
 from pipeline.delivery.platforms.kubernetes.cluster import Cluster
-from pipeline.delivery.platforms.kubernetes.manifests import labels_of, name_of
+from pipeline.delivery.platforms.kubernetes.manifests import labels_of
+from pipeline.delivery.platforms.kubernetes.owning import check_own
 from pipeline.errors import DeploymentError, TransientError
+from pipeline.spec.object_names import name_of
 
 COORDINATION = "coordination.k8s.io/v1"
 LEASE_S = 15
@@ -47,10 +49,13 @@ class Lease:
     ------
     TransientError
         On entry, if another holds it.
+    DeploymentError
+        On entry, if the Lease of that name is another model's, or another program's.
     """
 
     def __init__(self, cluster: Cluster, model: str, environment: str | None, claim: str | None = None) -> None:
         self._cluster, self._claim = cluster, claim
+        self._model, self._environment = model, environment
         self._name, labels = name_of(model), labels_of(model, environment)
         self._about = {"name": self._name, "namespace": cluster.namespace, "labels": labels}
         self._holder = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
@@ -106,6 +111,7 @@ class Lease:
             if found is None:
                 self._create()
                 return
+            check_own(found, self._model, self._environment)
             self._read(found)
             holder = found["spec"].get("holderIdentity") or ""
             if seen and seen != self._version and self._claim is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +16,14 @@ from pipeline.delivery.platforms.kubernetes import pod_settings
 from pipeline.delivery.platforms.kubernetes.argo.objects import TRACK_OF_ARGO, with_argo
 from pipeline.delivery.platforms.kubernetes.scaling import autoscaler
 from pipeline.delivery.releases import Release
+from pipeline.spec.object_names import name_of
 from pipeline.spec.schema.deploy import Amounts, Deploy, Gateway
 from pipeline.spec.schema.spec import Spec
 
 Manifest = dict[str, Any]
 
 TRACK, VERSION = f"{PREFIX}/track", f"{PREFIX}/version"
-STABLE, CANARY, BASELINE = "stable", "canary", "baseline"
+STABLE = "stable"
 APPS, SCALING = "apps/v1", "autoscaling/v2"
 ROUTES = "gateway.networking.k8s.io/v1"
 """The Gateway API, whose routes have weights."""
@@ -34,11 +34,6 @@ ARGO_ROLLOUTS = "argo-rollouts"
 _ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 _USER = 65532
 _PORT_NAME = "http"
-
-
-def name_of(model: str) -> str:
-    """Make the name of a model's objects: lower case, with dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
 
 
 def manifests(

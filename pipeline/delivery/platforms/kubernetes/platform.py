@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.images.packaging import PREFIX, labels_of, package
 from pipeline.delivery.platforms.differences import Difference, adopt, compare
-from pipeline.delivery.platforms.kubernetes.argo.objects import ARGO, ENOUGH
+from pipeline.delivery.platforms.kubernetes.argo.objects import ARGO
 from pipeline.delivery.platforms.kubernetes.blue_green import exchange
 from pipeline.delivery.platforms.kubernetes.canary import remove_canary, roll_out
 from pipeline.delivery.platforms.kubernetes.canary_objects import scaled
@@ -23,9 +24,9 @@ from pipeline.delivery.platforms.kubernetes.manifests import (
     STABLE,
     Manifest,
     manifests,
-    name_of,
     selector_of,
 )
+from pipeline.delivery.platforms.kubernetes.owning import get_own, require_all_own, require_own
 from pipeline.delivery.platforms.kubernetes.pod_settings import scheme
 from pipeline.delivery.platforms.kubernetes.rolling import await_rollout
 from pipeline.delivery.platforms.kubernetes.scaling import replicas_to_apply
@@ -34,6 +35,7 @@ from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import AbortedError, DeploymentError, InputError
 from pipeline.serving.client import Post
+from pipeline.spec.object_names import ENOUGH, name_of
 
 _SUFFIXES = tuple(f"-{each}" for each in TRACKS)
 _OBJECTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -81,8 +83,7 @@ class Kubernetes:
         One deploy at a time: another is refused, or gives way to a rollback.
         """
         image = image or self.package(target, release, bundle)
-        claim = f"{release.tag} is made live at once" if target.at_once else None
-        with open_target(target) as cluster, Lease(cluster, target.model, target.environment, claim) as lease:
+        with open_target(target) as cluster, held(cluster, target, release, image) as lease:
             found = own(cluster, target)
             before = live_of(found, target)
             put = partial(_put, cluster, target, release, image, found)
@@ -100,16 +101,18 @@ class Kubernetes:
     def live(self, target: Target) -> Live | None:
         """Find the release that the cluster has ready pods of."""
         with open_target(target) as cluster:
-            return live_of(cluster.get(APPS, "Deployment", name_of(target.model)), target)
+            return live_of(get_own(cluster, target, (APPS, "Deployment", name_of(target.model))), target)
 
     def differences(self, target: Target, release: Release, image: str | None) -> Sequence[Difference]:
         """Let the server say, object by object, what it would change; nothing is changed."""
         if image is None:
             raise InputError(f"{release.tag}: found no image of it; expected one: 'modelrail promote' makes it")
         with open_target(target) as cluster:
+            objects = render(target, release, image, cluster, own(cluster, target))
+            require_all_own(cluster, target, objects)
             return [
                 difference
-                for each in render(target, release, image, cluster, own(cluster, target))
+                for each in objects
                 for difference in compare(find(cluster, each), cluster.apply(each, dry_run=True), MANAGER)
             ]
 
@@ -154,6 +157,15 @@ def _put(cluster: Cluster, target: Target, release: Release, image: str, found: 
         raise AbortedError(f"{said}; version {before.version} stays live", stable) from error
 
 
+@contextmanager
+def held(cluster: Cluster, target: Target, release: Release, image: str) -> Iterator[Lease]:
+    """Hold the right to make a release live, once all that it will touch is known to be the model's own."""
+    require_all_own(cluster, target, render(target, release, image, cluster, None))
+    claim = f"{release.tag} is made live at once" if target.at_once else None
+    with Lease(cluster, target.model, target.environment, claim) as lease:
+        yield lease
+
+
 def open_target(target: Target) -> Cluster:
     """Reach the cluster and the namespace of a target."""
     return open_cluster(target.spec.deploy.context, target.spec.deploy.namespace)
@@ -183,30 +195,14 @@ def apply(cluster: Cluster, manifest: Manifest) -> None:
 
 def own(cluster: Cluster, target: Target, api: str = APPS, kind: str = "Deployment") -> Mapping[str, Any] | None:
     """Find the model's Deployment; refuse to touch one of another model or environment."""
-    found = cluster.get(api, kind, name_of(target.model))
-    if found is None:
-        return None
-    notes = found["metadata"].get("annotations", {})
-    where = f"{target.spec.deploy.namespace}/{found['metadata']['name']}"
-    if f"{PREFIX}/model" not in notes:
-        raise DeploymentError(
-            f"{where}: found a {kind} that Modelrail did not make; expected none of that name"
-            " (another namespace: deploy.namespace)"
-        )
-    theirs = (notes[f"{PREFIX}/model"], notes.get(f"{PREFIX}/environment") or None)
-    if theirs != (target.model, target.environment):
-        raise DeploymentError(
-            f"{where}: found the model {theirs[0]} of the environment {theirs[1] or 'without a name'}; expected a"
-            " namespace for each environment, and names that differ in more than case and signs (deploy.namespace)"
-        )
-    return found
+    return require_own(cluster, target, (api, kind, name_of(target.model)))
 
 
 def retire(cluster: Cluster, lease: Lease, api: str, kind: str, target: Target) -> None:
     """Remove the pods of another strategy's object, now that this strategy's own pods serve."""
     if api not in cluster.apis():
         return
-    found = cluster.get(api, kind, name_of(target.model))
+    found = get_own(cluster, target, (api, kind, name_of(target.model)))
     if found and found["spec"].get("replicas", 1):
         lease.check()
         cluster.apply(scaled(found, 0))
@@ -237,10 +233,9 @@ def remove_leftovers(cluster: Cluster, target: Target) -> None:
 
 def _remove(cluster: Cluster, target: Target, api: str, kind: str, suffix: str = "") -> None:
     """Remove an object of the model, if it is there; one of that name that belongs to another model stays."""
-    name = name_of(target.model)
-    found = cluster.get(api, kind, f"{name}{suffix}")
-    if found and selector_of(name).items() <= found["metadata"].get("labels", {}).items():
-        cluster.delete(api, kind, f"{name}{suffix}")
+    identity = (api, kind, f"{name_of(target.model)}{suffix}")
+    if get_own(cluster, target, identity):
+        cluster.delete(*identity)
 
 
 def _restore(cluster: Cluster, target: Target, found: Mapping[str, Any]) -> None:

@@ -6,17 +6,10 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, Protocol
 
-from pipeline.delivery.platforms.kubernetes.manifests import (
-    BASELINE,
-    CANARY,
-    ROUTES,
-    Manifest,
-    route,
-    selector_of,
-    service,
-)
+from pipeline.delivery.platforms.kubernetes.manifests import ROUTES, Manifest, route, selector_of, service
 from pipeline.delivery.platforms.kubernetes.pod_settings import service_port
 from pipeline.spec.canary_weights import require_replicas
+from pipeline.spec.object_names import BASELINE, CANARY
 from pipeline.spec.schema.deploy import Deploy, Gateway
 
 Object = Mapping[str, Any]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.delivery.platforms.differences import Difference
-from pipeline.delivery.platforms.kubernetes.manifests import Manifest, labels_of, name_of
+from pipeline.delivery.platforms.kubernetes.manifests import Manifest, labels_of
+from pipeline.spec.object_names import application_name, folder_of, name_of
 from pipeline.spec.schema.deploy import GitOps
 from pipeline.spec.schema.spec import Spec
 
@@ -37,16 +38,6 @@ class Sync:
     say: str = ""
     final: bool = False
     applied: bool = False
-
-
-def application_name(model: str, environment: str | None) -> str:
-    """Name a model's application in an environment."""
-    return f"{name_of(environment or 'default')}-{name_of(model)}"
-
-
-def folder_of(model: str, environment: str | None) -> str:
-    """Name the folder of the deployment repository that holds a model's objects in an environment."""
-    return f"{name_of(environment or 'default')}/{name_of(model)}"
 
 
 def application(spec: Spec, gitops: GitOps, environment: str | None) -> Manifest:
@@ -81,6 +72,11 @@ def application(spec: Spec, gitops: GitOps, environment: str | None) -> Manifest
             **({"ignoreDifferences": [replicas]} if spec.deploy.autoscale else {}),
         },
     }
+
+
+def path_of(found: Mapping[str, Any]) -> str:
+    """Read which folder of its repository an application follows."""
+    return str(found.get("spec", {}).get("source", {}).get("path", "")).strip("/")
 
 
 def revision_of(found: Mapping[str, Any]) -> str:

@@ -12,20 +12,14 @@ from typing import Any
 from pipeline.delivery.platforms.differences import Difference, compare, flatten, strangers
 from pipeline.delivery.platforms.kubernetes.argo import cd
 from pipeline.delivery.platforms.kubernetes.cluster import MANAGER, Cluster, open_cluster
-from pipeline.delivery.platforms.kubernetes.manifests import (
-    APPS,
-    STABLE,
-    Manifest,
-    manifests,
-    name_of,
-    selector_of,
-    to_yaml,
-)
+from pipeline.delivery.platforms.kubernetes.manifests import APPS, STABLE, Manifest, manifests, selector_of, to_yaml
+from pipeline.delivery.platforms.kubernetes.owning import check_own, get_own, require_all_own
 from pipeline.delivery.platforms.kubernetes.platform import Kubernetes, address_of, find, open_target, own
 from pipeline.delivery.platforms.kubernetes.rolling import await_rollout
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import DeploymentError, InputError, TransientError
+from pipeline.spec.object_names import application_name, folder_of, former_application_name, name_of
 from pipeline.spec.schema.deploy import GitOps
 from pipeline.storage.git.mirrors import mirror
 from pipeline.storage.git.publishing import Published, publish, read_folder, read_tree, write_folder
@@ -35,6 +29,7 @@ _POLL_S = 1.0
 _REFRESH_S = 10.0
 _MANAGERS: Mapping[str, str] = {"argocd": "argocd-controller", "flux": "kustomize-controller"}
 """Their names as the owners of fields."""
+_APPLICATION_NAMES = (application_name, former_application_name)
 _EMPTY = "Nothing is deployed here.\n"
 
 
@@ -48,9 +43,9 @@ class GitOpsKubernetes(Kubernetes):
             own(cluster, target)
             before = self.live(target)
             manifests = _Manifests(target, mirror(_settings(target).repository, target.state))
-            if manifests.settings.applied_by == "argocd":
-                manifests.application()  # without one, a commit would change nothing
+            manifests.require_own()
             objects = _objects(target, release, image, cluster)
+            require_all_own(cluster, target, objects)
             made = manifests.publish(
                 write_folder(manifests.repository, _files(objects)), _message(release, target, image)
             )
@@ -70,6 +65,7 @@ class GitOpsKubernetes(Kubernetes):
         follower = manifests.settings.applied_by
         with open_target(target) as cluster:
             wanted = _objects(target, release, image, cluster)
+            require_all_own(cluster, target, wanted)
             added = [each for one in wanted for each in _added(find(cluster, one), _MANAGERS[follower])]
         seen = cd.differences(manifests.application()) if follower == "argocd" else ()
         return [*_compare(manifests.read(), _files(wanted)), *seen, *added]
@@ -78,6 +74,7 @@ class GitOpsKubernetes(Kubernetes):
         """Commit an empty folder; Argo CD removes the objects."""
         before = self.live(target)
         manifests = _Manifests(target, mirror(_settings(target).repository, target.state))
+        manifests.require_own()
         tree = write_folder(manifests.repository, {"README.md": _EMPTY})
         made = manifests.publish(tree, f"Remove {target.model} from {target.environment or 'default'}\n")
         with open_target(target) as cluster:
@@ -103,7 +100,17 @@ class _Manifests:
 
     @property
     def folder(self) -> str:
-        return cd.folder_of(self.target.model, self.target.environment)
+        return folder_of(self.target.model, self.target.environment)
+
+    def require_own(self) -> None:
+        """Refuse a folder that no application follows, where a commit changes nothing, and one of another model."""
+        if self.settings.applied_by == "argocd":
+            self.application()
+        if text := self.read().get("deployment.yaml"):
+            try:
+                check_own(_parse(text), self.target.model, self.target.environment)
+            except DeploymentError as error:
+                raise DeploymentError(f"{self.settings.repository}: {self.folder}: {error}") from error
 
     def publish(self, tree: str | None, message: str, *, review: bool = True) -> Published:
         branch = self.settings.review_branch if review else None
@@ -131,16 +138,24 @@ class _Manifests:
         return f"; what was there before is committed again ({again.commit[:10]})"
 
     def application(self) -> Mapping[str, Any]:
-        """Read the application, and let Argo CD look at the repository.
+        """Read the application.
 
         Raises
         ------
         DeploymentError
-            If there is none.
+            If there is none, or the one of its name follows another folder.
         """
-        name = cd.application_name(self.target.model, self.target.environment)
+        name = application_name(self.target.model, self.target.environment)
         with self._argocd() as cluster:
-            found = cluster.get(cd.API, cd.KIND, name)
+            found = self._find_application(cluster)
+            other = None if found else cluster.get(cd.API, cd.KIND, name)
+        if other is not None:
+            raise DeploymentError(
+                f"{self.settings.argocd_namespace}/{cd.KIND}/{name}: found that it follows {cd.path_of(other)!r};"
+                f" expected {self.folder!r}: make the application of that folder's model anew under its own name"
+                " ('modelrail manifests MODEL --environment NAME --application'), then delete this one without what it"
+                " follows ('kubectl delete --cascade=orphan')"
+            )
         if found is None:
             option = f" --environment {self.target.environment}" if self.target.environment else ""
             raise DeploymentError(
@@ -148,6 +163,14 @@ class _Manifests:
                 f" 'modelrail manifests {self.target.model}{option} --application | kubectl apply --filename -'"
             )
         return found
+
+    def _find_application(self, cluster: Cluster) -> Mapping[str, Any] | None:
+        """Find the application that follows the folder: by its name, or by the one that earlier versions gave it."""
+        for name in (each(self.target.model, self.target.environment) for each in _APPLICATION_NAMES):
+            found = cluster.get(cd.API, cd.KIND, name)
+            if found is not None and cd.path_of(found) == self.folder:
+                return found
+        return None
 
     def wait(self, made: Published, cluster: Cluster, objects: Sequence[Manifest]) -> None:
         """Wait until the published folder is applied and healthy; one without objects only has to be applied.
@@ -202,10 +225,9 @@ class _Manifests:
         """Let Argo CD look at once, where that is allowed; it looks by itself every few minutes."""
         if self.settings.applied_by != "argocd":
             return
-        name = cd.application_name(self.target.model, self.target.environment)
-        metadata = {"name": name, "annotations": cd.REFRESH}
         with suppress(DeploymentError, TransientError), self._argocd() as cluster:
-            if cluster.get(cd.API, cd.KIND, name) is not None:
+            if found := self._find_application(cluster):
+                metadata = {"name": found["metadata"]["name"], "annotations": cd.REFRESH}
                 cluster.apply({"apiVersion": cd.API, "kind": cd.KIND, "metadata": metadata})
 
     @contextmanager
@@ -264,7 +286,7 @@ def _parse(text: str) -> Any:
 
 def _look_at(cluster: Cluster, target: Target, objects: Sequence[Manifest]) -> cd.Sync:
     """Ask the cluster itself whether it is as the objects say; of none, whether the Deployment is gone."""
-    if not objects and cluster.get(APPS, "Deployment", name_of(target.model)) is not None:
+    if not objects and get_own(cluster, target, (APPS, "Deployment", name_of(target.model))) is not None:
         return cd.Sync("Flux has not removed it")
     for each in objects:
         applied = cluster.apply(each, dry_run=True)

@@ -12,6 +12,7 @@ from math import ceil, log, sqrt
 from statistics import NormalDist
 from typing import Any
 
+from pipeline.spec.object_names import ENOUGH
 from pipeline.spec.schema.deploy import Canary
 
 Manifest = dict[str, Any]
@@ -19,8 +20,6 @@ Manifest = dict[str, Any]
 ARGO = "argoproj.io/v1alpha1"
 """The API of Argo Rollouts."""
 TRACK_OF_ARGO = "rollout"
-ENOUGH = "enough"
-"""What follows the model's name in that of the template that waits for requests."""
 _LOOKS_LEFT = 2
 """Looks that a step lasts at least once there are requests enough."""
 

@@ -20,11 +20,13 @@ from pipeline.delivery.platforms.kubernetes.canary import remove_canary
 from pipeline.delivery.platforms.kubernetes.canary_objects import scaled
 from pipeline.delivery.platforms.kubernetes.cluster import Cluster
 from pipeline.delivery.platforms.kubernetes.leases import Lease, LostError
-from pipeline.delivery.platforms.kubernetes.manifests import APPS, Manifest, name_of
+from pipeline.delivery.platforms.kubernetes.manifests import APPS, Manifest
+from pipeline.delivery.platforms.kubernetes.owning import get_own
 from pipeline.delivery.platforms.kubernetes.platform import (
     Kubernetes,
     address_of,
     apply,
+    held,
     live_of,
     open_target,
     own,
@@ -36,6 +38,7 @@ from pipeline.delivery.platforms.kubernetes.troubles import diagnose
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import AbortedError, DeploymentError, InputError, TransientError
+from pipeline.spec.object_names import name_of
 
 Object = Mapping[str, Any]
 
@@ -58,8 +61,7 @@ class ArgoKubernetes(Kubernetes):
     def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
         """Apply the release and wait until Argo says that it is healthy; else bring back what was."""
         image = image or self.package(target, release, bundle)
-        claim = f"{release.tag} is made live at once" if target.at_once else None
-        with open_target(target) as cluster, Lease(cluster, target.model, target.environment, claim) as lease:
+        with open_target(target) as cluster, held(cluster, target, release, image) as lease:
             _require_argo(cluster)
             apart = live_of(own(cluster, target), target)
             found = own(cluster, target, ARGO, "Rollout")
@@ -78,7 +80,7 @@ class ArgoKubernetes(Kubernetes):
     def live(self, target: Target) -> Live | None:
         """Find the release whose pods Argo takes for the stable ones; before it has any, that of the Deployment."""
         with open_target(target) as cluster:
-            found = cluster.get(ARGO, "Rollout", name_of(target.model))
+            found = get_own(cluster, target, (ARGO, "Rollout", name_of(target.model)))
         pods = stable_of(found) if found and found.get("status", {}).get("availableReplicas") else None
         if pods is None:
             return super().live(target)
