@@ -53,6 +53,13 @@ def former_application_name(model: str, environment: str | None) -> str:
     return f"{_fold((environment or _NO_ENVIRONMENT).lower())}-{_fold(model.lower())}"
 
 
+def objects_of(model: str, deploy: Deploy) -> Iterator[tuple[str, str]]:
+    """Yield kind and name of what a model has on a cluster and another one may want as well."""
+    for kind in ("Deployment", "Service", "AnalysisTemplate"):
+        yield kind, name_of(model)
+    yield from further_objects(model, deploy)
+
+
 def further_objects(model: str, deploy: Deploy) -> Iterator[tuple[str, str]]:
     """Yield kind and name of what a strategy makes next to the objects of the model's own name."""
     name, tracks = name_of(model), TRACKS_OF.get(deploy.strategy, ())

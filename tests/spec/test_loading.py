@@ -194,6 +194,51 @@ def test_two_specs_may_not_have_one_name(tmp_path: Path) -> None:
     ]
 
 
+CLUSTER = """
+environment: {platform: kubernetes}
+deploy:
+  image: {base: "r.example/s:1", repository: r.example/models}
+  namespace: models
+"""
+TRIED = """
+  replicas: 4
+  strategy: canary
+  canary: {steps: [{weight: 25}]}
+"""
+
+
+def test_two_models_may_not_want_one_object_of_a_cluster(tmp_path: Path) -> None:
+    first = _write(tmp_path, "model: {name: churn}", "models/a.yaml")
+    second = _write(tmp_path, "model: {name: churn-baseline}", "models/b.yaml")
+    _write(tmp_path, CLUSTER, "environments/prod.yaml")
+    assert check_specs([first, second]) == [], "neither makes more than its own"
+    _write(tmp_path, CLUSTER + TRIED, "environments/prod.yaml")
+    (problem,) = check_specs([first, second])
+    assert str(problem) == (
+        f"{second}:1:15: model.name: found 'churn-baseline', whose Deployment churn-baseline in the namespace 'models'"
+        f" is also that of 'churn' in the environment 'prod' ({first}); expected another name for one of them, or"
+        " another namespace (deploy.namespace)"
+    )
+    _write(tmp_path, "model: {name: churn-baseline}\ndeploy: {namespace: own}", "models/b.yaml")
+    _write(tmp_path, (CLUSTER + TRIED).replace("  namespace: models\n", ""), "environments/prod.yaml")
+    assert check_specs([first, second]) == [], "each has its namespace"
+
+
+def test_two_environments_of_a_model_may_not_have_one_namespace_of_one_cluster(tmp_path: Path) -> None:
+    path = _write(tmp_path, "model: {name: churn}")
+    for name in ("prod", "test"):
+        _write(tmp_path, CLUSTER, f"environments/{name}.yaml")
+    assert check_specs([path]) == [], "each may be a cluster of its own"
+    for name in ("prod", "test"):
+        _write(tmp_path, f"{CLUSTER}  context: main\n", f"environments/{name}.yaml")
+    (problem,) = check_specs([path])
+    assert str(problem).startswith(
+        f"{tmp_path}/environments/test.yaml:5:14: deploy.namespace: found 'models' for 'churn'"
+    )
+    assert problem.found.endswith("is also that of 'churn' in the environment 'prod'")
+    assert check_specs([path], "test") == []
+
+
 def test_check_looks_at_every_environment(tmp_path: Path) -> None:
     path = _write(tmp_path, LINE)
     _write(tmp_path, "deploy: {port: x}", "environments/prod.yaml")

@@ -13,6 +13,7 @@ from pipeline.messages import quote
 from pipeline.spec.catalogue.tasks import extras_of, task_of
 from pipeline.spec.catalogue.trainers import IMAGE_ENDINGS, trainer_name
 from pipeline.spec.checking import check
+from pipeline.spec.checking.meeting import find_meetings
 from pipeline.spec.companion_files import pin_files
 from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs, list_yaml
 from pipeline.spec.findings import Finding, KeyPath
@@ -126,11 +127,17 @@ def check_specs(
     """
     files = [Path(path) for path in paths] if paths else find_specs()
     problems: set[Problem] = set()
+    loaded: list[Loaded] = []
     for file in dict.fromkeys(files):
-        alone = set(_problems_of(file, None, environments))
-        problems.update(() if environment else alone)
+        spec, alone = _try_to_load(file, None, environments)
+        if not environment:
+            problems.update(alone)
+            loaded += [spec] if spec else []
         for name in [environment] if environment else find_environments(file, environments):
-            problems.update(_with_cause(each, file, name, alone) for each in _problems_of(file, name, environments))
+            spec, found = _try_to_load(file, name, environments)
+            problems.update(_with_cause(each, file, name, alone) for each in found)
+            loaded += [spec] if spec else []
+    problems.update(_meetings(loaded))
     known = names_in({each for file in files for each in (file, *list_yaml(file.parent))}).values()
     return sorted({*problems, *_repeated_names(files), *find_unknown(files, set(known), environments)})
 
@@ -142,14 +149,26 @@ def _with_cause(problem: Problem, spec: Path, environment: str, alone: Collectio
     return replace(problem, found=f"{problem.found} in the environment {quote(environment)}")
 
 
-def _problems_of(path: Path, environment: str | None, environments: str | Path | None) -> Sequence[Problem]:
+def _try_to_load(
+    path: Path, environment: str | None, environments: str | Path | None
+) -> tuple[Loaded | None, Sequence[Problem]]:
     try:
         loaded = load_spec(path, environment, environments)
     except SpecError as error:
-        return error.problems
+        return None, error.problems
     except FileError as error:
-        return [error.problem]
-    return _lacking_here(loaded)
+        return None, [error.problem]
+    return loaded, _lacking_here(loaded)
+
+
+def _meetings(loaded: Sequence[Loaded]) -> Iterator[Problem]:
+    """Compare all specs in all environments: no two may want the same object of a platform."""
+    for number, finding in find_meetings([(str(each.path), each.environment, each.spec) for each in loaded]):
+        yield _place(finding, _documents_of(loaded[number]))
+
+
+def _documents_of(loaded: Loaded) -> Document:
+    return _merge_documents([read_document(each) for each in (loaded.path, loaded.overlay) if each is not None])
 
 
 def _lacking_here(loaded: Loaded) -> list[Problem]:
@@ -157,7 +176,7 @@ def _lacking_here(loaded: Loaded) -> list[Problem]:
     wanted = [each for each in extras_of(loaded.spec) if not is_installed(each[2])]
     if not wanted:
         return []
-    merged = _merge_documents([read_document(each) for each in (loaded.path, loaded.overlay) if each is not None])
+    merged = _documents_of(loaded)
     return [_place(Finding(path, *lacking(extra, quote(by))), merged) for path, by, extra in wanted]
 
 
