@@ -31,6 +31,11 @@ def name_of(model: str) -> str:
     return _plain(model.lower())
 
 
+def former_name(model: str) -> str:
+    """Name a model's objects as earlier versions did, which may still run."""
+    return _fold(model)
+
+
 def folder_of(model: str, environment: str | None) -> str:
     """Name the folder of the deployment repository that holds a model's objects in an environment."""
     return f"{_part_of(environment)}/{name_of(model)}"
@@ -45,12 +50,28 @@ def application_name(model: str, environment: str | None) -> str:
     joined = f"{environment_part}-{name_of(model)}"
     if "-" not in environment_part:
         return joined
-    return f"{_fold(environment or '')[:20]}-{_fold(model.lower())[:20]}--{_digest(f'{environment}/{model.lower()}')}"
+    return f"{_fold(environment or '')[:20]}-{_fold(model)[:20]}--{_digest(f'{environment}/{model.lower()}')}"
 
 
 def former_application_name(model: str, environment: str | None) -> str:
     """Name a model's application as earlier versions did, whose applications still follow their folders."""
-    return f"{_fold((environment or _NO_ENVIRONMENT).lower())}-{_fold(model.lower())}"
+    return f"{_fold(environment or _NO_ENVIRONMENT)}-{former_name(model)}"
+
+
+def unit_name(model: str, environment: str | None) -> str:
+    """Name a model's systemd units, and its folder, on a host.
+
+    What follows the last dash is the environment, so one with dashes needs a digest of both, and so does a model with
+    dashes in no environment.
+    """
+    joined = former_unit_name(model, environment)
+    ambiguous = "-" in (environment or model)
+    return f"{joined}--{_digest(f'{model}#{environment}')}" if ambiguous else joined
+
+
+def former_unit_name(model: str, environment: str | None) -> str:
+    """Name a model's units as earlier versions did, which may be on a host."""
+    return "-".join(["modelrail", *(each for each in (model, environment) if each)])
 
 
 def objects_of(model: str, deploy: Deploy) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from pipeline.spec.object_names import application_name, folder_of, former_application_name, name_of
+from pipeline.spec.object_names import application_name, folder_of, former_application_name, name_of, unit_name
 
 MODELS = ("shop", "price-shop", "flight-delay", "flight_delay", "flight-delay-", "flight--delay", "flight_-delay",
           "a-b", "a", "b", "prod-a", "x" * 60, "x" * 61, "x" * 40, "x" * 41,
@@ -30,7 +30,7 @@ def test_no_two_models_have_one_name() -> None:
     assert len({name_of(each) for each in MODELS}) == len(MODELS)
 
 
-@pytest.mark.parametrize("name", [folder_of, application_name])
+@pytest.mark.parametrize("name", [folder_of, application_name, unit_name])
 def test_no_two_pairs_of_model_and_environment_have_one_name(name: object) -> None:
     pairs = list(product(MODELS, ENVIRONMENTS))
     assert callable(name)
@@ -43,3 +43,20 @@ def test_every_name_is_one_that_kubernetes_takes_with_a_track_behind_it() -> Non
         assert len(f"{name_of(model)}-baseline") <= 63, model
     for model, environment in product(MODELS, ENVIRONMENTS):
         assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", application_name(model, environment))
+
+
+@pytest.mark.parametrize(
+    ("model", "environment", "name"),
+    [
+        ("flight-delay", "prod", "modelrail-flight-delay-prod"),
+        ("Line_1", "prod", "modelrail-Line_1-prod"),
+        ("line", None, "modelrail-line"),
+        ("flight-delay", None, "modelrail-flight-delay--"),
+        ("line", "eu-prod", "modelrail-line-eu-prod--"),
+    ],
+)
+def test_a_unit_has_a_digest_only_where_its_dashes_do_not_tell_model_from_environment(
+    model: str, environment: str | None, name: str
+) -> None:
+    found = unit_name(model, environment)
+    assert found == name if not name.endswith("--") else re.fullmatch(f"{name}[0-9a-f]{{8}}", found)

@@ -204,3 +204,22 @@ def test_an_application_that_an_earlier_version_named_still_serves(
     with pytest.raises(DeploymentError, match="not live within 1 s: Argo CD has not seen the commit"):
         platform_of(target.spec).deploy(target, release_of("shop"), tmp_path, IMAGE)
     assert set(argocd.changed) == {"apply Application/g-price-shop"}, "it was told to look"
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (
+            "flight_delay",
+            "its name was flight-delay, and what has that name still runs: let callers ask flight-delay--",
+        ),
+        ("flight-delay", None),
+    ],
+)
+def test_what_still_runs_under_the_name_of_an_earlier_version_is_told(there: str, said: str | None) -> None:
+    former = objects_of(there)
+    for each in former:
+        each["metadata"]["name"] = "flight-delay"
+    found = platform.note_on_former(MemoryCluster(*former), target_of("flight_delay"))
+    assert (found is None) if said is None else (found or "").startswith(said)
+    assert platform.note_on_former(MemoryCluster(*objects_of("flight-delay")), target_of("flight-delay")) is None

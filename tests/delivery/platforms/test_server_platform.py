@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.delivery.platforms.host import platform as host_platform
 from pipeline.delivery.platforms.host.platform import units_of
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.platforms.target import Target
@@ -23,6 +24,7 @@ from pipeline.errors import AbortedError, DeploymentError, TransientError
 from pipeline.serving.client import predict
 from pipeline.serving.process.workers import listen
 from pipeline.spec.loading.loading import load_spec
+from pipeline.spec.object_names import former_unit_name, unit_name
 from pipeline.spec.schema.spec import Spec
 from tests.conftest import git
 from tests.delivery.platforms.test_platforms import make_release
@@ -244,11 +246,41 @@ def test_drift_is_shown_and_mended_by_the_next_deploy(host: Host, tmp_path: Path
 @needs_sshd
 def test_another_models_place_is_left_alone(host: Host, tmp_path: Path) -> None:
     put(host.target(), write_bundle(tmp_path / "1"), "1.0.0")
-    other = replace(host.target(), environment=None)
-    named = other.spec.model.model_copy(update={"name": "line-prod"})
-    other = replace(other, spec=other.spec.model_copy(update={"model": named}))
-    with pytest.raises(DeploymentError, match=r"found it to be of line#prod; expected names that differ"):
-        put(other, tmp_path / "1", "1.0.0")
+    owner = host.home / "owner"
+    before = owner.read_text()
+    owner.write_text("another#prod")
+    with pytest.raises(DeploymentError, match=r"found it to be of another#prod; expected names that differ"):
+        put(host.target(), tmp_path / "1", "1.0.0")
+    owner.write_text(before)
+
+
+@needs_sshd
+def test_what_an_earlier_version_named_ambiguously_keeps_its_place(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_bundle(tmp_path / "1")
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    target = replace(make_target({"host": "shop", "folder": str(host.folder / "srv"), "units": "user"}, port=port),
+                     environment="eu-prod")  # fmt: skip
+    platform = platform_of(target.spec)
+    try:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(host_platform, "unit_name", former_unit_name)
+            put(target, bundle, "1.0.0")
+        assert platform.live(target) is not None
+        assert platform.differences(target, release_of("1.0.0"), None) == []
+        put(target, bundle, "1.0.0")
+        homes = {each.name for each in (host.folder / "srv").iterdir() if "eu-prod" in each.name}
+        assert homes == {"modelrail-line-eu-prod"}
+    finally:
+        platform.stop(target)
+    made = put(target, bundle, "1.0.0")
+    try:
+        assert (host.folder / "srv" / unit_name("line", "eu-prod") / "current").exists(), "anew, by its own name"
+        assert made.version == "1.0.0"
+    finally:
+        platform.stop(target)
 
 
 @needs_sshd

@@ -16,6 +16,7 @@ from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import AbortedError, DeploymentError
 from pipeline.serving.client import Post, headers
+from pipeline.spec.object_names import former_unit_name, unit_name
 
 
 class SystemdHost:
@@ -42,7 +43,7 @@ class SystemdHost:
         installed = _installation(target)
         before = _own(installed)
         with collected(installed.settings.python, installed.settings.extras) as (runtime, folder):
-            wanted = _wanted(target, release, runtime)
+            wanted = _wanted(target, installed, release, runtime)
             try:
                 for each in steps(installed, wanted, before, bundle, folder):
                     run(installed.settings, each)
@@ -68,7 +69,7 @@ class SystemdHost:
         del image
         installed = _installation(target)
         with collected(installed.settings.python, installed.settings.extras) as (runtime, _):
-            wanted = _wanted(target, release, runtime)
+            wanted = _wanted(target, installed, release, runtime)
         return list(differences(installed, wanted, _look(installed), str(release.version)))
 
     def stop(self, target: Target) -> Live | None:
@@ -92,12 +93,16 @@ class SystemdHost:
 
 
 def units_of(target: Target) -> Mapping[str, str]:
-    """Write the units that a target has on its host: name → text."""
-    return units(target.spec, target.environment)
+    """Write the units that a target gets on a host that it is new to: name → text."""
+    return units(target.spec, installation_of(target.spec, target.environment))
 
 
 def _installation(target: Target) -> Installation:
-    return installation_of(target.spec, target.environment)
+    """Return where a model is on its host; what an earlier version has put there keeps its name."""
+    installed, former = (
+        installation_of(target.spec, target.environment, name) for name in (unit_name, former_unit_name)
+    )
+    return former if former != installed and _look(former).owner == former.owner else installed
 
 
 def _look(installed: Installation) -> Facts:
@@ -115,9 +120,9 @@ def _own(installed: Installation) -> Facts:
     return facts
 
 
-def _wanted(target: Target, release: Release, runtime: str) -> Wanted:
+def _wanted(target: Target, installed: Installation, release: Release, runtime: str) -> Wanted:
     name = f"v{release.version}-{release.evidence.model_digest[:12]}"
-    return Wanted(name, runtime, units_of(target), target.spec.deploy.strategy)
+    return Wanted(name, runtime, units(target.spec, installed), target.spec.deploy.strategy)
 
 
 def _live(target: Target, installed: Installation, facts: Facts) -> Live | None:

@@ -6,12 +6,12 @@ A ``.socket`` unit holds the port, so that it stays open whatever becomes of the
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.errors import InputError
+from pipeline.spec.object_names import unit_name
 from pipeline.spec.quantities import amount_of
 from pipeline.spec.schema.deploy import Server
 from pipeline.spec.schema.spec import Spec
@@ -126,8 +126,15 @@ class Installation:
         return f"{_bracketed(wildcard.get(self.settings.listen, self.settings.listen))}:{self.port}"
 
 
-def installation_of(spec: Spec, environment: str | None) -> Installation:
-    """Return the installed of a model.
+def installation_of(
+    spec: Spec, environment: str | None, name_of: Callable[[str, str | None], str] = unit_name
+) -> Installation:
+    """Return where a model is on its host.
+
+    Parameters
+    ----------
+    name_of : callable
+        Model and environment → name of the units.
 
     Raises
     ------
@@ -138,14 +145,13 @@ def installation_of(spec: Spec, environment: str | None) -> Installation:
     if settings is None:
         raise InputError("deploy.server: found nothing; expected {host: USER@HOST}")
     model = spec.model.name
-    name = "-".join(["modelrail", *(_plain(each) for each in (model, environment) if each)])
+    name = name_of(model, environment)
     owner = f"{model}#{environment}" if environment else model
     return Installation(settings, name, str(PurePosixPath(settings.folder, name)), owner, spec.deploy.port)
 
 
-def units(spec: Spec, environment: str | None) -> Mapping[str, str]:
+def units(spec: Spec, installed: Installation) -> Mapping[str, str]:
     """Return the units of a model: name of the file → its text."""
-    installed, settings = installation_of(spec, environment), spec.deploy.server
     user_units = installed.settings.units == "user"
     service = _SERVICE.format(
         description=_description(installed),
@@ -153,7 +159,7 @@ def units(spec: Spec, environment: str | None) -> Mapping[str, str]:
         home=installed.home,
         workers=spec.deploy.workers,
         limits=_limits(spec),
-        identity="" if user_units or settings is None else _identity(settings.user),
+        identity="" if user_units else _identity(installed.settings.user),
         sandbox=_SANDBOX.format(protect_home="read-only" if user_units else "yes")
         + ("" if user_units else _SYSTEM_ONLY),
         target="default.target" if user_units else "multi-user.target",
@@ -186,7 +192,3 @@ def _limits(spec: Spec) -> str:
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]", "-", text)

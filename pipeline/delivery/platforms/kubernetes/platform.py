@@ -35,7 +35,7 @@ from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import AbortedError, DeploymentError, InputError
 from pipeline.serving.client import Post
-from pipeline.spec.object_names import ENOUGH, name_of
+from pipeline.spec.object_names import ENOUGH, former_name, name_of
 
 _SUFFIXES = tuple(f"-{each}" for each in TRACKS)
 _OBJECTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -95,8 +95,9 @@ class Kubernetes:
             else:
                 roll_out(cluster, lease, target, release, image, before.version, put)
             retire(cluster, lease, ARGO, "Rollout", target)
+            note = note_on_former(cluster, target)
         replaced = before.version if before and before.version != str(release.version) else None
-        return Live(release.model, str(release.version), address_of(target), replaced, image=image)
+        return Live(release.model, str(release.version), address_of(target), replaced, note, image)
 
     def live(self, target: Target) -> Live | None:
         """Find the release that the cluster has ready pods of."""
@@ -155,6 +156,21 @@ def _put(cluster: Cluster, target: Target, release: Release, image: str, found: 
         _restore(cluster, target, found)
         stable = f"{release.model}@v{before.version}"
         raise AbortedError(f"{said}; version {before.version} stays live", stable) from error
+
+
+def note_on_former(cluster: Cluster, target: Target) -> str | None:
+    """Say what still runs under the name that earlier versions gave the model; it may have callers."""
+    name, former = name_of(target.model), former_name(target.model)
+    found = cluster.get(APPS, "Deployment", former) if former != name else None
+    notes = found["metadata"].get("annotations") or {} if found else {}
+    theirs = (notes.get(f"{PREFIX}/model"), notes.get(f"{PREFIX}/environment") or None)
+    if theirs != (target.model, target.environment):
+        return None
+    return (
+        f"its name was {former}, and what has that name still runs: let callers ask {name}, then 'kubectl --namespace"
+        f" {target.spec.deploy.namespace} delete deployment,service,configmap,networkpolicy,poddisruptionbudget,"
+        f"horizontalpodautoscaler,serviceaccount,lease {former}'"
+    )
 
 
 @contextmanager
