@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pipeline.model.columns import KINDS, ColumnType, Kind
 from pipeline.model.images.rules import ImageRule
+from pipeline.model.missing import Missing, MissingValue
 from pipeline.model.sentences import Sentences
 from pipeline.model.task import Task
 from pipeline.model.words import Words
@@ -24,6 +27,8 @@ class Input:
         How a ``datetime`` is written, in strptime's codes; ISO 8601 if None.
     image : dict or None
         How an ``image`` becomes numbers (`pipeline.model.images.rules.ImageRule`).
+    missing_values : tuple
+        What stands for a missing value, besides what always does (`pipeline.model.missing`).
     """
 
     name: str
@@ -32,11 +37,17 @@ class Input:
     text: dict[str, Any] | None = None
     format: str | None = None
     image: dict[str, Any] | None = None
+    missing_values: tuple[MissingValue, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that the graph reads: the input itself, or the numbers of an image."""
         return (self.name,) if self.image is None else ImageRule.from_json(self.image).names(self.name)
+
+    @cached_property
+    def missing(self) -> Missing:
+        """What stands for a missing value."""
+        return Missing.of(self.type, self.missing_values)
 
     @property
     def kind(self) -> Kind:
@@ -80,7 +91,8 @@ class Signature:
     def to_json(self) -> dict[str, Any]:
         """Write the form stored in ``signature.json``."""
         facts = asdict(self)
-        inputs = [{key: value for key, value in each.items() if key != "image" or value} for each in facts["inputs"]]
+        optional = ("image", "missing_values")
+        inputs = [{key: each[key] for key in each if key not in optional or each[key]} for each in facts["inputs"]]
         listed = {"inputs": inputs, "classes": None if self.classes is None else list(self.classes)}
         found = {name: [*each] for name in ("words", "sentences") if (each := facts.pop(name))}
         return facts | listed | found
@@ -90,9 +102,13 @@ class Signature:
         """Read what ``to_json`` gave."""
         return cls(
             task=data["task"],
-            inputs=tuple(Input(**each) for each in data["inputs"]),
+            inputs=tuple(_read_input(each) for each in data["inputs"]),
             classes=None if data["classes"] is None else tuple(data["classes"]),
             example=data["example"],
             words=tuple(map(Words.from_json, data.get("words", ()))),
             sentences=tuple(Sentences(**each) for each in data.get("sentences", ())),
         )
+
+
+def _read_input(data: Mapping[str, Any]) -> Input:
+    return Input(**{**data, "missing_values": tuple(data.get("missing_values", ()))})

@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+from pyarrow import compute
 from pyarrow import csv as pa_csv
 from pyarrow import json as pa_json
 from pyarrow import parquet as pq
 
 from pipeline.errors import DataError, InputError
+from pipeline.model.signature import Input
 from pipeline.serving.protocols.tables import predicted, values_of
 from pipeline.serving.rows.bodies import RejectedError
 from pipeline.serving.rows.columns import read_columns
@@ -21,10 +23,13 @@ from pipeline.serving.scoring.model import ServedModel, load_model
 
 _PORTION_ROWS = 65_536
 _PORTION_BYTES = 8 * 2**20
+# As in training, a whole number may be written 3.0.
 _TYPES = {
-    "float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "str": pa.string(), "datetime": pa.string(),
+    "float": pa.float64(), "int": pa.float64(), "bool": pa.bool_(), "str": pa.string(), "datetime": pa.string(),
     "image": pa.string(),
 }  # fmt: skip
+
+_NUMBERS = {"float", "int", "bool"}
 
 Tell = Callable[[int, float], None]
 """Is told the rows that are done, and the share of the file."""
@@ -90,8 +95,14 @@ def _parquet(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
 
 
 def _csv(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
+    numbers = [each for each in model.signature.inputs if each.type in _NUMBERS]
+    shared = frozenset.intersection(*(each.missing.words for each in numbers)) if numbers else frozenset[str]()
     types = {each.name: _TYPES[each.type] for each in model.signature.inputs}
-    convert = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    # Arrow has one list of words for all columns; a column with words of its own is read as text first.
+    own = {each.name: each for each in numbers if each.missing.words != shared}
+    convert = pa_csv.ConvertOptions(
+        column_types=types | dict.fromkeys(own, pa.string()), null_values=sorted(shared), strings_can_be_null=False
+    )
     size = max(source.stat().st_size, 1)
     with (
         pa.OSFile(str(source)) as file,
@@ -100,19 +111,54 @@ def _csv(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
         ) as reader,
     ):
         for batch in reader:
-            yield batch, min(file.tell() / size, 1.0)
+            yield _read_own_words(batch, own), min(file.tell() / size, 1.0)
+
+
+def _read_own_words(batch: Any, own: Mapping[str, Input]) -> Any:
+    for name in own.keys() & set(batch.schema.names):
+        texts = compute.utf8_trim_whitespace(batch.column(name))
+        missing = compute.is_in(texts, pa.array(sorted(own[name].missing.words)))
+        values = compute.cast(compute.if_else(missing, None, texts), _TYPES[own[name].type])
+        batch = batch.set_column(batch.schema.get_field_index(name), name, values)
+    return batch
 
 
 def _json_lines(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
     schema = pa.schema([(each.name, _TYPES[each.type]) for each in model.signature.inputs])
+    size, done = max(source.stat().st_size, 1), 0
+    with source.open("rb") as file:
+        while lines := file.read(_PORTION_BYTES) + file.readline():
+            done += len(lines)
+            if lines.strip():
+                yield _read_lines(model, lines, schema), done / size
+
+
+def _read_lines(model: ServedModel, lines: bytes, schema: Any) -> Any:
     parse = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    size = max(source.stat().st_size, 1)
-    with (
-        pa.OSFile(str(source)) as file,
-        closing(pa_json.open_json(file, pa_json.ReadOptions(block_size=_PORTION_BYTES), parse)) as reader,
-    ):
-        for batch in reader:
-            yield batch, min(file.tell() / size, 1.0)
+    try:
+        table = pa_json.read_json(pa.py_buffer(lines), pa_json.ReadOptions(block_size=len(lines)), parse)
+    except pa.ArrowInvalid:
+        table = _read_each_line(model, lines, schema)
+    return table.combine_chunks().to_batches()[0]
+
+
+def _read_each_line(model: ServedModel, lines: bytes, schema: Any) -> Any:
+    """Read lines among which a column of numbers has a text: a word that means "missing", or a fault."""
+    try:
+        records = msgspec.json.Decoder(dict[str, Any]).decode_lines(lines)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise pa.ArrowInvalid(str(error)) from error
+    return pa.table(
+        [
+            [None if _is_missing(each, value := record.get(each.name)) else value for record in records]
+            for each in model.signature.inputs
+        ],
+        schema,
+    )
+
+
+def _is_missing(column: Input, value: Any) -> bool:
+    return column.type in _NUMBERS and column.missing.has(value)
 
 
 _READERS: Mapping[str, Callable[[ServedModel, Path], Iterator[tuple[Any, float]]]] = {

@@ -194,6 +194,7 @@ def _input(spec: Spec, name: str, type_: Any, images: Mapping[str, ImageRule]) -
         text=rule.model_dump() if rule and type_ == "str" else None,
         format=contract.format if contract else None,
         image=asdict(images[name]) if name in images else None,
+        missing_values=tuple(spec.data.missing_values_of(name)),
     )
 
 

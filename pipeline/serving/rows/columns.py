@@ -86,6 +86,8 @@ def _vectorized(column: Input, values: NDArray[Any]) -> NDArray[np.float64] | No
     if column.type not in {"float", "int"} or kind not in _NUMERIC:
         return None
     numbers = values.astype(np.float64)
+    if absent := column.missing.numbers:
+        numbers[np.isin(numbers, list(absent))] = np.nan
     missing = np.isnan(numbers)
     if np.isinf(numbers).any() or (missing.any() and not column.nullable):
         return None

@@ -151,19 +151,32 @@ _CONVERTERS: Mapping[ColumnType, Callable[[Input], Convert]] = {
 }
 
 
-def _accept_null(column: Input, convert: Convert) -> Convert:
-    missing: Any = "" if column.kind == "text" else math.nan
+def _accept_missing(column: Input, convert: Convert) -> Convert:
+    is_missing = _tell_missing(column)
+    nothing: Any = "" if column.kind == "text" else math.nan
     if column.image is not None:
-        missing = np.full(len(column.columns), math.nan)
+        nothing = np.full(len(column.columns), math.nan)
     if not column.nullable:
 
         def refuse(value: Any) -> Any:
-            if value is None:
+            if is_missing(value):
                 raise _UnfitError("a value (the column is not nullable)")
             return convert(value)
 
         return refuse
-    return lambda value: missing if value is None else convert(value)
+    return lambda value: nothing if is_missing(value) else convert(value)
+
+
+def _tell_missing(column: Input) -> Callable[[Any], bool]:
+    """Return what tells whether a value is missing; for most texts, and for images, only null is."""
+    words, numbers = column.missing.words, column.missing.numbers
+    if column.kind == "image" or (column.kind == "text" and not column.missing_values):
+        return lambda value: value is None  # that a text is not empty is looked at once it is uniform
+    if column.kind == "text":
+        return lambda value: value is None or (type(value) is str and value in words)
+    if not numbers:
+        return lambda value: value is None or (type(value) is str and value.strip() in words)
+    return lambda value: value is None or column.missing.has(value)
 
 
 class Reader:
@@ -173,8 +186,8 @@ class Reader:
         self.inputs = signature.inputs
         self._names = tuple(each.name for each in signature.inputs)
         self.name_set = frozenset(self._names)
-        self.converts = tuple(_accept_null(each, _CONVERTERS[each.type](each)) for each in signature.inputs)
-        self._plain = tuple(each.type == "float" for each in signature.inputs)
+        self.converts = tuple(_accept_missing(each, _CONVERTERS[each.type](each)) for each in signature.inputs)
+        self._plain = tuple(each.type == "float" and not each.missing.numbers for each in signature.inputs)
         self.numbers = tuple(i for i, each in enumerate(signature.inputs) if each.kind != "text")
         self.width = len(signature.numbers)
         self.places = tuple(_places(signature.inputs[i] for i in self.numbers))

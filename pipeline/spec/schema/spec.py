@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from pipeline.model.columns import ColumnType
+from pipeline.model.missing import MissingValue
 from pipeline.model.task import Task
 from pipeline.spec.schema.deploy import Deploy
 from pipeline.spec.schema.run import Prices, Run, Schedule
@@ -116,6 +117,8 @@ class Column(Section):
     """Regular expression that the whole text must match."""
     nullable: bool = True
     """Whether a value may be missing."""
+    missing_values: list[MissingValue] = []
+    """What stands for a missing value in this column, besides `data.missing_values`."""
     format: str | None = None
     """How a `datetime` is written, in strptime's codes; by default ISO 8601."""
     image: Image | None = None
@@ -155,8 +158,20 @@ class Data(Section):
     """New column → expression over the others, such as `late: arr_delay > 15`."""
     key: list[str] = []
     """Columns that together identify a row, for duplicates and for the split."""
+    missing_values: list[MissingValue] = []
+    """What stands for a missing value in every column, such as `[NA, unknown, -999]`.
+
+    Without it only the empty field does in a text; in numbers, flags and times the usual words do too (`NA`, `N/A`,
+    `null`, `NULL`, `None`, `NaN`, `nan`, `n/a`, `<NA>`, `#N/A` and the like). Requests are read in the same way."""
     max_quarantined: Share = 0.05
     """Largest share of a partition's rows that may break the contract before the step fails."""
+    max_missing_target: Share = 0.2
+    """Largest share of all rows that may be left out of a model because their target is missing."""
+
+    def missing_values_of(self, column: str) -> list[MissingValue]:
+        """List what stands for a missing value in a column: what does in every one, and what does in it alone."""
+        rule = self.columns.get(column)
+        return [*self.missing_values, *(rule.missing_values if rule else ())]
 
 
 class Duplicates(Section):

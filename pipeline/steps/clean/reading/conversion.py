@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from pipeline.model.columns import KINDS, ColumnType
+from pipeline.model.missing import Missing, MissingValue
 from pipeline.model.texts import moment
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -77,7 +79,12 @@ def infer_type(column: pa.ChunkedArray) -> ColumnType | None:
     return "float" if _is_number(kind) else "str"
 
 
-def convert(column: pa.ChunkedArray, type_: ColumnType | None, written: str | None = None) -> Converted:
+def convert(
+    column: pa.ChunkedArray,
+    type_: ColumnType | None,
+    written: str | None = None,
+    declared: Sequence[MissingValue] = (),
+) -> Converted:
     """Convert a parsed column to its canonical form.
 
     Parameters
@@ -88,15 +95,21 @@ def convert(column: pa.ChunkedArray, type_: ColumnType | None, written: str | No
         None for a column without any value, which becomes numbers.
     written : str, optional
         How a datetime is written, in strptime's codes; ISO 8601 otherwise.
+    declared : sequence
+        What stands for a missing value, besides what always does in a column of this type.
     """
     if pa.types.is_dictionary(column.type):
         column = compute.cast(column, column.type.value_type)
     if column.null_count == len(column):
         return Converted(_nothing(len(column), type_), type_)
-    kind = KINDS[type_ or "float"]
+    kind, missing = KINDS[type_ or "float"], Missing.of(type_ or "float", declared)
     if kind in {"text", "image"}:
-        return Converted(_to_text(column), type_)
-    values, unread = _to_times(column, written) if kind == "time" else _to_numbers(column, type_ == "bool")
+        return Converted(_without_words(_to_text(column), missing), type_)
+    values, unread = (
+        _to_times(column, written, missing) if kind == "time" else _to_numbers(column, missing, flag=type_ == "bool")
+    )
+    if missing.numbers:
+        values = np.where(np.isin(values, list(missing.numbers)), np.nan, values)
     misfits = [] if unread is None else [_unread_misfit(column, unread, type_, written)]
     if kind == "number":
         misfits += _find_number_misfits(values, type_)
@@ -115,24 +128,37 @@ def _nothing(count: int, type_: ColumnType | None) -> Any:
 def _to_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):  # of images
         column = pa.chunked_array([[each and base64.b64encode(each).decode() for each in column.to_pylist()]])
-    text = compute.cast(column, pa.large_string())
-    empty = compute.equal(text, "")
-    return compute.if_else(empty, None, text) if compute.any(empty).as_py() else text
+    return compute.cast(column, pa.large_string())
 
 
-def _to_numbers(column: pa.ChunkedArray, flag: bool) -> tuple[npt.NDArray[np.float64], Mask | None]:  # noqa: FBT001
+def _without_words(column: pa.ChunkedArray, missing: Missing) -> pa.ChunkedArray:
+    words = pa.array(sorted(missing.words), column.type)
+    found = compute.is_in(column, words) if len(words) > 1 else compute.equal(column, words[0])
+    return compute.if_else(found, None, column) if compute.any(found).as_py() else column
+
+
+def _to_numbers(
+    column: pa.ChunkedArray, missing: Missing, *, flag: bool
+) -> tuple[npt.NDArray[np.float64], Mask | None]:
     if _is_number(column.type) or pa.types.is_boolean(column.type):
         return _floats(
             column if pa.types.is_float64(column.type) else compute.cast(column, pa.float64(), safe=False)
         ), None
     if not _is_text(column.type):
         return np.full(len(column), np.nan), column.is_valid().to_numpy()
-    if not flag:
-        try:
-            return _floats(compute.cast(column, pa.float64())), None
-        except pa.ArrowInvalid:
-            pass  # some value is none, or has white space around it
-    return _read_each(column, _read_flag if flag else _read_number, np.dtype(np.float64))
+    if not flag and (cast := _cast_texts(column, missing, pa.float64())) is not None:
+        return _floats(cast), None
+    return _read_each(column, _read_flag if flag else _read_number, np.dtype(np.float64), missing)
+
+
+def _cast_texts(column: pa.ChunkedArray, missing: Missing, *kinds: pa.DataType) -> pa.ChunkedArray | None:
+    """Cast all texts at once; None if one must be read by itself, as it is wrong or has white space around it."""
+    for leave_out in (False, True):  # words are looked for only where there may be one
+        texts = _without_words(column, missing) if leave_out else column
+        for kind in kinds:
+            with contextlib.suppress(pa.ArrowInvalid):
+                return compute.cast(texts, kind)
+    return None
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
@@ -140,17 +166,15 @@ def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return values
 
 
-def _to_times(column: pa.ChunkedArray, written: str | None) -> tuple[Any, Mask | None]:
+def _to_times(column: pa.ChunkedArray, written: str | None, missing: Missing) -> tuple[Any, Mask | None]:
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         return _utc(column), None
     if not _is_text(column.type):
         return np.full(len(column), np.datetime64("NaT", "us")), column.is_valid().to_numpy()
-    for zone in (None, "UTC") if written is None else ():  # Arrow reads columns with or without zones, not mixed ones
-        try:
-            return _utc(compute.cast(column, pa.timestamp("us", zone))), None
-        except pa.ArrowInvalid:
-            continue
-    return _read_each(column, lambda text: moment(text, written), np.dtype("datetime64[us]"))
+    kinds = [pa.timestamp("us", zone) for zone in (None, "UTC")]  # Arrow reads columns with or without zones, not mixed
+    if written is None and (cast := _cast_texts(column, missing, *kinds)) is not None:
+        return _utc(cast), None
+    return _read_each(column, lambda text: moment(text, written), np.dtype("datetime64[us]"), missing)
 
 
 def _utc(column: pa.ChunkedArray) -> Any:
@@ -158,7 +182,9 @@ def _utc(column: pa.ChunkedArray) -> Any:
     return compute.cast(column, pa.timestamp("us"), safe=False).to_numpy()
 
 
-def _read_each(column: pa.ChunkedArray, read: Callable[[str], Any], dtype: np.dtype[Any]) -> tuple[Any, Mask | None]:
+def _read_each(
+    column: pa.ChunkedArray, read: Callable[[str], Any], dtype: np.dtype[Any], missing: Missing
+) -> tuple[Any, Mask | None]:
     """Read text value by value, each different one once."""
     codes, texts = pd.factorize(column.to_pandas())
     values = np.full(len(texts) + 1, "NaT" if dtype.kind == "M" else np.nan, dtype=dtype)
@@ -167,7 +193,7 @@ def _read_each(column: pa.ChunkedArray, read: Callable[[str], Any], dtype: np.dt
         try:
             values[index] = read(text)
         except ValueError:
-            unread[index] = bool(text.strip())
+            unread[index] = not missing.has(text)
     return values[codes], unread[codes] if unread.any() else None
 
 

@@ -14,15 +14,10 @@ from pyarrow import csv as arrow_csv
 
 from pipeline.errors import DataError
 from pipeline.model.columns import ColumnType
+from pipeline.model.missing import Missing
 from pipeline.spec.schema.spec import Data
 from pipeline.steps.clean.reading.parsed import Parsed, choose_columns
 from pipeline.steps.clean.reading.unpacking import decode, to_utf8
-
-# What pandas reads as missing (pandas.read_csv, na_values).
-NULLS = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
-    "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
 
 # A whole number is read as a float, since files with missing values write 3 as 3.0; that it is whole is checked later.
 _FAST_TYPES: dict[ColumnType, pa.DataType] = {
@@ -47,6 +42,7 @@ class _File:
     name: str
     delimiter: str
     quoted: bool
+    nulls: Sequence[str]
 
 
 def parse_csv(source: bytes, name: str, data: Data) -> Parsed:
@@ -60,7 +56,8 @@ def parse_csv(source: bytes, name: str, data: Data) -> Parsed:
     text = to_utf8(source, name, data)
     if 0 < len(text) < _BLOCK_BYTES and not text.endswith(b"\n"):
         text += b"\n"  # Arrow takes a header without it for an empty file
-    file = _File(text, name, data.delimiter, quoted=b'"' in text)
+    nulls = sorted(Missing.of("float", data.missing_values).words)
+    file = _File(text, name, data.delimiter, quoted=b'"' in text, nulls=nulls)
     columns, notes = choose_columns(_read_header(file), name, data)
     table, broken = _parse(file, _types(columns, data), columns)
     return Parsed.from_table(table, broken, lambda positions: _pick(file, positions), notes)
@@ -155,8 +152,8 @@ def _read_blocks(
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=types,
-                null_values=NULLS,
-                strings_can_be_null=True,
+                null_values=file.nulls,  # in a column of text they stay what they are
+                strings_can_be_null=False,
                 include_columns=columns,
             ),
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import compute
 from pyarrow import json as arrow_json
 
+from pipeline.model.missing import Missing
 from pipeline.spec.schema.spec import Data
 from pipeline.steps.clean.reading.parsed import Parsed, choose_columns
 from pipeline.steps.clean.reading.unpacking import decode, to_utf8
@@ -55,7 +56,34 @@ def _parse(text: bytes, name: str, data: Data) -> tuple[pa.Table, dict[int, str]
     # Arrow makes a column of nulls for a declared one that no record has.
     absent = [each.name for each in texts if table.column(each.name).null_count == len(table)]
     absent = [each for each in absent if json.dumps(each).encode() not in text]
-    return table.drop_columns(absent), {}
+    return _infer_times(table.drop_columns(absent), data), {}
+
+
+def _infer_times(table: pa.Table, data: Data) -> pa.Table:
+    """Infer times behind words that mean "missing", which Arrow takes for a text."""
+    words = pa.array(sorted(_words(data)))
+    for place, each in enumerate(table.column_names):
+        column = table.column(place)
+        if each in data.columns or not pa.types.is_string(column.type):
+            continue
+        found = compute.is_in(column, words)
+        if compute.any(found).as_py():
+            table = table.set_column(place, each, _times_or(column, compute.if_else(found, None, column)))
+    return table
+
+
+def _words(data: Data) -> frozenset[str]:
+    return Missing.of("float", data.missing_values).words
+
+
+def _times_or(texts: Any, bare: Any) -> Any:
+    """Read texts as times, or return them as they are; ``bare`` are the texts without words for "missing"."""
+    if bare.null_count == len(bare):
+        return texts
+    try:
+        return compute.cast(bare, pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return texts
 
 
 def _parse_lines(text: bytes, name: str, data: Data) -> tuple[pa.Table, dict[int, str]]:
@@ -67,8 +95,9 @@ def _parse_lines(text: bytes, name: str, data: Data) -> tuple[pa.Table, dict[int
             broken[position] = record
         else:
             records.append(record)
-    names = dict.fromkeys(key for record in records for key in record)
-    return pa.table({each: _column([record.get(each) for record in records]) for each in names}), broken
+    names, words = dict.fromkeys(key for record in records for key in record), _words(data)
+    given = {each: frozenset[str]() if each in data.columns else words for each in names}
+    return pa.table({each: _column([record.get(each) for record in records], given[each]) for each in names}), broken
 
 
 def _lines(text: bytes, name: str) -> Iterator[tuple[int, str]]:
@@ -91,18 +120,16 @@ def _read_record(line: str, data: Data) -> Record | str:
     return record
 
 
-def _column(values: Sequence[Any]) -> pa.Array:
-    """Make one column: of numbers or flags where all are, else of text."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float}:
-        return pa.array([None if value is None else _as_float(value) for value in values], pa.float64())
+def _column(values: Sequence[Any], words: Collection[str]) -> pa.Array:
+    """Make one column: of numbers, flags or times where all are but for words that mean "missing", else of text."""
+    bare = [None if isinstance(value, str) and value in words else value for value in values]
+    kinds = {type(value) for value in bare if value is not None}
+    if kinds <= {int, float} and (kinds or bare == values):
+        return pa.array([None if value is None else _as_float(value) for value in bare], pa.float64())
     if kinds == {bool}:
-        return pa.array(values, pa.bool_())
+        return pa.array(bare, pa.bool_())
     texts = pa.array([value if value is None or isinstance(value, str) else json.dumps(value) for value in values])
-    try:
-        return compute.cast(texts, pa.timestamp("us")) if kinds == {str} else texts
-    except pa.ArrowInvalid:
-        return texts
+    return _times_or(texts, pa.array(bare, pa.string())) if kinds == {str} else texts
 
 
 def _as_float(value: float) -> float:

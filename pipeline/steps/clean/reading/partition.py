@@ -105,7 +105,8 @@ def _convert_columns(parsed: Parsed, name: str, data: Data) -> dict[str, Convert
         column = parsed.columns.pop(each)
         rule = data.columns.get(each)
         is_whole = str(column.type).removeprefix("u").startswith("int")
-        converted[each] = convert(column, rule.type if rule else infer_type(column), rule.format if rule else None)
+        type_ = rule.type if rule else infer_type(column)
+        converted[each] = convert(column, type_, rule.format if rule else None, data.missing_values_of(each))
         if rule is None and is_whole:
             _refuse_long_integers(converted[each].values, each, name)
     return converted
