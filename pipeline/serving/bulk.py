@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pipeline.model.signature import Input
 from pipeline.serving.protocols.tables import predicted, values_of
 from pipeline.serving.rows.bodies import RejectedError
 from pipeline.serving.rows.columns import read_columns
+from pipeline.serving.rows.records import Reader, Rows
 from pipeline.serving.scoring.model import ServedModel, load_model
 
 _PORTION_ROWS = 65_536
@@ -31,6 +32,7 @@ _TYPES = {
 
 _NUMBERS = {"float", "int", "bool"}
 
+Inputs = Sequence[Input]
 Tell = Callable[[int, float], None]
 """Is told the rows that are done, and the share of the file."""
 
@@ -61,11 +63,11 @@ def predict_file(bundle: Path, source: Path, target: Path, tell: Tell) -> int:
             raise InputError(f"{path}: found the ending '{path.suffix}'; expected .csv, .jsonl or .parquet")
     draft, writer = target.with_name(f".{target.name}.part"), None
     try:
-        for batch, share in _batches(model, source):
-            table = _predict(model, source, batch, done)
+        for rows, share in read_rows(model.reader, source):
+            table = _predict(model, rows)
             writer = writer or _open(draft, table.schema)
             writer.write_table(table)
-            done += batch.num_rows
+            done += rows.count
             tell(done, share)
         if writer is None:
             raise InputError(f"{source}: found no rows; expected some")
@@ -78,40 +80,60 @@ def predict_file(bundle: Path, source: Path, target: Path, tell: Tell) -> int:
     return done
 
 
-def _batches(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
+def read_rows(reader: Reader, source: Path) -> Iterator[tuple[Rows, float]]:
+    """Read a file portion by portion, as the graph reads it, with the share of the file that is read; see above."""
+    done, names = 0, {each.name for each in reader.inputs}
+    for batch, share in _batches(reader.inputs, source):
+        table = pa.Table.from_batches([batch])
+        columns = {name: values_of(table.column(name)) for name in table.column_names if name in names}
+        try:
+            rows = read_columns(reader, columns)
+        except RejectedError as error:
+            raise DataError(f"{source}: after row {done}: {error}") from error
+        done += rows.count
+        yield rows, share
+
+
+def _batches(inputs: Inputs, source: Path) -> Iterator[tuple[Any, float]]:
     try:
-        yield from _READERS[source.suffix](model, source)
+        yield from _READERS[source.suffix](inputs, source)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source}: found {str(error).splitlines()[0]}; expected a table of rows") from error
 
 
-def _parquet(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
+def _parquet(inputs: Inputs, source: Path) -> Iterator[tuple[Any, float]]:
     with pq.ParquetFile(source) as file:
-        names = [each.name for each in model.signature.inputs if each.name in file.schema_arrow.names]
+        names = [each.name for each in inputs if each.name in file.schema_arrow.names]
         done = 0
         for batch in file.iter_batches(_PORTION_ROWS, columns=names):
             done += batch.num_rows
             yield batch, done / max(file.metadata.num_rows, 1)
 
 
-def _csv(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
-    numbers = [each for each in model.signature.inputs if each.type in _NUMBERS]
-    shared = frozenset.intersection(*(each.missing.words for each in numbers)) if numbers else frozenset[str]()
-    types = {each.name: _TYPES[each.type] for each in model.signature.inputs}
-    # Arrow has one list of words for all columns; a column with words of its own is read as text first.
-    own = {each.name: each for each in numbers if each.missing.words != shared}
-    convert = pa_csv.ConvertOptions(
-        column_types=types | dict.fromkeys(own, pa.string()), null_values=sorted(shared), strings_can_be_null=False
-    )
+def _csv(inputs: Inputs, source: Path) -> Iterator[tuple[Any, float]]:
+    numbers = {each.name: each for each in inputs if each.type in _NUMBERS}
+    shared = frozenset.intersection(*(each.missing.words for each in numbers.values())) if numbers else frozenset[str]()
+    done = 0
+    try:
+        # Arrow has one list of words for all columns; a column with words of its own is read as text first.
+        own = {name: each for name, each in numbers.items() if each.missing.words != shared}
+        for batch, share in _stream_csv(inputs, source, shared, own):
+            done += batch.num_rows
+            yield batch, share
+    except pa.ArrowInvalid:  # a word with white space around it, or a fault
+        yield from _stream_csv(inputs, source, shared, numbers, skipped=done)
+
+
+def _stream_csv(
+    inputs: Inputs, source: Path, words: Collection[str], as_text: Mapping[str, Input], skipped: int = 0
+) -> Iterator[tuple[Any, float]]:
+    types = {each.name: _TYPES[each.type] for each in inputs} | dict.fromkeys(as_text, pa.string())
+    convert = pa_csv.ConvertOptions(column_types=types, null_values=sorted(words), strings_can_be_null=False)
+    portions = pa_csv.ReadOptions(block_size=_PORTION_BYTES, skip_rows_after_names=skipped)
     size = max(source.stat().st_size, 1)
-    with (
-        pa.OSFile(str(source)) as file,
-        closing(
-            pa_csv.open_csv(file, pa_csv.ReadOptions(block_size=_PORTION_BYTES), convert_options=convert)
-        ) as reader,
-    ):
+    with pa.OSFile(str(source)) as file, closing(pa_csv.open_csv(file, portions, convert_options=convert)) as reader:
         for batch in reader:
-            yield _read_own_words(batch, own), min(file.tell() / size, 1.0)
+            yield _read_own_words(batch, as_text), min(file.tell() / size, 1.0)
 
 
 def _read_own_words(batch: Any, own: Mapping[str, Input]) -> Any:
@@ -123,26 +145,26 @@ def _read_own_words(batch: Any, own: Mapping[str, Input]) -> Any:
     return batch
 
 
-def _json_lines(model: ServedModel, source: Path) -> Iterator[tuple[Any, float]]:
-    schema = pa.schema([(each.name, _TYPES[each.type]) for each in model.signature.inputs])
+def _json_lines(inputs: Inputs, source: Path) -> Iterator[tuple[Any, float]]:
+    schema = pa.schema([(each.name, _TYPES[each.type]) for each in inputs])
     size, done = max(source.stat().st_size, 1), 0
     with source.open("rb") as file:
         while lines := file.read(_PORTION_BYTES) + file.readline():
             done += len(lines)
             if lines.strip():
-                yield _read_lines(model, lines, schema), done / size
+                yield _read_lines(inputs, lines, schema), done / size
 
 
-def _read_lines(model: ServedModel, lines: bytes, schema: Any) -> Any:
+def _read_lines(inputs: Inputs, lines: bytes, schema: Any) -> Any:
     parse = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     try:
         table = pa_json.read_json(pa.py_buffer(lines), pa_json.ReadOptions(block_size=len(lines)), parse)
     except pa.ArrowInvalid:
-        table = _read_each_line(model, lines, schema)
+        table = _read_each_line(inputs, lines, schema)
     return table.combine_chunks().to_batches()[0]
 
 
-def _read_each_line(model: ServedModel, lines: bytes, schema: Any) -> Any:
+def _read_each_line(inputs: Inputs, lines: bytes, schema: Any) -> Any:
     """Read lines among which a column of numbers has a text: a word that means "missing", or a fault."""
     try:
         records = msgspec.json.Decoder(dict[str, Any]).decode_lines(lines)
@@ -151,7 +173,7 @@ def _read_each_line(model: ServedModel, lines: bytes, schema: Any) -> Any:
     return pa.table(
         [
             [None if _is_missing(each, value := record.get(each.name)) else value for record in records]
-            for each in model.signature.inputs
+            for each in inputs
         ],
         schema,
     )
@@ -161,21 +183,14 @@ def _is_missing(column: Input, value: Any) -> bool:
     return column.type in _NUMBERS and column.missing.has(value)
 
 
-_READERS: Mapping[str, Callable[[ServedModel, Path], Iterator[tuple[Any, float]]]] = {
+_READERS: Mapping[str, Callable[[Inputs, Path], Iterator[tuple[Any, float]]]] = {
     ".csv": _csv,
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }
 
 
-def _predict(model: ServedModel, source: Path, batch: Any, done: int) -> Any:
-    names = {each.name for each in model.signature.inputs}
-    table = pa.Table.from_batches([batch])
-    columns = {name: values_of(table.column(name)) for name in table.column_names if name in names}
-    try:
-        rows = read_columns(model.reader, columns)
-    except RejectedError as error:
-        raise DataError(f"{source}: after row {done}: {error}") from error
+def _predict(model: ServedModel, rows: Rows) -> Any:
     predictions = model.predict(rows.numbers, rows.texts)
     return pa.table(predicted(model, model.outputs(predictions), predictions))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -104,7 +104,7 @@ def convert(
         return Converted(_nothing(len(column), type_), type_)
     kind, missing = KINDS[type_ or "float"], Missing.of(type_ or "float", declared)
     if kind in {"text", "image"}:
-        return Converted(_without_words(_to_text(column), missing), type_)
+        return Converted(_without_words(_to_text(column), missing.words), type_)
     values, unread = (
         _to_times(column, written, missing) if kind == "time" else _to_numbers(column, missing, flag=type_ == "bool")
     )
@@ -131,9 +131,9 @@ def _to_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return compute.cast(column, pa.large_string())
 
 
-def _without_words(column: pa.ChunkedArray, missing: Missing) -> pa.ChunkedArray:
-    words = pa.array(sorted(missing.words), column.type)
-    found = compute.is_in(column, words) if len(words) > 1 else compute.equal(column, words[0])
+def _without_words(column: pa.ChunkedArray, words: Collection[str]) -> pa.ChunkedArray:
+    listed = pa.array(sorted(words), column.type)
+    found = compute.is_in(column, listed) if len(listed) > 1 else compute.equal(column, listed[0])
     return compute.if_else(found, None, column) if compute.any(found).as_py() else column
 
 
@@ -153,8 +153,8 @@ def _to_numbers(
 
 def _cast_texts(column: pa.ChunkedArray, missing: Missing, *kinds: pa.DataType) -> pa.ChunkedArray | None:
     """Cast all texts at once; None if one must be read by itself, as it is wrong or has white space around it."""
-    for leave_out in (False, True):  # words are looked for only where there may be one
-        texts = _without_words(column, missing) if leave_out else column
+    for words in ([""], missing.words):  # most columns have no other word, and this is seven times as fast
+        texts = _without_words(column, words)
         for kind in kinds:
             with contextlib.suppress(pa.ArrowInvalid):
                 return compute.cast(texts, kind)
