@@ -200,7 +200,8 @@ def breaks_callers(old: Signature, new: Signature) -> bool:
 
     def accepts(before: Input, after: Input) -> bool:
         same = (before.name, before.type, before.format) == (after.name, after.type, after.format)
-        return same and (after.nullable or not before.nullable)
+        words, known = set(after.missing_values), set(before.missing_values)
+        return same and known <= words and (after.nullable or (not before.nullable and words == known))
 
     same_outputs = old.task == new.task and old.classes == new.classes
     return not (

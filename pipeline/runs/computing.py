@@ -24,6 +24,9 @@ from pipeline.runs.session import Session
 from pipeline.runs.tracking import StepDone
 from pipeline.storage.artifacts import Artifact
 
+# Warnings of a step that are said; the rest are counted.
+_SAID_WARNINGS = 5
+
 Work = Callable[[Session, Node, Path], Made]
 
 
@@ -94,7 +97,8 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     run = _record(session, step, made, cost, rows)
     say = made[0][1].say if len(made) == 1 else _say_all(rows or 0, [each.manifest for _, each in made])
     key = made[0][0].key if step not in PARTITIONED else None
-    return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run)
+    warned = _warnings(session, nodes)
+    return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run, warned)
 
 
 def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
@@ -227,7 +231,17 @@ def _record(
 
 def _reused(session: Session, step: str, nodes: Sequence[Node]) -> StepResult:
     key = nodes[0].artifact.key if nodes and nodes[0].artifact and step not in PARTITIONED else None
-    return StepResult(step, "reused", "nothing changed", 0.0, _total_rows(session, nodes), 0, len(nodes), key)
+    rows, warned = _total_rows(session, nodes), _warnings(session, nodes)
+    return StepResult(step, "reused", "nothing changed", 0.0, rows, 0, len(nodes), key, facts=warned)
+
+
+def _warnings(session: Session, nodes: Sequence[Node]) -> dict[str, list[str]]:
+    """Gather what the artifacts of a step warn of, each once; said whenever they are used, not only when made."""
+    found = session.find_all(node.recipe.key for node in nodes if node.recipe)
+    listed = list(dict.fromkeys(each for artifact in found.values() for each in artifact.manifest.get("warnings", ())))
+    if len(listed) > _SAID_WARNINGS:
+        listed[_SAID_WARNINGS:] = [f"and {len(listed) - _SAID_WARNINGS:,} more like these (report.json)"]
+    return {"warnings": listed} if listed else {}
 
 
 def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:

@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.delivery.platforms.local.deployments import live, stop_all
 from pipeline.delivery.releases import releases
-from pipeline.errors import InputError, ModelrailError, TransientError
+from pipeline.errors import DataError, InputError, ModelrailError, TransientError
 from pipeline.runs.costs import add_up, by_release, read_costs
 from pipeline.runs.job import open_job
 from pipeline.runs.plan.planning import ORDER
@@ -40,6 +40,17 @@ clean: {duplicates: drop, missing: {arrival: drop}}
 features: {select: [delay, carrier]}
 evaluate: {metrics: [roc_auc, accuracy], gate: {roc_auc: {at_least: 0.6, behind_champion_at_most: 0.05}}, bootstrap: 50}
 deploy: {port: 0}
+"""
+
+
+ARRIVAL = """
+model: {{name: m, trainer: ridge, task: regression, target: arrival}}
+data:
+  files: "data/{{part}}.csv"
+  columns: {{id: int, delay: float, carrier: str, arrival: float}}
+  max_missing_target: {most}
+evaluate: {{bootstrap: 0}}
+deploy: {{port: 0}}
 """
 
 
@@ -482,3 +493,35 @@ def test_a_partition_that_a_step_does_not_have_is_refused(
     commit({"models/late.yaml": SPEC, "data/2013-01.csv": month(1, 3), "data/2013-02.csv": month(2, 3)})
     with pytest.raises(InputError, match=message):
         run_one(step, RunRequest(str(project / "models/late.yaml")), wanted, None)
+
+
+def _without_arrival(source: str, every: int) -> str:
+    """Take the target out of each so-manieth row."""
+    head, *lines = source.splitlines()
+    emptied = [f"{line.rpartition(',')[0]},NA" if place % every == 0 else line for place, line in enumerate(lines)]
+    return "\n".join([head, *emptied]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("every", "most", "said"),
+    [
+        (30, 0.2, None),
+        (10, 0.2, "the target 'arrival' of 30 of 300 rows (10.0%) is missing"),
+        (4, 0.5, "the target 'arrival' of 75 of 300 rows (25.0%) is missing"),
+    ],
+)
+def test_a_run_says_that_many_targets_are_missing(
+    live_project: Path, commit: Commit, every: int, most: float, said: str | None
+) -> None:
+    commit({"models/m.yaml": ARRIVAL.format(most=most), "data/a.csv": _without_arrival(month(1), every)})
+    request = RunRequest(str(live_project / "models/m.yaml"))
+    for _ in ("when made", "when reused"):
+        found = [run_one(step, request, None, None) for step in ("clean", "transform", "normalize")]
+        warned = found[-1].get("warnings", [])
+        assert [said is not None and said in each for each in warned] == ([] if said is None else [True])
+
+
+def test_a_run_refuses_to_leave_out_a_quarter_of_the_rows_unasked(live_project: Path, commit: Commit) -> None:
+    commit({"models/m.yaml": ARRIVAL.format(most=0.2), "data/a.csv": _without_arrival(month(1), 4)})
+    with pytest.raises(DataError, match=r"75 of 300 rows \(25\.0%\) is missing; .* 20% \(data\.max_missing_target"):
+        run_job(live_project / "models/m.yaml")

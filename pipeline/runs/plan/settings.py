@@ -29,7 +29,7 @@ _FITTED = ("max_categories", "max_features", "min_rows", "size", "window", "epoc
 def clean_settings(spec: Spec) -> Settings:
     """Return what `clean` reads; what the model's graph does is left out: changing it must not read the data anew."""
     read = _pick(
-        "data.format data.encoding data.delimiter data.images data.columns data.extra_columns "
+        "data.format data.encoding data.delimiter data.missing_values data.images data.columns data.extra_columns "
         "data.max_quarantined data.key clean.duplicates clean.text clean.sample"
     )
     outliers = {name: rule for name, rule in spec.clean.outliers.items() if (rule.by, rule.action) == ("range", "drop")}
@@ -116,7 +116,7 @@ def normalize_settings(spec: Spec) -> Settings:
     drawn = any(rule.kind == "word2vec" for rule in spec.transform.values())
     return (
         _graph_settings(spec)
-        | _pick("clean.duplicates transform normalize")(spec)
+        | _pick("data.max_missing_target clean.duplicates transform normalize")(spec)
         | {"clean.missing": missing, "clean.outliers": _plain(fitted)}
         | ({"model.seed": spec.model.seed} if drawn else {})
     )
@@ -126,9 +126,9 @@ def train_settings(spec: Spec) -> Settings:
     """Return what `train` reads: the section `model`, and what callers are told of the columns that they send."""
     read = _pick(
         "model.trainer model.params model.target model.task model.class_weight model.early_stopping model.search "
-        "model.seed clean.text"
+        "model.seed clean.text data.missing_values"
     )
-    told = {name: column.model_dump(mode="json", include={"type", "nullable", "format", "image"})
+    told = {name: column.model_dump(mode="json", include={"type", "nullable", "format", "image", "missing_values"})
             for name, column in spec.data.columns.items()}  # fmt: skip
     target = spec.model.target or ""
     derived = {"data.derive": {target: spec.data.derive[target]}} if target in spec.data.derive else {}

@@ -39,6 +39,9 @@ from pipeline.storage.artifacts import Artifact
 
 _SIDES = {Side.TRAIN: "train", Side.VALIDATION: "validate", Side.TEST: "test"}
 
+# From this share of rows without a target on, a run says so.
+_MISSING_TARGETS_SAID = 0.05
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -64,6 +67,7 @@ def normalize_features(inputs: Inputs, folder: Path) -> Made:
     statistics = merge([_statistics(inputs, each) for each in parts])
     if not statistics.rows:
         raise DataError(_explain_no_training(inputs, parts))
+    warnings = _warn_of_missing_targets(inputs)
     second_pass = _TrainingRows(parts) if needs_second_pass(spec, compiled) else None
     preprocessing = fit(statistics, spec, compiled, second_pass)
     rows, outliers = _write_matrix(parts, preprocessing, folder / "matrix.parquet")
@@ -83,6 +87,7 @@ def normalize_features(inputs: Inputs, folder: Path) -> Made:
         "outliers": outliers,
         "features": len(preprocessing.names),
         "notes": list(preprocessing.notes),
+        "warnings": warnings,
     }
     return Made(
         say,
@@ -91,6 +96,30 @@ def normalize_features(inputs: Inputs, folder: Path) -> Made:
         files=("preprocessing.json",),
         metrics={f"rows_{name}": float(number) for name, number in sides.items()} | {"duplicates": float(duplicates)},
     )
+
+
+def _warn_of_missing_targets(inputs: Inputs) -> list[str]:
+    """Say how many rows are left out since their target is missing; refuse if they are too many to leave out."""
+    data, target = inputs.job.spec.data, compile_features(inputs)[1].name
+    rows, made = (
+        [(each.partition, each.artifact.manifest) for each in inputs.nodes(step) if each.artifact]
+        for step in PARTITIONED
+    )
+    total = sum(manifest["rows"] for _, manifest in rows)
+    missing = {name: manifest["rows_dropped"].get(target, 0) for name, manifest in made}
+    dropped = sum(missing.values())
+    share = dropped / max(total, 1)
+    if share <= _MISSING_TARGETS_SAID:
+        return []
+    most = max(missing, key=lambda name: missing[name])
+    where = f", most in partition {most!r} ({missing[most]:,})" if len(missing) > 1 else ""
+    found = f"the target {target!r} of {dropped:,} of {total:,} rows ({share:.1%}) is missing{where}"
+    if share > data.max_missing_target:
+        raise DataError(
+            f"normalize: {found}; expected at most {data.max_missing_target:.0%} (data.max_missing_target; what counts "
+            "as missing: data.missing_values)"
+        )
+    return [f"{found}: these rows neither train nor judge the model (data.max_missing_target, data.missing_values)"]
 
 
 def _explain_no_training(inputs: Inputs, parts: Sequence[_Part]) -> str:

@@ -166,7 +166,7 @@ class Data(Section):
     max_quarantined: Share = 0.05
     """Largest share of a partition's rows that may break the contract before the step fails."""
     max_missing_target: Share = 0.2
-    """Largest share of all rows that may be left out of a model because their target is missing."""
+    """Largest share of all rows that may be left out because their target is missing; above 5 % the run says so."""
 
     def missing_values_of(self, column: str) -> list[MissingValue]:
         """List what stands for a missing value in a column: what does in every one, and what does in it alone."""

@@ -28,6 +28,8 @@ def show_step(result: StepResult) -> None:
     figures = f"{parts:>9} {rows:>14} {result.seconds:7.2f} s"
     mark = MARKS["skipped"] if result.facts.released is False else MARKS[result.action]  # refused: not a success
     console.print(f"{mark} {result.step:<10}{figures}  [dim]{escape(result.reason)}[/]")
+    for warning in result.facts.get("warnings", ()):
+        console.print(f"  [bold yellow]warning:[/] {escape(warning)}")
 
 
 def show_outcome(outcome: str, results: Sequence[StepResult]) -> None:
