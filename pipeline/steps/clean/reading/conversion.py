@@ -230,6 +230,10 @@ def _find_number_misfits(values: npt.NDArray[np.float64], type_: ColumnType | No
     return [Misfit(rows, expected, lambda row: f"{values[row]:.17g}") for expected, rows in found if rows.any()]
 
 
+def _is_huge(values: npt.NDArray[np.float64]) -> Mask:
+    return np.asarray((np.abs(values) > _LARGEST) & ~np.isinf(values))
+
+
 def _is_long(values: npt.NDArray[np.float64]) -> Mask:
     return np.asarray((np.abs(values) >= EXACT_INTEGERS) & ~np.isinf(values))
 
@@ -243,8 +247,10 @@ def _is_no_flag(values: npt.NDArray[np.float64]) -> Mask:
 
 
 _FINITE = ("a finite number", np.isinf)
+# Models compute in 32 bits, and squares of what is much larger leave even 64.
+_LARGEST = float(np.finfo(np.float32).max)
 _NUMBER_RULES: Mapping[ColumnType, tuple[tuple[str, Callable[..., Mask]], ...]] = {
-    "float": (_FINITE,),
+    "float": (_FINITE, ("a number below 3.4e38", _is_huge)),
     "int": (_FINITE, ("an int", _is_fraction), ("an int below 2**53 (an identifier is a str)", _is_long)),
     "bool": ((_EXPECTED["bool"], _is_no_flag),),
 }

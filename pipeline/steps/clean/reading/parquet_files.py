@@ -26,7 +26,7 @@ def parse_parquet(source: bytes, name: str, data: Data) -> Parsed:
     """
     try:
         file = parquet.ParquetFile(pa.BufferReader(source))
-        columns, notes = choose_columns(file.schema_arrow.names, name, data)
+        columns, notes = choose_columns(_without_index(file.schema_arrow, data), name, data)
         _check_size(file, len(columns), len(source), name)
         table = file.read(columns=columns)
     except (pa.ArrowException, OSError) as error:
@@ -38,6 +38,13 @@ def parse_parquet(source: bytes, name: str, data: Data) -> Parsed:
                 f"read: {name}: {field.name}: found {field.type}; expected numbers, text, flags or times (data.columns)"
             )
     return Parsed.from_table(table.select(columns), {}, lambda positions: _pick(source, columns, positions), notes)
+
+
+def _without_index(schema: pa.Schema, data: Data) -> list[str]:
+    """List the columns but for a frame's unnamed index, which pandas writes as one; in a CSV file it has no name."""
+    index = {each for each in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(each, str)}
+    unnamed = {each for each in index if each.startswith("__index_level_")} - set(data.columns)
+    return [each if each not in unnamed else "" for each in schema.names]
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -241,3 +241,12 @@ read(b"a,b\\n1,x\\n", "x.csv", Data.model_validate({"columns": columns}))
 assert "pandera" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_unnamed_index_of_a_frame_is_no_column() -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0]}, index=[5, 1, 9])
+    reading = read(frame.to_parquet(), "a.parquet", Data())
+    assert list(reading.rows) == ["x"]
+    assert reading.notes == ("a.parquet: ignored a column without a name",)
+    named = frame.rename_axis("id").to_parquet()
+    assert list(read(named, "a.parquet", Data()).rows) == ["x", "id"]

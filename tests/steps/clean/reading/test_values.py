@@ -48,6 +48,7 @@ def test_values_of_each_type_are_read(type_: Any, texts: list[str], expected: li
     [
         ("float", "abc", "x: found 'abc'; expected float (data.columns.x.type)"),
         ("float", "inf", "x: found inf; expected a finite number (data.columns.x.type)"),
+        ("float", "-1e300", "x: found -1.0000000000000001e+300; expected a number below 3.4e38 (data.columns.x.type)"),
         ("float", "1_0", "x: found '1_0'; expected float (data.columns.x.type)"),
         ("int", "1.5", "x: found 1.5; expected an int (data.columns.x.type)"),
         ("int", "9007199254740993", "expected an int below 2**53 (an identifier is a str) (data.columns.x.type)"),
