@@ -29,6 +29,7 @@ def clean_partition(job: Job, node: Node, folder: Path) -> Made:
         "rows_dropped": cleaned.dropped,
         "columns": reading.columns,
         "notes": list(reading.notes),
+        "warnings": list(reading.warnings),
     }
     write_json(report, folder / "report.json")
     dropped = sum(cleaned.dropped.values())

@@ -43,6 +43,8 @@ def check_files(view: View) -> Iterator[Finding]:
         yield Finding(("data", "encoding"), quote(data.encoding), "a character encoding, such as utf-8 or latin-1")
     if data.delimiter in '"\r\n':
         yield Finding(("data", "delimiter"), describe(data.delimiter), "a character that is no quote or line end")
+    if data.decimal == "," == data.delimiter:
+        yield Finding(("data", "decimal"), "',', which separates the fields too", "another data.delimiter, such as ';'")
 
 
 def _is_example(view: View) -> bool:

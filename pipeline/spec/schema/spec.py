@@ -150,6 +150,8 @@ class Data(Section):
     """Character encoding of text files."""
     delimiter: str = Field(",", min_length=1, max_length=1)
     """What separates the fields of a CSV file."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the decimals of a number in a CSV file."""
     columns: dict[str, ColumnRule] = {}
     """Column → type or contract. Without it, types are inferred and numbers are read as `float`."""
     extra_columns: Literal["ignore", "error"] = "ignore"

@@ -9,7 +9,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
 from pipeline.errors import DataError
@@ -43,6 +45,7 @@ class _File:
     delimiter: str
     quoted: bool
     nulls: Sequence[str]
+    decimal: str
 
 
 def parse_csv(source: bytes, name: str, data: Data) -> Parsed:
@@ -57,10 +60,48 @@ def parse_csv(source: bytes, name: str, data: Data) -> Parsed:
     if 0 < len(text) < _BLOCK_BYTES and not text.endswith(b"\n"):
         text += b"\n"  # Arrow takes a header without it for an empty file
     nulls = sorted(Missing.of("float", data.missing_values).words)
-    file = _File(text, name, data.delimiter, quoted=b'"' in text, nulls=nulls)
+    file = _File(text, name, data.delimiter, quoted=b'"' in text, nulls=nulls, decimal=data.decimal)
     columns, notes = choose_columns(_read_header(file), name, data)
     table, broken = _parse(file, _types(columns, data), columns)
-    return Parsed.from_table(table, broken, lambda positions: _pick(file, positions), notes)
+    table, warnings = _keep_leading_zeros(table, file, data)
+    if data.decimal == ",":
+        table = _with_points(table, data)
+    return Parsed.from_table(table, broken, lambda positions: _pick(file, positions), notes, warnings)
+
+
+def _with_points(table: pa.Table, data: Data) -> pa.Table:
+    """Write numbers with a point that Arrow left as texts, since another value of the file was none."""
+    for place, field in enumerate(table.schema):
+        is_number = field.name in data.columns and data.columns[field.name].type in ("float", "int")
+        if is_number and pa.types.is_large_string(field.type):
+            table = table.set_column(place, field.name, compute.replace_substring(table.column(place), ",", "."))
+    return table
+
+
+def _keep_leading_zeros(table: pa.Table, file: _File, data: Data) -> tuple[pa.Table, tuple[str, ...]]:
+    """Read a column without a declared type as text if Arrow would take 01000 and 1000 for the same number."""
+    whole = [each.name for each in table.schema if pa.types.is_integer(each.type) and each.name not in data.columns]
+    if not whole or not _has_leading_zeros(file):
+        return table, ()
+    texts, _ = _read(file, dict.fromkeys(whole, pa.large_string()), whole)
+    said = []
+    for name in whole:
+        rows = compute.indices_nonzero(compute.match_substring_regex(texts.column(name), r"^[+-]?0\d"))
+        if len(rows):
+            table = table.set_column(table.schema.get_field_index(name), name, texts.column(name))
+            said.append(
+                f"{name}: found leading zeros, such as {texts.column(name)[rows[0].as_py()].as_py()!r}, so it "
+                f"is read as a text; for numbers say so (data.columns.{name}.type)"
+            )
+    return table, tuple(said)
+
+
+def _has_leading_zeros(file: _File) -> bool:
+    """Tell quickly whether a field may begin with a zero before another digit."""
+    signs = np.frombuffer(file.text, np.uint8)
+    before, first, second = signs[:-2], signs[1:-1], signs[2:]
+    starts = (before == ord("\n")) | (before == ord('"')) | (before == file.delimiter.encode()[0])
+    return bool((starts & (first == ord("0")) & (second - ord("0") < 10)).any())  # below "0" it wraps around
 
 
 def _types(columns: Sequence[str], data: Data) -> dict[str, pa.DataType]:
@@ -155,6 +196,7 @@ def _read_blocks(
                 null_values=file.nulls,  # in a column of text they stay what they are
                 strings_can_be_null=False,
                 include_columns=columns,
+                decimal_point=file.decimal,
             ),
         )
 

@@ -30,6 +30,8 @@ class Parsed:
         Positions → the raw records at them, by position.
     notes : tuple of str
         What a user may want to know.
+    warnings : tuple of str
+        What a user must know: choices that may be wrong.
     """
 
     columns: dict[str, pa.ChunkedArray]
@@ -37,6 +39,7 @@ class Parsed:
     broken: Mapping[int, str]
     texts: Callable[[Sequence[int]], Mapping[int, str]]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def from_table(
@@ -45,10 +48,11 @@ class Parsed:
         broken: Mapping[int, str],
         texts: Callable[[Sequence[int]], Mapping[int, str]],
         notes: tuple[str, ...] = (),
+        warnings: tuple[str, ...] = (),
     ) -> Parsed:
         """Take the columns out of a table."""
         columns = dict(zip(table.column_names, table.columns, strict=True))
-        return cls(columns, len(table), broken, texts, notes)
+        return cls(columns, len(table), broken, texts, notes, warnings)
 
 
 def choose_columns(found: Sequence[str], name: str, data: Data) -> tuple[list[str], tuple[str, ...]]:

@@ -17,6 +17,7 @@ from pipeline.spec.schema.spec import Data
 from pipeline.steps.clean.reading.contract import Breach, find_breaches, suspect_rows
 from pipeline.steps.clean.reading.conversion import EXACT_INTEGERS, Converted, convert, infer_type
 from pipeline.steps.clean.reading.csv_files import parse_csv
+from pipeline.steps.clean.reading.doubts import doubt_text
 from pipeline.steps.clean.reading.image_files import parse_images
 from pipeline.steps.clean.reading.image_paths import fetch_images, unpack_images
 from pipeline.steps.clean.reading.json_files import parse_json_lines
@@ -53,12 +54,15 @@ class Reading:
         Column → its type, declared or inferred; None where it is neither, having no value.
     notes : tuple of str
         What a user may want to know.
+    warnings : tuple of str
+        What a user must know: choices that may be wrong, with the rows that made them and the key that decides.
     """
 
     rows: pd.DataFrame
     quarantined: pd.DataFrame
     columns: dict[str, ColumnType | None]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read(source: bytes, name: str, data: Data) -> Reading:
@@ -88,15 +92,16 @@ def read(source: bytes, name: str, data: Data) -> Reading:
         from pipeline.steps.clean.reading.image_columns import expand_images  # nobody else needs OpenCV
 
         converted = expand_images(converted, data)
+    positions = _positions(parsed.rows, list(parsed.broken))
+    warnings = (*parsed.warnings, *_doubts(converted, positions, data))
     frame = _to_frame(converted, parsed.rows)
-    positions = _positions(len(frame), list(parsed.broken))
     suspect = _suspects(frame, converted, data)
     _refuse_if_too_many(frame, suspect, positions, converted, parsed, name, data)
     rules = {positions[row]: rule for row, rule in _describe(frame, suspect, converted, data).items()}
     if rules:
         frame = frame[~np.isin(positions, list(rules))].reset_index(drop=True)
     columns = {each: column.type for each, column in converted.items()}
-    return Reading(frame, _quarantine({**parsed.broken, **rules}, parsed), columns, parsed.notes)
+    return Reading(frame, _quarantine({**parsed.broken, **rules}, parsed), columns, parsed.notes, warnings)
 
 
 def _convert_columns(parsed: Parsed, name: str, data: Data) -> dict[str, Converted]:
@@ -110,6 +115,11 @@ def _convert_columns(parsed: Parsed, name: str, data: Data) -> dict[str, Convert
         if rule is None and is_whole:
             _refuse_long_integers(converted[each].values, each, name)
     return converted
+
+
+def _doubts(converted: Mapping[str, Converted], positions: npt.NDArray[np.int64], data: Data) -> list[str]:
+    inferred = {name: each for name, each in converted.items() if each.type == "str" and name not in data.columns}
+    return [said for name, each in inferred.items() for said in doubt_text(name, each.values, positions)]
 
 
 def _refuse_long_integers(values: npt.NDArray[np.float64], column: str, name: str) -> None:

@@ -195,3 +195,38 @@ def test_the_same_rows_are_read_from_every_format(tmp_path: Any) -> None:
     for reading in readings[1:]:
         pd.testing.assert_frame_equal(reading.rows, readings[0].rows)
     assert readings[0].rows["i"].to_list()[::2] == [1.0, 3.0]
+
+
+def test_a_column_with_leading_zeros_stays_a_text() -> None:
+    reading = read(b"zip,n\n01000,1\n1000,0\n90210,10\n", "a.csv", data())
+    assert reading.rows["zip"].to_list() == ["01000", "1000", "90210"]
+    assert reading.rows["n"].to_list() == [1.0, 0.0, 10.0]
+    assert reading.warnings == (
+        "zip: found leading zeros, such as '01000', so it is read as a text; "
+        "for numbers say so (data.columns.zip.type)",
+    )
+    assert read(b"zip\n01000\n", "a.csv", data({"zip": "int"})).rows["zip"].to_list() == [1000.0]
+
+
+def test_a_word_among_numbers_is_said_with_its_row_and_key() -> None:
+    lines = ["x,y", "much,1", *(f"{row}.5,2" for row in range(9))]
+    source = "\n".join(["x,y", "1,2,3", *lines[1:], ""]).encode()
+    reading = read(source, "a.csv", data())
+    assert reading.warnings == (
+        "x: 9 of 10 values are numbers and 1 not ('much' in row 2), so the column is read as a text; where they mean a "
+        "missing value say data.missing_values: [much] (else the type: data.columns.x.type)",
+    )
+    told = read(source, "a.csv", data(missing_values=["much"]))
+    assert (told.columns["x"], told.warnings) == ("float", ())
+
+
+@pytest.mark.parametrize("columns", [{}, {"x": "float", "y": "int"}])
+def test_decimal_commas_are_numbers_where_the_spec_says_so(columns: dict[str, str]) -> None:
+    source = b"x;y\n0,5;1\n-1,25;2\n"
+    told = read(source, "a.csv", data(columns, delimiter=";", decimal=","))
+    assert told.rows["x"].to_list() == [0.5, -1.25]
+    broken = read(source + b"2,5;two\n", "a.csv", data({"x": "float", "y": "int"}, delimiter=";", decimal=","))
+    assert broken.rows["x"].to_list() == [0.5, -1.25]
+    (said,) = read(source, "a.csv", data(delimiter=";")).warnings
+    assert "found values such as '0,5'" in said
+    assert "data.decimal: ','" in said

@@ -1,0 +1,56 @@
+"""Columns whose type was inferred and may be another: what a run says of them, and the key that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import compute
+
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_DECIMAL_COMMA = r"^\s*[+-]?\d+,\d+\s*$"
+
+# A text is doubtful if so many of its values look like numbers; the first ones tell whether to look at all.
+_DOUBTFUL_SHARE = 0.8
+_LOOKED_AT = 200
+
+
+def doubt_text(name: str, column: pa.ChunkedArray, positions: npt.NDArray[np.int64]) -> Iterator[str]:
+    """Say what is doubtful about a column that was read as text since not all of its values are numbers.
+
+    Parameters
+    ----------
+    column : ChunkedArray of n texts
+    positions : int64[n]
+        Where each value's row is in the file, counted from 1.
+    """
+    if _share(column.slice(0, _LOOKED_AT), _DECIMAL_COMMA) >= _DOUBTFUL_SHARE:
+        first = next(each for each in column.to_pylist() if each)
+        yield (
+            f"{name}: found values such as {first!r}, so the column is read as a text; for numbers with a decimal "
+            f"comma say data.decimal: ',' (else the type: data.columns.{name}.type)"
+        )
+    elif _share(column.slice(0, _LOOKED_AT), _NUMBER) >= _DOUBTFUL_SHARE:
+        yield from _doubt_numbers(name, column, positions)
+
+
+def _doubt_numbers(name: str, column: pa.ChunkedArray, positions: npt.NDArray[np.int64]) -> Iterator[str]:
+    given = compute.and_(column.is_valid(), compute.not_equal(column, ""))
+    wrong = compute.and_(given, compute.invert(compute.match_substring_regex(column, _NUMBER)))
+    rows = compute.indices_nonzero(wrong).to_pylist()
+    total = compute.sum(given).as_py()
+    if not 0 < len(rows) <= (1 - _DOUBTFUL_SHARE) * total:
+        return
+    shown = ", ".join(f"{column[row].as_py()!r} in row {positions[row]}" for row in rows[:3])
+    yield (
+        f"{name}: {total - len(rows):,} of {total:,} values are numbers and {len(rows):,} not ({shown}"
+        f"{', …' if len(rows) > 3 else ''}), so the column is read as a text; where they mean a missing value say "
+        f"data.missing_values: [{column[rows[0]].as_py()}] (else the type: data.columns.{name}.type)"
+    )
+
+
+def _share(column: pa.ChunkedArray, pattern: str) -> float:
+    given = column.filter(compute.not_equal(column, ""))
+    return (compute.sum(compute.match_substring_regex(given, pattern)).as_py() or 0) / max(len(given), 1)
