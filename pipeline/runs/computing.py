@@ -98,7 +98,9 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     say = made[0][1].say if len(made) == 1 else _say_all(rows or 0, [each.manifest for _, each in made])
     key = made[0][0].key if step not in PARTITIONED else None
     warned = _warnings(session, nodes)
-    return StepResult(step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run, warned)
+    return StepResult(
+        step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run, warnings=warned
+    )
 
 
 def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
@@ -232,16 +234,16 @@ def _record(
 def _reused(session: Session, step: str, nodes: Sequence[Node]) -> StepResult:
     key = nodes[0].artifact.key if nodes and nodes[0].artifact and step not in PARTITIONED else None
     rows, warned = _total_rows(session, nodes), _warnings(session, nodes)
-    return StepResult(step, "reused", "nothing changed", 0.0, rows, 0, len(nodes), key, facts=warned)
+    return StepResult(step, "reused", "nothing changed", 0.0, rows, 0, len(nodes), key, warnings=warned)
 
 
-def _warnings(session: Session, nodes: Sequence[Node]) -> dict[str, list[str]]:
+def _warnings(session: Session, nodes: Sequence[Node]) -> tuple[str, ...]:
     """Gather what the artifacts of a step warn of, each once; said whenever they are used, not only when made."""
-    found = session.find_all(node.recipe.key for node in nodes if node.recipe)
+    found = session.artifacts.find_all(node.recipe.key for node in nodes if node.recipe)
     listed = list(dict.fromkeys(each for artifact in found.values() for each in artifact.manifest.get("warnings", ())))
     if len(listed) > _SAID_WARNINGS:
         listed[_SAID_WARNINGS:] = [f"and {len(listed) - _SAID_WARNINGS:,} more like these (report.json)"]
-    return {"warnings": listed} if listed else {}
+    return tuple(listed)
 
 
 def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:

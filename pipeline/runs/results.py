@@ -95,6 +95,8 @@ class StepResult:
         What happened, in one sentence.
     ran, reused : int
         Partitions (or the one whole) computed, and taken from the store.
+    warnings : tuple of str
+        What a user must know of the artifacts, whether they were made or reused.
     """
 
     step: str
@@ -107,15 +109,19 @@ class StepResult:
     key: str | None = None
     mlflow_run: str | None = None
     facts: DeliveryFacts = DeliveryFacts()
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Write a flat document: the facts stand at the same level as the rest."""
         plain = asdict(self)
         del plain["facts"]
+        if not self.warnings:
+            del plain["warnings"]
         return self.facts.to_json() | plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StepResult:
         """Read what ``to_json`` returned."""
         own = {each.name: data[each.name] for each in fields(cls) if each.name in data}
+        own["warnings"] = tuple(data.get("warnings", ()))
         return cls(**own, facts=DeliveryFacts.from_json(data))

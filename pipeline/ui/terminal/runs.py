@@ -28,7 +28,7 @@ def show_step(result: StepResult) -> None:
     figures = f"{parts:>9} {rows:>14} {result.seconds:7.2f} s"
     mark = MARKS["skipped"] if result.facts.released is False else MARKS[result.action]  # refused: not a success
     console.print(f"{mark} {result.step:<10}{figures}  [dim]{escape(result.reason)}[/]")
-    for warning in result.facts.get("warnings", ()):
+    for warning in result.warnings:
         console.print(f"  [bold yellow]warning:[/] {escape(warning)}")
 
 
