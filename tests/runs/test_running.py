@@ -517,7 +517,7 @@ def test_a_run_says_that_many_targets_are_missing(
     request = RunRequest(str(live_project / "models/m.yaml"))
     for _ in ("when made", "when reused"):
         found = [run_one(step, request, None, None) for step in ("clean", "transform", "normalize")]
-        warned = found[-1].get("warnings", ())
+        warned = found[-1].warnings
         assert [said is not None and said in each for each in warned] == ([] if said is None else [True])
 
 
