@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -110,8 +110,9 @@ class Job:
 
     def _fetch(self, file: LargeFile, repository: Repository) -> bytes:
         from pipeline.storage.large_files.fetching import read_large  # knows of DVC and LFS: few data need it
+        from pipeline.storage.large_files.remotes import Remotes
 
-        return read_large(file, repository, self.state)
+        return read_large(file, repository, self.state, Remotes(self.spec.data.remotes))
 
 
 def open_job(request: RunRequest, provider: CredentialsProvider | None = None) -> Job:
@@ -157,7 +158,7 @@ def resolve(request: RunRequest, source: SpecSource, provider: CredentialsProvid
     else:
         data, address = _data_repository(spec, repository, state, provider)
         commit, changed = _data_commit(request, spec, data, own=data.root == repository.root)
-        listed = partial(_list_folder, repository=data, state=state)
+        listed = partial(_list_folder, repository=data, state=state, named=spec.data.remotes)
         files = find_partitions(data, "" if commit == WORK_TREE else commit, _layout(spec), listed)
         uncommitted += changed
     partitions = up_to(files, request.as_of)
@@ -179,10 +180,13 @@ def resolve(request: RunRequest, source: SpecSource, provider: CredentialsProvid
     )
 
 
-def _list_folder(folder: LargeFile, repository: Repository, state: Path) -> Iterable[LargeFile]:
+def _list_folder(
+    folder: LargeFile, repository: Repository, state: Path, named: Sequence[str] | None
+) -> Iterable[LargeFile]:
     from pipeline.storage.large_files.fetching import list_folder  # as in `Job.read`
+    from pipeline.storage.large_files.remotes import Remotes
 
-    return list_folder(folder, repository, state)
+    return list_folder(folder, repository, state, Remotes(named))
 
 
 def _data_repository(

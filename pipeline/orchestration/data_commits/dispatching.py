@@ -22,6 +22,7 @@ from pipeline.orchestration.data_commits.sources import Watched, open_source
 from pipeline.storage.git.credentials import Credentials, no_credentials
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.large_files import Layout
+from pipeline.storage.large_files.remotes import Remotes
 
 Started = Literal["started", "exists", "unknown"]
 Requested = Literal["created", "exists", "busy", "unreachable"]
@@ -153,7 +154,7 @@ class _Dispatch:
         self.source = str(self.watched.source)
         data = self.watched.spec.data
         self.layout = Layout(data.files or "", data.images)
-        self.view = View(self.repository, self.layout, home(self.watched.path))
+        self.view = View(self.repository, self.layout, home(self.watched.path), Remotes(data.remotes))
         self.report = Report(self.model)
 
     def run(self) -> Report:

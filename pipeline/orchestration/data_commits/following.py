@@ -17,6 +17,7 @@ from pipeline.storage.large_files import LargeFile, Layout
 from pipeline.storage.large_files.fetching import list_folder
 from pipeline.storage.large_files.finding import is_pointer, unfold, unknown
 from pipeline.storage.large_files.pointers import read_dvc
+from pipeline.storage.large_files.remotes import Remotes
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class View:
     repository: Repository
     layout: Layout
     state: Path
+    remotes: Remotes
 
     def files(self, commit: str | None) -> dict[str, str]:
         """Read path → content of what the model reads at a commit; nothing for no commit."""
@@ -70,7 +72,7 @@ class View:
 
     def _list(self, folder: LargeFile) -> list[LargeFile]:
         try:
-            return list(list_folder(folder, self.repository, self.state))
+            return list(list_folder(folder, self.repository, self.state, self.remotes))
         except (DataError, InputError):
             return [unknown(folder, self.layout.files)]
 

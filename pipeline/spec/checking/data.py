@@ -18,6 +18,7 @@ from pipeline.spec.schema.spec import Column, Scalar
 
 _ENDINGS = (".csv", ".parquet", ".jsonl", *IMAGE_ENDINGS)
 _PACKED = (".gz", ".zip")
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://[^/@%\s]+(/\S*)?|(/|~).*")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -35,6 +36,10 @@ def check_files(view: View) -> Iterator[Finding]:
         yield from _check_template(data.files, data.format)
     if data.images is not None:
         yield from _check_images(data.images, view)
+    for place, remote in enumerate(data.remotes or []):
+        if not _REMOTE.fullmatch(remote) or {".", ".."} & {*remote.split("/")}:
+            expected = "an address without a login, such as https://lfs.example.org/team, or a folder from / or ~ on"
+            yield Finding(("data", "remotes", place), quote(remote), expected)
     if data.repository == "":
         yield Finding(("data", "repository"), "an empty text", "the path or URL of a Git repository")
     try:

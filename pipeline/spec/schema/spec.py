@@ -137,6 +137,10 @@ class Data(Section):
     """Branch whose newest commit is used; by default what the repository has checked out."""
     connection: str | None = None
     """Airflow connection with the key or token for a repository named by a URL; commands use Git's settings."""
+    remotes: list[str] | None = None
+    """Addresses and folders that contents behind pointers of Git LFS and DVC may come from, with all that lies below
+    them: `https://lfs.example.org/team`, `s3://bucket`, `/srv/dvc`. By default any but those of this machine and of its
+    nearest network."""
     files: str | None = None
     """Path of the files, with `{name}` for the part that tells partitions apart: `flights/{month}.csv`.
 

@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError
-from pipeline.storage.artifacts import download
+from pipeline.errors import InputError, redact
 from pipeline.storage.git.repository import Repository
 from pipeline.storage.large_files.locations import Location
+from pipeline.storage.large_files.opening import Opener
 from pipeline.storage.large_files.pointers import LargeFile
+from pipeline.storage.large_files.remotes import Remotes
 from pipeline.storage.regular_files import read_regular
 
 _LAYOUTS: Mapping[str, tuple[str, ...]] = {"md5": ("files/md5/", ""), "md5-dos2unix": ("", "files/md5/")}
@@ -40,22 +41,26 @@ class _Config:
     sections: Mapping[str, Mapping[str, str]]
     folder: Path | None
     """``.dvc`` on this machine; None where there is no work tree."""
+    place: str
+    """``.dvc`` in the repository."""
 
     def get(self, section: str, key: str) -> str:
         return self.sections.get(section, {}).get(key, "")
 
 
-def dvc_locations(file: LargeFile, repository: Repository) -> Iterator[Location]:
+def dvc_locations(file: LargeFile, repository: Repository, remotes: Remotes) -> Iterator[Location]:
     """Yield the places that may have a content, the nearest first.
 
     Raises
     ------
     InputError
-        If the remote is not configured, or by a path that leads nowhere from here.
+        If the remote is not configured, or by a path that leads nowhere from here, or contents may not come from it.
     """
     config = _read_config(file, repository)
     if config.folder is not None:
         cache = config.folder / (config.get("cache", "dir") or "cache")
+        if config.get("cache", "dir"):
+            remotes.check(str(cache), f"{config.place}/config")
         for layout in _LAYOUTS[file.algorithm]:
             yield Location(f"in {cache}", path=cache / f"{layout}{file.digest[:2]}/{file.digest[2:]}")
     name = file.remote or config.get("core", "remote")
@@ -68,18 +73,23 @@ def dvc_locations(file: LargeFile, repository: Repository) -> Iterator[Location]
             f".dvc/config: found no remote '{name}', which {file.pointer} needs; expected its url: "
             f"'dvc remote add {name} URL', and commit"
         )
-    yield from _remote_locations(name, options, file, config)
+    opener = Opener(remotes, f"{config.place}/config: remote '{name}'")
+    yield from _remote_locations(name, options, file, config, opener)
 
 
-def _remote_locations(name: str, options: Mapping[str, str], file: LargeFile, config: _Config) -> Iterator[Location]:
+def _remote_locations(
+    name: str, options: Mapping[str, str], file: LargeFile, config: _Config, opener: Opener
+) -> Iterator[Location]:
     url = options["url"].removeprefix("file://").rstrip("/")
     for layout in _LAYOUTS[file.algorithm]:
         address = f"{url}/{layout}{file.digest[:2]}/{file.digest[2:]}"
-        says = f"at the DVC remote '{name}' ({address})"
+        says = f"at the DVC remote '{name}' ({redact(address)})"
         if "://" in url:
-            yield Location(says, download=partial(download, address, options=_fsspec_options(url, options)))
+            yield Location(says, download=partial(opener.fetch, address, _fsspec_options(url, options)))
         else:
-            yield Location(says, path=_resolve(address, name, config))
+            path = _resolve(address, name, config)
+            opener.remotes.check(str(path), opener.source)
+            yield Location(says, path=path)
 
 
 def _resolve(address: str, name: str, config: _Config) -> Path:
@@ -118,7 +128,7 @@ def _read_config(file: LargeFile, repository: Repository) -> _Config:
     here = None if repository.bare else repository.root / place
     local = here / "config.local" if here else None
     texts = [(committed or b"").decode(), ((read_regular(local) if local else None) or b"").decode()]
-    return _Config(_merge(texts, place), here)
+    return _Config(_merge(texts, place), here, place)
 
 
 def _merge(texts: list[str], place: str) -> dict[str, dict[str, str]]:

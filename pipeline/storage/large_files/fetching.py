@@ -19,6 +19,7 @@ from pipeline.storage.large_files.dvc import dvc_locations
 from pipeline.storage.large_files.lfs import lfs_locations
 from pipeline.storage.large_files.locations import Location
 from pipeline.storage.large_files.pointers import Kind, LargeFile, digest_of, read_listing
+from pipeline.storage.large_files.remotes import Remotes
 from pipeline.storage.regular_files import read_regular
 
 _ABANDONED_S = 24 * 3600.0
@@ -57,23 +58,27 @@ class _ContentCache:
                     part.unlink()
 
 
-def read_large(file: LargeFile, repository: Repository, state: Path) -> bytes:
+def read_large(file: LargeFile, repository: Repository, state: Path, remotes: Remotes) -> bytes:
     """Read the content of a large file.
 
     Parameters
     ----------
     state : Path
         Below it downloads are kept.
+    remotes : Remotes
+        Where a content may come from.
 
     Raises
     ------
     DataError
         If no place has it, or what is there has another digest.
+    InputError
+        If it is at a place that it may not come from.
     TransientError
         If its remote does not answer.
     """
     cache, tried = _ContentCache(state / "cache" / "large-files"), list[str]()
-    for place in (Location("", path=cache.path(file)), *_locations(file, repository)):
+    for place in (Location("", path=cache.path(file)), *_locations(file, repository, remotes)):
         content = read_regular(place.path) if place.path else cache.take(file, place)
         if content is not None and _is_right(file, content):
             return content
@@ -87,13 +92,14 @@ def read_large(file: LargeFile, repository: Repository, state: Path) -> bytes:
     )
 
 
-def list_folder(folder: LargeFile, repository: Repository, state: Path) -> Iterator[LargeFile]:
+def list_folder(folder: LargeFile, repository: Repository, state: Path, remotes: Remotes) -> Iterator[LargeFile]:
     """List the files of a folder that one DVC pointer stands for; errors as of ``read_large``."""
-    return read_listing(read_large(folder, repository, state), folder)
+    return read_listing(read_large(folder, repository, state, remotes), folder)
 
 
-def _locations(file: LargeFile, repository: Repository) -> Iterator[Location]:
-    return dvc_locations(file, repository) if file.kind == "DVC" else lfs_locations(file, repository)
+def _locations(file: LargeFile, repository: Repository, remotes: Remotes) -> Iterator[Location]:
+    locations = dvc_locations if file.kind == "DVC" else lfs_locations
+    return locations(file, repository, remotes)
 
 
 def _is_right(file: LargeFile, content: bytes) -> bool:

@@ -6,23 +6,23 @@ logs the addresses it asks would log what a signed address lets anybody read.
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import Request
 
 from pipeline.errors import DataError, InputError, TransientError, redact
 from pipeline.storage.git.repository import Repository
+from pipeline.storage.large_files.opening import Opener, basic, login_of, without_login
 from pipeline.storage.large_files.pointers import LargeFile
 
 _JSON = "application/vnd.git-lfs+json"
-_TIMEOUT_S = 60.0
 _MISSING, _REFUSED = (404, 410), (401, 403)
 
 
@@ -33,12 +33,12 @@ class LfsServer:
         self,
         address: str,
         repository: Repository,
+        opener: Opener,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._repository, self._headers = repository, headers or {}
-        parts = urlsplit(address)
-        self._authorization = _basic(unquote(parts.username), unquote(parts.password or "")) if parts.username else ""
-        self.address = _without_login(parts).geturl().rstrip("/")
+        self._repository, self._opener, self._headers = repository, opener, headers or {}
+        self._authorization = login_of(address)
+        self.address = without_login(address).rstrip("/")
 
     def download(self, file: LargeFile, target: Path) -> bool:
         """Write a content to a path; False if the server does not have it."""
@@ -68,7 +68,7 @@ class LfsServer:
         for name, value in self._headers.items():
             request.add_unredirected_header(name, value)
         try:
-            answer = json.loads(self._open(request, file).read())
+            answer = json.loads(self._open(request, file, self._opener).read())
             return answer["objects"][0]  # type: ignore[no-any-return]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise DataError(
@@ -81,8 +81,9 @@ class LfsServer:
         for name, value in headers.items():
             request.add_unredirected_header(name, value)
         own = urlsplit(href).netloc == urlsplit(self.address).netloc
+        named = replace(self._opener, source=f"the answer of the LFS server {self.address}")
         try:
-            with self._open(request, file, may_log_in=own) as answer, target.open("wb") as draft:
+            with self._open(request, file, named, may_log_in=own) as answer, target.open("wb") as draft:
                 shutil.copyfileobj(answer, draft)
         except FileNotFoundError:
             return False
@@ -90,18 +91,18 @@ class LfsServer:
             raise self._unreachable(error, file) from error
         return True
 
-    def _open(self, request: Request, file: LargeFile, *, may_log_in: bool = True) -> Any:
+    def _open(self, request: Request, file: LargeFile, opener: Opener, *, may_log_in: bool = True) -> Any:
         """Open an address; a login is never passed on to where it redirects to."""
         if request.type not in ("http", "https"):
             raise InputError(f"Git LFS: found an address of the kind '{request.type}:'; expected https: (lfs.url)")
         if may_log_in and self._authorization and not request.has_header("Authorization"):
             request.add_unredirected_header("Authorization", self._authorization)
         try:
-            return urlopen(request, timeout=_TIMEOUT_S)  # noqa: S310 - checked above
+            return opener.open(request)
         except HTTPError as error:
             error.close()
             if error.code == 401 and may_log_in and not self._authorization and self._log_in():
-                return self._open(request, file)
+                return self._open(request, file, opener)
             raise self._explain(error, file) from error
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error, file) from error
@@ -113,7 +114,7 @@ class LfsServer:
         answer = self._repository.ask_for_login(question)
         found = dict(line.split("=", 1) for line in answer.output.splitlines() if "=" in line)
         if answer.succeeded and found.get("password"):
-            self._authorization = _basic(found.get("username", ""), found["password"])
+            self._authorization = basic(found.get("username", ""), found["password"])
         return bool(self._authorization)
 
     def _explain(self, error: HTTPError, file: LargeFile) -> Exception:
@@ -134,11 +135,3 @@ class LfsServer:
     def _unreachable(self, error: Exception, file: LargeFile) -> TransientError:
         reason = error.reason if isinstance(error, URLError) else error
         return TransientError(f"read: {file.path}: the LFS server {redact(self.address)} did not answer: {reason}")
-
-
-def _without_login(parts: SplitResult) -> SplitResult:
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2])
-
-
-def _basic(name: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()

@@ -18,7 +18,7 @@ from tests.conftest import git
 
 SPEC = """
 model: {{name: m, trainer: ridge, target: y}}
-data: {{repository: '{repository}', files: "{files}", columns: {{x: float, y: float}}}}
+data: {{repository: '{repository}', files: "{files}", columns: {{x: float, y: float}}{remotes}}}
 """
 LOGIN = "reader:s3cret-t0ken"
 
@@ -59,6 +59,7 @@ class Data:
             git(place, "init", "-q", "-b", "main")
         (self.project / "models").mkdir()
         self.address = str(self.folder)
+        self.remotes: list[str] | None = None
 
     def commit(self, files: dict[str, str]) -> str:
         for path, content in files.items():
@@ -75,7 +76,8 @@ class Data:
 
     def spec(self, files: str = "flights/{month}.csv") -> Path:
         path = self.project / "models" / "m.yaml"
-        path.write_text(SPEC.format(repository=self.address, files=files))
+        remotes = "" if self.remotes is None else f", remotes: {json.dumps(self.remotes)}"
+        path.write_text(SPEC.format(repository=self.address, files=files, remotes=remotes))
         return path
 
     def open(self, commit: str | None = None, files: str = "flights/{month}.csv") -> Job:

@@ -37,6 +37,7 @@ def served(data: Data, server: LfsServer, **settings: str) -> None:
     files = {f"flights/2013-0{number}.csv": lfs_pointer(month(number)) for number in (1, 2)}
     data.commit(files | {".lfsconfig": f"[lfs]\n\turl = {server.url}\n"})
     server.contents = {oid(month(1)): month(1)}
+    data.remotes = [f"http://127.0.0.1:{server.server_port}"]
 
 
 def log_in(folder: Path) -> Path:
@@ -156,6 +157,7 @@ def test_a_download_that_breaks_off_is_tried_again_and_leaves_nothing(data: Data
 
 
 def test_a_server_that_is_away_is_worth_another_try(data: Data) -> None:
+    data.remotes = ["http://127.0.0.1:9"]
     data.commit({"flights/2013-01.csv": lfs_pointer(month(1)), ".lfsconfig": "[lfs]\n\turl = http://127.0.0.1:9/x\n"})
     with pytest.raises(TransientError, match=r"the LFS server http://127\.0\.0\.1:9/x did not answer"):
         data.open().read("2013-01")
@@ -180,6 +182,7 @@ def test_bytes_that_are_others_than_the_pointers_are_refused(data: Data, server:
 )
 def test_the_server_follows_from_the_repositorys_address(data: Data, origin: str, expected: str) -> None:
     data.commit({"flights/2013-01.csv": lfs_pointer(month(1))})
+    data.remotes = ["http://127.0.0.1:9"] if "127.0.0.1" in origin else None
     git(data.folder, "remote", "add", "upstream", origin)
     with pytest.raises(TransientError, match=f"the LFS server {expected} did not answer"):
         data.open().read("2013-01")
