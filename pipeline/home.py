@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import TransientError
@@ -14,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = PACKAGE.parent
 """The clone of Modelrail's repository that this code runs from; where it is installed, the folder of packages."""
 WORK_LOCK = "work.lock"
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def home(inside: Path | None = None) -> Path:
@@ -31,11 +33,14 @@ def home(inside: Path | None = None) -> Path:
 
 
 def prepare_home(state: Path) -> None:
-    """Make the folder, and make Git ignore it."""
+    """Make the folder for its owner alone, since data and logins are in it, and make Git ignore it."""
     ignore = state / ".gitignore"
     if not ignore.exists():
         state.mkdir(parents=True, exist_ok=True)
         ignore.write_text("*\n")
+    if state.stat().st_mode & _OTHERS:
+        with suppress(PermissionError):  # somebody else's: it is theirs to say who may read it
+            state.chmod(stat.S_IRWXU)
 
 
 @contextmanager

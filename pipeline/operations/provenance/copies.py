@@ -13,6 +13,7 @@ from pipeline.operations.provenance.code import code_checkout, commit_of, has_ch
 from pipeline.operations.provenance.sources import OWN
 from pipeline.runs.at_commit import explain_shallow, load_spec_at
 from pipeline.runs.job import BUILT_IN
+from pipeline.storage.git.credentials import without_login
 from pipeline.storage.git.mirrors import is_url, mirror_folder
 from pipeline.storage.git.repository import Repository, open_repository
 
@@ -111,7 +112,7 @@ def _copy(
     made.ask("fetch", "--quiet", "--no-tags", "--update-head-ok", _ANY_COMMIT, str(source.root), *kept, *refs)
     made.ask("symbolic-ref", "HEAD", "refs/heads/rebuilt")
     origin = source.attempt("remote", "get-url", "origin").output or str(source.root)
-    made.ask("remote", "add", "origin", origin)
+    made.ask("remote", "add", "origin", without_login(origin)[0])
     if (contents := source.common_folder() / "lfs").is_dir():
         made.ask("config", "lfs.storage", str(contents))  # contents of large files, which are checked on every read
     if checkout and not bare:

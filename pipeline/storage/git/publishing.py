@@ -60,7 +60,7 @@ def publish(
             return Published(tip, tree, before, changed=False)
         commit = _commit(repository, tip, folder, tree, message)
         target = f"+{commit}:refs/heads/{review}" if review else f"{commit}:refs/heads/{branch}"
-        done = repository.attempt("push", "--quiet", "origin", target)
+        done = repository.push(target)
         if done.succeeded:
             return Published(commit, tree, before, changed=True)
         if not ("fetch first" in done.message or "non-fast-forward" in done.message or done.transient):

@@ -256,6 +256,11 @@ class Repository:
         with self.credentials() as login:
             self._git("fetch", "--quiet", "--prune", "--force", "origin", *everything, environment=login)
 
+    def push(self, target: str) -> Attempt:
+        """Push to where a mirror was cloned from, with the login that cloned it."""
+        with self.credentials() as login:
+            return self.attempt("push", "--quiet", "origin", target, environment=login)
+
     def is_ancestor(self, earlier: str, later: str) -> bool:
         """Tell whether a commit is part of another one's history (or is that one); False where either is not here."""
         return run_git(["merge-base", "--is-ancestor", earlier, later], self.root).returncode == 0
@@ -301,9 +306,9 @@ class Repository:
         """
         return self._git(*arguments, stdin=stdin)
 
-    def attempt(self, *arguments: str, stdin: str = "") -> Attempt:
+    def attempt(self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Attempt:
         """Run a git command that may fail, under a name that stands in where the user has told Git none."""
-        result = run_git(arguments, self.root, stdin=stdin, environment=self._identity)
+        result = run_git(arguments, self.root, stdin=stdin, environment={**self._identity, **(environment or {})})
         return Attempt(result.returncode == 0, text_of(result.stdout), text_of(result.stderr))
 
     def ask_for_login(self, question: str) -> Attempt:

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 
 from pipeline.errors import DataError, InputError, TransientError, redact
+from pipeline.storage.git.credentials import split_login
 from pipeline.storage.git.repository import Repository
-from pipeline.storage.large_files.opening import Opener, basic, login_of, without_login
+from pipeline.storage.large_files.opening import Opener, basic
 from pipeline.storage.large_files.pointers import LargeFile
 
 _JSON = "application/vnd.git-lfs+json"
@@ -37,8 +38,9 @@ class LfsServer:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._repository, self._opener, self._headers = repository, opener, headers or {}
-        self._authorization = login_of(address)
-        self.address = without_login(address).rstrip("/")
+        shown, name, password = split_login(address)
+        self._authorization = "" if name is None else basic(name, password)
+        self.address = shown.rstrip("/")
 
     def download(self, file: LargeFile, target: Path) -> bool:
         """Write a content to a path; False if the server does not have it."""

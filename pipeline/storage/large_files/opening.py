@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import BaseHandler, HTTPHandler, HTTPSHandler, Request, build_opener
 
 from pipeline.errors import InputError, TransientError
 from pipeline.storage.artifacts import download
+from pipeline.storage.git.credentials import split_login
 from pipeline.storage.large_files.remotes import Remotes
 
 _TIMEOUT_S = 60.0
@@ -70,9 +71,10 @@ class Opener:
             raise TransientError(f"{address}: reading it failed: {error}; run again") from error
 
     def _fetch_by_http(self, address: str, target: Path) -> bool:
-        request = Request(without_login(address))  # noqa: S310 - http or https
-        if login := login_of(address):
-            request.add_unredirected_header("Authorization", login)
+        shown, name, password = split_login(address)
+        request = Request(shown)  # noqa: S310 - http or https
+        if name is not None:
+            request.add_unredirected_header("Authorization", basic(name, password))
         try:
             with self.open(request) as answer, target.open("wb") as draft:
                 shutil.copyfileobj(answer, draft)
@@ -162,18 +164,6 @@ def _connect(remotes: Remotes, place: tuple[str, int], timeout: float, *_: Any) 
     raise error
 
 
-def login_of(address: str) -> str:
-    """Return the header that says the login of an address; empty for one without."""
-    parts = urlsplit(address)
-    return basic(unquote(parts.username), unquote(parts.password or "")) if parts.username else ""
-
-
-def without_login(address: str) -> str:
-    """Return an address without the login in it."""
-    parts: SplitResult = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def basic(name: str, password: str) -> str:
+def basic(name: str, password: str | None) -> str:
     """Return the header of HTTP's basic authentication."""
-    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+    return "Basic " + base64.b64encode(f"{name}:{password or ''}".encode()).decode()
