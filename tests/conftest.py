@@ -44,7 +44,12 @@ def git(folder: Path, *arguments: str) -> str:
     """Run git in a folder as a user of its own, and give what it prints."""
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
     command = ["git", "-C", str(folder), *identity, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=_without_system()).stdout
+
+
+def _without_system() -> dict[str, str]:
+    """Build the variables of the tests' own commands: what a machine's settings say is for what is tested."""
+    return os.environ | {"GIT_CONFIG_NOSYSTEM": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +79,7 @@ def project(tmp_path: Path) -> Path:
     """Return an empty Git repository."""
     folder = tmp_path / "project"
     folder.mkdir()
-    subprocess.run(["git", "init", "-q", "-b", "main", str(folder)], check=True)
+    git(folder, "init", "-q", "-b", "main")
     return folder
 
 
@@ -96,14 +101,8 @@ def commit(project: Path) -> Commit:
             target = project / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content if isinstance(content, bytes) else content.encode())
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        subprocess.run(["git", "-C", str(project), "add", "-A"], check=True)
-        subprocess.run(
-            ["git", "-C", str(project), *identity, "commit", "-q", "--allow-empty", "-m", subject], check=True
-        )
-        head = subprocess.run(
-            ["git", "-C", str(project), "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-        )
-        return head.stdout.strip()
+        git(project, "add", "-A")
+        git(project, "commit", "-q", "--allow-empty", "-m", subject)
+        return git(project, "rev-parse", "HEAD").strip()
 
     return make

@@ -21,7 +21,7 @@ from pipeline.spec.loading.loading import load_spec
 from pipeline.spec.schema.spec import Spec
 from pipeline.storage.git.credentials import CredentialsProvider, no_credentials
 from pipeline.storage.git.mirrors import is_url, mirror
-from pipeline.storage.git.repository import File, FileGroup, Repository, open_repository
+from pipeline.storage.git.repository import File, FileGroup, Repository, open_repository, readable
 from pipeline.storage.large_files import LargeFile, Layout, find_partitions
 from pipeline.storage.large_files.finding import is_pointer
 from pipeline.storage.periods import up_to
@@ -170,7 +170,7 @@ def resolve(request: RunRequest, source: SpecSource, provider: CredentialsProvid
         spec_path=source.path,
         spec_commit=source.commit,
         repository=repository,
-        uncommitted=tuple(sorted(set(uncommitted))),
+        uncommitted=tuple(sorted(set(map(readable, uncommitted)))),
         data_repository=data,
         data_address=address,
         data_commit=commit,

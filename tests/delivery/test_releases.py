@@ -27,6 +27,7 @@ from pipeline.model.signature import Input, Signature
 from pipeline.storage.git.repository import open_repository
 from pipeline.storage.git.tags import list_tags, write_tag
 from tests.conftest import Commit, git
+from tests.hostile_settings import settings  # noqa: F401 - each test runs under a user's own settings too
 
 X = Input("x", "float")
 REGRESSION = Signature("regression", (X,), example={"x": 1.0})

@@ -21,6 +21,7 @@ from pipeline.storage.git.repository import Repository, open_repository
 from pipeline.storage.git.tags import write_tag
 from tests.conftest import Commit, git
 from tests.delivery.test_releases import evidence
+from tests.hostile_settings import settings  # noqa: F401 - each test runs under a user's own settings too
 
 
 @pytest.fixture

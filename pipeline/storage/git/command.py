@@ -24,7 +24,13 @@ _PLAIN = (
     *("-c", "diff.renames=false", "-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false"),
     *("-c", "diff.orderFile=/dev/null", "-c", "diff.relative=false", "-c", "diff.ignoreSubmodules=none"),
     *("-c", "status.relativePaths=true", "-c", "status.submoduleSummary=false", "-c", "status.branch=false"),
-    *("-c", "status.showStash=false", "-c", "i18n.logOutputEncoding=UTF-8", "-c", "core.abbrev=auto"),
+    *("-c", "status.showStash=false", "-c", "core.abbrev=auto"),
+    *("-c", "i18n.logOutputEncoding=UTF-8", "-c", "i18n.commitEncoding=UTF-8"),
+    # What is fetched, pushed and removed is said by each command alone.
+    *("-c", "fetch.prune=false", "-c", "fetch.pruneTags=false", "-c", "fetch.recurseSubmodules=false"),
+    *("-c", "fetch.output=full"),
+    *("-c", "push.followTags=false", "-c", "push.recurseSubmodules=no", "-c", "submodule.recurse=false"),
+    *("-c", "clone.defaultRemoteName=origin", "-c", "init.templateDir="),
 )
 
 
@@ -62,11 +68,17 @@ def run_git(
             cwd=folder,
             input=data,
             capture_output=True,
-            env={**git_environment(), **(environment or {})},
+            env={**git_environment(), **_name_bare(folder), **(environment or {})},
             check=False,
         )
     except FileNotFoundError as error:
         raise InputError("git: found no such command; expected Git 2.30 or newer on the PATH") from error
+
+
+def _name_bare(folder: Path) -> dict[str, str]:
+    """Name a bare repository that a command runs in: some people's Git takes one only by name (safe.bareRepository)."""
+    bare = folder.name != ".git" and (folder / "HEAD").is_file() and (folder / "objects").is_dir()
+    return {"GIT_DIR": str(folder.absolute())} if bare else {}
 
 
 def git_environment() -> dict[str, str]:

@@ -14,6 +14,9 @@ from pipeline.storage.git.repository import Repository
 
 _URL = re.compile(r"[a-z+]+://|[^/]+@[^/]+:")
 
+_OWN = tuple(f"--config={each}" for each in ("core.hooksPath=/dev/null", "core.autocrlf=false", "core.eol=lf"))
+"""Nobody works in a mirror: no hooks of theirs run there, and files are checked out as they were committed."""
+
 
 def mirror(address: str, state: Path, credentials: Credentials = no_credentials) -> Repository:
     """Clone a repository by its URL into a bare mirror, or open the mirror made before.
@@ -27,7 +30,7 @@ def mirror(address: str, state: Path, credentials: Credentials = no_credentials)
     elif not (folder / "HEAD").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
-        clone = ["clone", "--quiet", "--bare", "--end-of-options", shown, str(draft)]
+        clone = ["clone", "--quiet", "--bare", *_OWN, "--end-of-options", shown, str(draft)]
         with credentials() as login:
             result = run_git(clone, folder.parent, environment=login)
         if result.returncode:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pipeline.storage.git.repository import File, FileGroup, base_of
+from pipeline.errors import InputError
+from pipeline.storage.git.repository import File, FileGroup, base_of, readable
 
 
 def key_in(template: str) -> Callable[[str], str | None]:
@@ -28,7 +29,7 @@ def key_in(template: str) -> Callable[[str], str | None]:
         match = pattern.fullmatch(path)
         if match is None:
             return None
-        return "/".join(match.groups()) if names else alone or Path(path).name
+        return readable("/".join(match.groups()) if names else alone or Path(path).name)
 
     return key
 
@@ -40,14 +41,26 @@ def matching(files: Iterable[File], template: str) -> dict[str, File]:
     ----------
     template : str
         As for ``key_in``.
+
+    Raises
+    ------
+    InputError
+        If the names of two files are written alike.
     """
     key = key_in(template)
     found: dict[str, list[File]] = {}
     for file in files:
         if (name := key(file.path)) is not None:
             found.setdefault(name, []).append(file)
-    join = "*" in template
-    return {name: _together(name, each, template) if join else each[-1] for name, each in sorted(found.items())}
+    if "*" in template:
+        return {name: _together(name, each, template) for name, each in sorted(found.items())}
+    return {name: _only(name, each) for name, each in sorted(found.items())}
+
+
+def _only(key: str, files: Sequence[File]) -> File:
+    if len(files) > 1:  # one that is named by the byte E7, and one by the letters \xe7
+        raise InputError(f"{key}: found {len(files)} files that are written so; expected one: rename the others")
+    return files[0]
 
 
 def _together(key: str, files: Sequence[File], template: str) -> FileGroup:

@@ -69,7 +69,8 @@ class FileGroup(File):
     @classmethod
     def of(cls, path: str, members: tuple[File, ...]) -> FileGroup:
         """Put files together under a path."""
-        digest = hashlib.sha256("".join(f"{each.id} {each.path}\n" for each in members).encode()).hexdigest()
+        listing = "".join(f"{each.id} {each.path}\n" for each in members)
+        digest = hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
         return cls(path, digest, sum(each.bytes for each in members), members)
 
 
@@ -214,7 +215,7 @@ class Repository:
         contents = self.read_all(each for each in file.members if each not in elsewhere) | dict(elsewhere)
         with zipfile.ZipFile(packed, "w") as archive:
             for each in file.members:
-                archive.writestr(zipfile.ZipInfo(each.path.removeprefix(base)), contents[each])
+                archive.writestr(zipfile.ZipInfo(readable(each.path).removeprefix(base)), contents[each])
         return packed.getvalue()
 
     def read_all(self, files: Iterable[File]) -> dict[File, bytes]:
@@ -361,6 +362,11 @@ def open_repository(place: Path) -> Repository:
     if bare == "true" or not top:
         return Repository(Path(folder_of_git), bare=True)
     return Repository(Path(top))
+
+
+def readable(path: str) -> str:
+    """Return a path as text: a byte of it that is no UTF-8 is written by its hexadecimal digits."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _path_of(file: File) -> str:

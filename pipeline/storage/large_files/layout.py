@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from pipeline.storage.git.partitions import folder_of, key_in
+from pipeline.storage.git.repository import readable
 from pipeline.storage.large_files.pointers import SUFFIX
 from pipeline.storage.path_templates import below
 
@@ -36,7 +37,7 @@ class Layout:
 
         def key(path: str) -> str | None:
             match = pattern.match(path)
-            return match and ("/".join(match.groups()) or alone)
+            return match and readable("/".join(match.groups()) or alone)
 
         return key
 

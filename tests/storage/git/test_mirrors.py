@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.home import prepare_home
 from pipeline.storage.git.credentials import no_credentials, without_login
-from pipeline.storage.git.mirrors import mirror, mirror_folder, read_remote_tip
+from pipeline.storage.git.mirrors import check_out, mirror, mirror_folder, read_remote_tip
 from tests.conftest import Commit, git
 
 NAME, PASSWORD = "me@example.org", "s3cret/t0ken %s"
@@ -91,6 +91,11 @@ def test_a_mirror_that_was_made_with_the_login_forgets_it(address: str, tmp_path
     mirror(address, state).update()
     assert git(folder, "config", "remote.origin.url").strip() == address.replace(f"{LOGIN}@", "")
     assert "s3cret" not in trace.read_text() + (folder / "config").read_text()
+
+
+def test_a_commit_is_checked_out_whatever_hooks_people_have(project: Path, commit: Commit, tmp_path: Path) -> None:
+    first = commit({"a.csv": b"x\n1\n"})
+    assert (check_out(project.as_uri(), first, tmp_path / "state") / "a.csv").read_bytes() == b"x\n1\n"
 
 
 def test_a_wrong_login_is_refused_without_saying_it(address: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.conftest import git
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     git(tmp_path, "init", "-q", "--bare", "-b", "main", "deployments.git")
+    git(tmp_path / "deployments.git", "config", "core.hooksPath", "hooks")  # its own, whatever this machine has
     return tmp_path / "deployments.git"
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import os
+import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -150,6 +153,22 @@ def test_a_link_that_leads_to_no_file_of_the_repository_is_told(project: Path, c
     assert [type(each) for each in repository.files("HEAD", "data")] == [LinkAstray]
     with pytest.raises(DataError, match="leads out of"):
         repository.read_path("", "data/../../outside.csv")
+
+
+def test_a_name_that_is_no_utf_8_is_a_partition_that_can_be_written_down(project: Path, commit: Commit) -> None:
+    (project / "f").mkdir()
+    odd = os.fsdecode(b"f/Fran\xe7ais.csv")
+    (project / odd).write_bytes(b"x\n1\n")
+    repository = open_repository(project)
+    found = [matching(files, "f/{name}.csv") for files in (repository.work_tree_files("f"), repository.files(commit()))]
+    assert found[0] == found[1]
+    assert list(found[0]) == ["Fran\\xe7ais"]
+    assert repository.read(found[0]["Fran\\xe7ais"]) == b"x\n1\n"
+    (group,) = matching(repository.files("HEAD"), "f/*.csv").values()
+    assert zipfile.ZipFile(io.BytesIO(repository.read(group))).namelist() == ["Fran\\xe7ais.csv"]
+    (project / "f/Fran\\xe7ais.csv").write_bytes(b"x\n2\n")
+    with pytest.raises(InputError, match="found 2 files that are written so; expected one: rename"):
+        matching(repository.work_tree_files("f"), "f/{name}.csv")
 
 
 def test_submodules_are_no_files(project: Path, commit: Commit, tmp_path: Path) -> None:
