@@ -195,7 +195,13 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], type[ModelrailError], s
         DataError,
         "only class 'yes'",
     ),
-    ("too large for the matrix", {"data/1.csv": f"{ROWS}1e308,a,1\n-1e308,a,1\n"}, {}, DataError, "infinite values in"),
+    (
+        "too large for the matrix",
+        {"data/1.csv": ROWS},
+        {"data": ", derive: {z: x * 1.0e300}", "more": "normalize: {'*': none}"},
+        DataError,
+        "infinite values in",
+    ),
     (
         "a required value",
         {"data/1.csv": "x,y\n,1\n,2\n"},

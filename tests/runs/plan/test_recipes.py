@@ -23,7 +23,7 @@ PARTS = {
     "evaluate": ("steps.evaluate.evaluating", "steps.evaluate.card", "steps.evaluate.plots", "steps.gate"),
 }
 
-OF_THE_SCHEMA = {"pipeline.model.task"}
+OF_THE_SCHEMA = {"pipeline.model.missing", "pipeline.model.task"}
 """What the types of the spec import, and a step that does not import it itself never needs."""
 
 

@@ -83,13 +83,13 @@ def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> It
         wait_for(f"{places.airflow_url}/api/v2/monitor/health")
         yield Server(places.airflow_url, project)
     finally:
-        process.terminate()
-        process.wait(30)
         stop_all(state)
+        process.terminate()
+        process.wait(120)
 
 
 def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             httpx.get(url, timeout=30, trust_env=False)
