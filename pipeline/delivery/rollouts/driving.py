@@ -61,7 +61,7 @@ class Tracks(Protocol):
     """
 
     def keep(self, weight: int) -> Sight:
-        """Give the canary so many percent of the requests (0: it is only started); return how both tracks are."""
+        """Send the canary so many percent of the requests (0: it is only started); return how both tracks are."""
 
     def save(self, rollout: Rollout) -> None:
         """Record how far the rollout is, for whichever process continues it."""

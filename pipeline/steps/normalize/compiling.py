@@ -154,7 +154,7 @@ def _code(graph: Graph, matches: str, rules: Sequence[CategoryRule]) -> str:
 
 
 def _unseen(graph: Graph, value: str, rules: Sequence[CategoryRule]) -> str:
-    """Give a number to columns that have no category at all: the code of unseen values."""
+    """Add a number for columns that have no category at all: the code of unseen values."""
     # A zero for each row, which no constant can be. Not the value times 0: that is NaN where the value is missing.
     first = graph.take(value, [0])
     rows = graph.cast(graph.add("Equal", first, first), "float")
