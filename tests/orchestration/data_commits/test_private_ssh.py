@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +47,16 @@ def host(tmp_path: Path) -> Iterator[Host]:
         yield Host(port, folder / "user", folder / "bin", folder / "known_hosts")
 
 
-def open_in_a_task(data: Data, host: Host, *read: str, key: str = "private_key") -> subprocess.CompletedProcess[str]:
+def open_in_a_task(
+    data: Data, host: Host, *read: str, key: str = "private_key", remotes: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Open the job of a spec as the task of a run does, and read some partitions."""
     spec = data.models / "m.yaml"
+    named = f", remotes: {json.dumps(remotes)}" if remotes else ""
     spec.write_text(
         "model: {name: m, trainer: ridge, target: y}\n"
         f"data: {{repository: '{host.address(data.folder)}', connection: flights_git, "
-        "files: 'data/{month}.csv', columns: {x: float, y: float}}\n"
+        f"files: 'data/{{month}}.csv', columns: {{x: float, y: float}}{named}}}\n"
     )
     secret = {"private_key": host.key.read_text(), "key_file": str(host.key), "none": None}[key]
     options = {"strict_host_key_checking": "accept-new", "known_hosts_file": str(host.known)}
@@ -100,7 +103,8 @@ def test_the_key_opens_the_lfs_server_that_the_host_names(data: Data, host: Host
     answer = json.dumps({"href": server.url, "header": {"Authorization": login}})
     granted.write_text(f"#!/bin/sh\n[ \"$1 $2\" = '{data.folder} download' ] && echo '{answer}'\n")
     granted.chmod(0o755)
-    done = open_in_a_task(data, host, "2013-01")
+    remotes = [f"ssh://127.0.0.1:{host.port}", f"http://127.0.0.1:{server.server_port}"]
+    done = open_in_a_task(data, host, "2013-01", remotes=remotes)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1])["read"] == [month(1).decode()]
     assert login not in done.stdout + done.stderr

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.delivery.platforms.local.deployments import stop_all
 from pipeline.runs.opened_run import OpenedRun
 from pipeline.runs.plan.planning import ORDER
 from pipeline.runs.request import RunRequest
@@ -36,12 +38,13 @@ def month(number: int, seed: int = 0) -> str:
 
 
 @pytest.fixture
-def spec(project: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commit a spec and three months."""
+def spec(project: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Commit a spec and three months; what is deployed of it is stopped afterwards."""
     monkeypatch.chdir(project)
     data: dict[str, str | bytes] = {f"data/2013-{number:02}.csv": month(number) for number in (1, 2, 3)}
     commit({"models/late.yaml": SPEC, ".gitignore": ".modelrail/\n", **data})
-    return project / "models/late.yaml"
+    yield project / "models/late.yaml"
+    stop_all(project / ".modelrail")
 
 
 def replay(spec: Path, commit: str, as_of: str, meanwhile: RunRequest | None = None) -> tuple[str, Counter[str]]:
