@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.delivery.platforms.kubernetes.cluster import open_cluster
-from pipeline.delivery.platforms.kubernetes.manifests import MONITORING, Manifest, manifests
+from pipeline.delivery.platforms.kubernetes.manifests import MONITORING, Manifest, labels_of, manifests
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.releases import Release, Version
 
@@ -88,6 +88,7 @@ def test_another_model_whose_name_begins_alike_keeps_its_objects(gateway_api: No
     line.deploy("1.0.0")
     for name, model in ((f"{NAME}-canary", f"{NAME}-canary"), (f"{NAME}-baseline", NAME)):
         line.kubectl("create", "service", "clusterip", name, "--tcp=80")
-        line.kubectl("label", "service", name, f"app.kubernetes.io/name={model}", "--overwrite")
+        labels = [f"{key}={value}" for key, value in labels_of(model, line.target.environment).items()]
+        line.kubectl("label", "service", name, *labels, "--overwrite")
     platform_of(line.target.spec).stop(line.target)
     assert names(line, "services") == {f"{NAME}-canary"}
