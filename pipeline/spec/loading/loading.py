@@ -13,7 +13,7 @@ from pipeline.messages import quote
 from pipeline.spec.catalogue.tasks import extras_of, task_of
 from pipeline.spec.catalogue.trainers import IMAGE_ENDINGS, trainer_name
 from pipeline.spec.checking import check
-from pipeline.spec.checking.meeting import find_meetings
+from pipeline.spec.checking.collisions import find_collisions
 from pipeline.spec.companion_files import pin_files
 from pipeline.spec.files import FileError, find_environments, find_overlay, find_specs, list_yaml
 from pipeline.spec.findings import Finding, KeyPath
@@ -163,7 +163,7 @@ def _try_to_load(
 
 def _meetings(loaded: Sequence[Loaded]) -> Iterator[Problem]:
     """Compare all specs in all environments: no two may want the same object of a platform."""
-    for number, finding in find_meetings([(str(each.path), each.environment, each.spec) for each in loaded]):
+    for number, finding in find_collisions([(str(each.path), each.environment, each.spec) for each in loaded]):
         yield _place(finding, _documents_of(loaded[number]))
 
 

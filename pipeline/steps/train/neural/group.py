@@ -62,7 +62,7 @@ class Wire(Protocol):
 
 
 class Group:
-    """A process's seat among the others; every method raises LostError if one is lost."""
+    """A process's connection with the others; every method raises LostError if one is lost."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

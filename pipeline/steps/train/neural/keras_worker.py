@@ -7,7 +7,7 @@ import sys
 from pipeline.steps.train.neural.keras_network import KerasNetwork, build_model, limit_threads
 from pipeline.steps.train.neural.layers import initial_weights
 from pipeline.steps.train.neural.own_keras import build_own_model
-from pipeline.steps.train.neural.socket_meeting import SocketSeat
+from pipeline.steps.train.neural.socket_rendezvous import SocketMember
 from pipeline.steps.train.neural.worker import work
 from pipeline.steps.train.neural.workers import Description
 
@@ -23,4 +23,4 @@ def _build(told: Description) -> KerasNetwork:
 
 
 if __name__ == "__main__":
-    work(sys.argv[1:], SocketSeat, _build)
+    work(sys.argv[1:], SocketMember, _build)

@@ -25,11 +25,11 @@ from pipeline.steps.train.neural.layers import (
     text_layers,
 )
 from pipeline.steps.train.neural.learning import learn
-from pipeline.steps.train.neural.meeting import Framework
 from pipeline.steps.train.neural.network import Batch, Network, Scale, scale_of
 from pipeline.steps.train.neural.pictures import Vary, shape_of, variation
 from pipeline.steps.train.neural.pods import Pods
 from pipeline.steps.train.neural.processes import Processes
+from pipeline.steps.train.neural.rendezvous import Framework
 from pipeline.steps.train.neural.texts import vocabulary_of
 from pipeline.steps.train.neural.workers import Crew, Description, SharedCopy, SharedNetwork
 from pipeline.steps.train.results import Array, Fitted, Floats
@@ -167,7 +167,7 @@ def _torch_network(request: FitRequest, module: Any, layers: Sequence[Layer]) ->
     if request.params["workers"] == 1:
         few = bool(layers) and request.params["batch_size"] * multiplications(layers) < _WORTH_THREADS
         return TorchNetwork(module, request.params, threads=1 if few else None)
-    from pipeline.steps.train.neural.torch_meeting import TORCH
+    from pipeline.steps.train.neural.torch_rendezvous import TORCH
 
     crew = _crew(request, TORCH)
     return _shared(request, TorchNetwork(module, request.params, "cpu", crew.threads), layers, crew)
@@ -201,7 +201,7 @@ def _shared_keras(request: FitRequest, own: KerasNetwork, layers: Sequence[Layer
     """Return a network that this process learns alone, or with others."""
     if request.params["workers"] == 1:
         return own
-    from pipeline.steps.train.neural.socket_meeting import KERAS
+    from pipeline.steps.train.neural.socket_rendezvous import KERAS
 
     return _shared(request, own, layers, _crew(request, KERAS))
 

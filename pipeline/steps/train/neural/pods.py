@@ -1,11 +1,11 @@
-"""Workers that are pods beside the one of the step, connected over the network of pods."""
+"""Workers in pods of their own, connected with the step's over the network of pods."""
 
 from __future__ import annotations
 
 import secrets
 
 from pipeline.steps.train.neural.group import Group
-from pipeline.steps.train.neural.meeting import Framework, Meeting
+from pipeline.steps.train.neural.rendezvous import Framework, Rendezvous
 from pipeline.steps.train.results import WorkerPods
 
 _WORD_BYTES = 24
@@ -16,7 +16,7 @@ class Pods:
 
     def __init__(self, framework: Framework, size: int, pods: WorkerPods) -> None:
         self._framework, self._size, self._pods = framework, size, pods
-        self._meeting: Meeting | None = None
+        self._rendezvous: Rendezvous | None = None
 
     @property
     def where(self) -> str:  # noqa: D102
@@ -27,15 +27,15 @@ class Pods:
         return None
 
     def gather(self) -> Group:  # noqa: D102
-        meeting = self._meeting or self._start()
-        meeting.begin()
-        self._pods.wait(meeting.is_complete)
-        return Group(meeting.connect())
+        rendezvous = self._rendezvous or self._start()
+        rendezvous.begin()
+        self._pods.wait(rendezvous.is_complete)
+        return Group(rendezvous.connect())
 
-    def _start(self) -> Meeting:
-        self._meeting = self._framework.meet_at(self._pods.address, secrets.token_urlsafe(_WORD_BYTES), self._size)
-        self._pods.start(self._size - 1, self._framework.module, self._meeting.place)
-        return self._meeting
+    def _start(self) -> Rendezvous:
+        self._rendezvous = self._framework.open_at(self._pods.address, secrets.token_urlsafe(_WORD_BYTES), self._size)
+        self._pods.start(self._size - 1, self._framework.module, self._rendezvous.place)
+        return self._rendezvous
 
     def explain(self) -> str | None:  # noqa: D102
         return self._pods.explain()
@@ -44,7 +44,7 @@ class Pods:
         """Leave them where they are: they wait for the next group."""
 
     def close(self) -> None:  # noqa: D102
-        if self._meeting is not None:
+        if self._rendezvous is not None:
             self._pods.end()
-            self._meeting.close()
-        self._meeting = None
+            self._rendezvous.close()
+        self._rendezvous = None

@@ -14,7 +14,7 @@ from typing import IO
 
 from pipeline.home import CHECKOUT
 from pipeline.steps.train.neural.group import TIMEOUT_S, Group, LostError
-from pipeline.steps.train.neural.meeting import LOOPBACK, Framework, Meeting
+from pipeline.steps.train.neural.rendezvous import LOOPBACK, Framework, Rendezvous
 
 _GRACE_S = 5.0
 _FOLDER = "modelrail-workers-"
@@ -43,12 +43,12 @@ class Processes:
         _remove_stale()
         with (
             tempfile.TemporaryDirectory(prefix=_FOLDER) as folder,
-            closing(self._framework.meet_beside(Path(folder) / "meeting", self._size)) as meeting,
+            closing(self._framework.open_here(Path(folder) / "rendezvous", self._size)) as rendezvous,
         ):
-            meeting.begin()
-            self._started = [self._launch(meeting.place, index) for index in range(self._size - 1)]
-            self._await(meeting)
-            return Group(meeting.connect())
+            rendezvous.begin()
+            self._started = [self._launch(rendezvous.place, index) for index in range(self._size - 1)]
+            self._await(rendezvous)
+            return Group(rendezvous.connect())
 
     def _launch(self, place: str, index: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         command = [sys.executable, "-m", self._framework.module, place, str(index), str(self._size), LOOPBACK]
@@ -59,10 +59,10 @@ class Processes:
         )
         return process, log
 
-    def _await(self, meeting: Meeting) -> None:
+    def _await(self, rendezvous: Rendezvous) -> None:
         """Wait until the workers have loaded their framework, or one of them has ended."""
         deadline = time.monotonic() + TIMEOUT_S
-        while not meeting.is_complete():
+        while not rendezvous.is_complete():
             if time.monotonic() > deadline or any(each.poll() is not None for each, _ in self._started):
                 raise LostError("a worker did not begin")
             time.sleep(0.02)

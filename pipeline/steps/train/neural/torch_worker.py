@@ -8,8 +8,8 @@ import torch
 
 from pipeline.steps.train.neural.layers import initial_weights
 from pipeline.steps.train.neural.own_torch import build_own_module
-from pipeline.steps.train.neural.torch_meeting import StoreSeat
 from pipeline.steps.train.neural.torch_network import TorchNetwork, build_module
+from pipeline.steps.train.neural.torch_rendezvous import StoreMember
 from pipeline.steps.train.neural.worker import work
 from pipeline.steps.train.neural.workers import Description
 
@@ -26,4 +26,4 @@ def _build(told: Description) -> TorchNetwork:
 
 
 if __name__ == "__main__":
-    work(sys.argv[1:], StoreSeat, _build)
+    work(sys.argv[1:], StoreMember, _build)

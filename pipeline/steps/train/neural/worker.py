@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from pipeline.steps.train.neural.group import Group, LostError, Sharing, follow
-from pipeline.steps.train.neural.meeting import Seat
+from pipeline.steps.train.neural.rendezvous import Member
 from pipeline.steps.train.neural.workers import Description
 
 
@@ -25,19 +25,19 @@ Build = Callable[[Description], Copy]
 """Builds the network that the first process describes, with any weights."""
 
 
-def work(words: Sequence[str], sit: Callable[[str, int, int, str], Seat], build: Build) -> None:
+def work(arguments: Sequence[str], member: Callable[[str, int, int, str], Member], build: Build) -> None:
     """Follow the first process, from one round to the next, until it is gone.
 
     Parameters
     ----------
-    words : sequence of str
+    arguments : sequence of str
         Place, index, size and address: where the others are, which worker of a group of what size this one is, and
         the address that it listens on.
     """
-    place, index, size, address = words
-    seat = sit(place, int(index) + 1, int(size), address)
+    place, index, size, address = arguments
+    own = member(place, int(index) + 1, int(size), address)
     while True:
-        with suppress(LostError), closing(seat.join()) as wire:
+        with suppress(LostError), closing(own.join()) as wire:
             _follow(Group(wire), build)
         if place.startswith("file:"):  # who started this one starts another
             return

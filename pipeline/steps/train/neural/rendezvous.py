@@ -1,7 +1,7 @@
-"""How the processes of a group find each other: what a framework brings for it.
+"""How data-parallel workers find each other: rank, rendezvous, shared secret.
 
-They meet in rounds. A round is one attempt to connect: the first process begins it, each worker takes its seat in it,
-and when all seats are taken they connect. Who was started in place of a lost worker takes its seat in the next round.
+They meet in rounds. A round is one attempt to connect: the first process begins it, each worker joins it with its rank,
+and when all have joined they connect. Who was started in place of a lost worker joins the next round.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Protocol
 from pipeline.steps.train.neural.group import Wire
 
 
-class Meeting(Protocol):
+class Rendezvous(Protocol):
     """The first process's side."""
 
     @property
     def place(self) -> str:
-        """Where the others find it: ``file:///PATH``, or ``tcp://HOST:PORT/WORD``."""
+        """Where the others find it: ``file:///PATH``, or ``tcp://HOST:PORT/SECRET``."""
 
     def begin(self) -> None:
         """Begin a round; the last one is over."""
 
     def is_complete(self) -> bool:
-        """Tell whether every worker has its seat."""
+        """Tell whether every worker has joined."""
 
     def connect(self) -> Wire:
         """Connect with the others of a complete round; raises LostError if one is gone by then."""
@@ -34,7 +34,7 @@ class Meeting(Protocol):
         """Let nobody find it any more; who is connected stays so."""
 
 
-class Seat(Protocol):
+class Member(Protocol):
     """A worker's side."""
 
     def join(self) -> Wire:
@@ -57,21 +57,21 @@ class Framework:
     ----------
     module : str
         That a worker runs: ``python -m MODULE PLACE INDEX SIZE ADDRESS``.
-    meet_beside : callable
-        Gives a meeting of so many processes of this machine, at a path that only their user reaches.
-    meet_at : callable
-        Gives a meeting of so many processes, served on an address of this one's; who comes must know the word.
+    open_here : callable
+        Opens a rendezvous of so many processes of this machine, at a path that only their user reaches.
+    open_at : callable
+        Opens a rendezvous of so many processes, served on an address of this one's; a worker must know the secret.
     """
 
     module: str
-    meet_beside: Callable[[Path, int], Meeting]
-    meet_at: Callable[[str, str, int], Meeting]
+    open_here: Callable[[Path, int], Rendezvous]
+    open_at: Callable[[str, str, int], Rendezvous]
 
 
 LOOPBACK = "127.0.0.1"
 
 
-def tcp_place(address: str, port: int, word: str) -> str:
-    """Name a place that a process serves; the word is what only those who belong together know."""
+def tcp_place(address: str, port: int, secret: str) -> str:
+    """Build the address of a rendezvous, with the secret that only its workers share."""
     host = f"[{address}]" if ":" in address else address
-    return f"tcp://{host}:{port}/{word}"
+    return f"tcp://{host}:{port}/{secret}"

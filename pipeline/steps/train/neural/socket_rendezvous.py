@@ -1,7 +1,7 @@
 """Meetings at a socket of the first process, for frameworks that bring no way of their own to meet again after a loss.
 
-Both sides prove that they know the meeting's word (HMAC-SHA256 of what the other has drawn), which itself is not sent.
-On one machine the socket is a file in a folder that only its user reaches, and the word is empty.
+Both sides prove that they know the shared secret (HMAC-SHA256 of what the other has drawn), which itself is not sent.
+On one machine the socket is a file in a folder that only its user reaches, and the secret is empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.steps.train.neural.group import TIMEOUT_S, LostError
-from pipeline.steps.train.neural.meeting import Framework, tcp_place
+from pipeline.steps.train.neural.rendezvous import Framework, tcp_place
 from pipeline.steps.train.neural.socket_wire import SocketWire, receive
 
 _GREETING_S = 10.0
@@ -26,79 +26,79 @@ _PROOF = 32
 _RANK = struct.Struct("!I")
 
 
-def _proof(word: str, role: bytes, drawn: bytes) -> bytes:
-    return hmac.digest(word.encode(), role + drawn, "sha256")
+def _proof(secret: str, role: bytes, drawn: bytes) -> bytes:
+    return hmac.digest(secret.encode(), role + drawn, "sha256")
 
 
-class SocketMeeting:
-    """`Meeting` at a socket that listens; the last one to come with a rank has its seat."""
+class SocketRendezvous:
+    """`Rendezvous` at a socket that listens; the last one to join with a rank counts."""
 
-    def __init__(self, listener: socket.socket, place: str, word: str, size: int) -> None:
+    def __init__(self, listener: socket.socket, place: str, secret: str, size: int) -> None:
         self.place = place
-        self._listener, self._word, self._size = listener, word, size
-        self._seats: dict[int, socket.socket] = {}
+        self._listener, self._secret, self._size = listener, secret, size
+        self._joined: dict[int, socket.socket] = {}
 
     def begin(self) -> None:  # noqa: D102
-        self._leave_seats()
+        self._dismiss()
 
     def is_complete(self) -> bool:  # noqa: D102
         while select.select([self._listener], [], [], 0)[0]:
             self._greet(self._listener.accept()[0])
-        return len(self._seats) == self._size - 1
+        return len(self._joined) == self._size - 1
 
     def _greet(self, newcomer: socket.socket) -> None:
         """Admit a worker that knows the shared secret, at its rank."""
         try:
             newcomer.settimeout(_GREETING_S)
-            rank = _admit(newcomer, self._word)
+            rank = _admit(newcomer, self._secret)
         except (OSError, LostError):
             newcomer.close()
             return
         if not 0 < rank < self._size:
             newcomer.close()
             return
-        if before := self._seats.pop(rank, None):
+        if before := self._joined.pop(rank, None):
             before.close()
-        self._seats[rank] = newcomer
+        self._joined[rank] = newcomer
 
     def connect(self) -> SocketWire:  # noqa: D102
-        seats, self._seats = self._seats, {}
-        return SocketWire(0, self._size, seats)
+        joined, self._joined = self._joined, {}
+        return SocketWire(0, self._size, joined)
 
     def close(self) -> None:  # noqa: D102
-        self._leave_seats()
+        self._dismiss()
         self._listener.close()
 
-    def _leave_seats(self) -> None:
-        for each in self._seats.values():
+    def _dismiss(self) -> None:
+        for each in self._joined.values():
             each.close()
-        self._seats = {}
+        self._joined = {}
 
 
-def _admit(newcomer: socket.socket, word: str) -> int:
-    """Greet who has come, as the first process; gives its rank, or -1 if it does not know the word."""
+def _admit(newcomer: socket.socket, secret: str) -> int:
+    """Greet who has connected; return its rank, or -1 if it does not know the shared secret."""
     drawn = secrets.token_bytes(_DRAWN)
     newcomer.sendall(drawn)
     told = bytes(receive(newcomer, bytearray(_RANK.size + _DRAWN + _PROOF)))
     rank, theirs, proof = told[: _RANK.size], told[_RANK.size : -_PROOF], told[-_PROOF:]
-    if not hmac.compare_digest(proof, _proof(word, b"worker", rank + theirs + drawn)):
+    if not hmac.compare_digest(proof, _proof(secret, b"worker", rank + theirs + drawn)):
         return -1
-    newcomer.sendall(_proof(word, b"first", theirs + drawn))
+    newcomer.sendall(_proof(secret, b"first", theirs + drawn))
     return int(_RANK.unpack(rank)[0])
 
 
-class SocketSeat:
-    """`Seat` at a socket."""
+class SocketMember:
+    """`Member` at a socket."""
 
     def __init__(self, place: str, rank: int, size: int, _address: str) -> None:
         self._parts, self._rank, self._size = urlsplit(place), rank, size
-        self._word = self._parts.path.strip("/") if self._parts.scheme == "tcp" else ""
+        self._secret = self._parts.path.strip("/") if self._parts.scheme == "tcp" else ""
 
     def join(self) -> SocketWire:  # noqa: D102
         with ExitStack() as stack:
             connected = stack.enter_context(self._call())
             try:
-                _introduce(connected, self._rank, self._word)
+                _introduce(connected, self._rank, self._secret)
             except LostError as error:
                 raise ConnectionError(f"nobody meets there any more: {error}") from error
             stack.pop_all()
@@ -113,28 +113,28 @@ class SocketSeat:
         return connected
 
 
-def _introduce(connected: socket.socket, rank: int, word: str) -> None:
+def _introduce(connected: socket.socket, rank: int, secret: str) -> None:
     """Greet the first process, and let it prove itself: what it says next is run."""
     theirs = bytes(receive(connected, bytearray(_DRAWN)))
     told, drawn = _RANK.pack(rank), secrets.token_bytes(_DRAWN)
-    connected.sendall(told + drawn + _proof(word, b"worker", told + drawn + theirs))
-    if not hmac.compare_digest(bytes(receive(connected, bytearray(_PROOF))), _proof(word, b"first", drawn + theirs)):
-        raise ConnectionError("found somebody who does not know the word; expected the first process")
+    connected.sendall(told + drawn + _proof(secret, b"worker", told + drawn + theirs))
+    if not hmac.compare_digest(bytes(receive(connected, bytearray(_PROOF))), _proof(secret, b"first", drawn + theirs)):
+        raise ConnectionError("found somebody who does not know the shared secret; expected the first process")
 
 
-def meet_beside(path: Path, size: int) -> SocketMeeting:
+def open_here(path: Path, size: int) -> SocketRendezvous:
     """Meet at a file."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen(size)
-    return SocketMeeting(listener, path.as_uri(), "", size)
+    return SocketRendezvous(listener, path.as_uri(), "", size)
 
 
-def meet_at(address: str, word: str, size: int) -> SocketMeeting:
+def open_at(address: str, secret: str, size: int) -> SocketRendezvous:
     """Listen on an address of this process's, on a port that is free."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.create_server((address, 0), family=family, backlog=max(size, 16))
-    return SocketMeeting(listener, tcp_place(address, listener.getsockname()[1], word), word, size)
+    return SocketRendezvous(listener, tcp_place(address, listener.getsockname()[1], secret), secret, size)
 
 
-KERAS = Framework("pipeline.steps.train.neural.keras_worker", meet_beside, meet_at)
+KERAS = Framework("pipeline.steps.train.neural.keras_worker", open_here, open_at)

@@ -13,7 +13,7 @@ Candidate = tuple[str, str | None, Spec]
 """A spec's file, the environment that was laid over it, and the spec that it is then."""
 
 
-def find_meetings(candidates: Sequence[Candidate]) -> Iterator[tuple[int, Finding]]:
+def find_collisions(candidates: Sequence[Candidate]) -> Iterator[tuple[int, Finding]]:
     """Find what two want of one namespace; yield the number of the later one with a finding in it.
 
     Environments whose specs name no context are taken for clusters of their own: which one is meant is said where they

@@ -14,7 +14,7 @@ import pytest
 from pipeline.steps.train.neural.group import Group, LostError
 from pipeline.steps.train.neural.network import Batch
 from pipeline.steps.train.neural.shards import shards
-from pipeline.steps.train.neural.socket_meeting import SocketMeeting, SocketSeat, meet_at, meet_beside
+from pipeline.steps.train.neural.socket_rendezvous import SocketMember, SocketRendezvous, open_at, open_here
 from pipeline.steps.train.neural.socket_wire import SocketWire
 from tests.runs.pods.cluster import poll
 
@@ -37,35 +37,35 @@ def left() -> Iterator[list[Group]]:
 
 
 @pytest.fixture(params=["beside", "at"])
-def meeting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SocketMeeting]:
-    made = meet_beside(tmp_path / "m", SIZE) if request.param == "beside" else meet_at("127.0.0.1", "word", SIZE)
+def rendezvous(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SocketRendezvous]:
+    made = open_here(tmp_path / "m", SIZE) if request.param == "beside" else open_at("127.0.0.1", "word", SIZE)
     with closing(made):
         made.begin()
         yield made
 
 
-def seat(meeting: SocketMeeting, rank: int, place: str = "") -> SocketSeat:
-    return SocketSeat(place or meeting.place, rank, SIZE, "127.0.0.1")
+def member(rendezvous: SocketRendezvous, rank: int, place: str = "") -> SocketMember:
+    return SocketMember(place or rendezvous.place, rank, SIZE, "127.0.0.1")
 
 
-def seated(meeting: SocketMeeting, threads: ThreadPoolExecutor, rank: int) -> Future[SocketWire]:
-    """Let one come, and wait until it has its seat."""
-    coming = threads.submit(seat(meeting, rank).join)
+def joined(rendezvous: SocketRendezvous, threads: ThreadPoolExecutor, rank: int) -> Future[SocketWire]:
+    """Let one come, and wait until it has joined."""
+    coming = threads.submit(member(rendezvous, rank).join)
     for _ in poll(60):
-        assert not meeting.is_complete()
+        assert not rendezvous.is_complete()
         if coming.done():
             return coming
     raise AssertionError("it did not come")
 
 
 def gather(
-    meeting: SocketMeeting, threads: ThreadPoolExecutor, left: list[Group], *there: Future[SocketWire]
+    rendezvous: SocketRendezvous, threads: ThreadPoolExecutor, left: list[Group], *there: Future[SocketWire]
 ) -> list[Group]:
-    """Seat all who are not there yet; gives the groups of all by rank."""
-    coming = [*there, *(threads.submit(seat(meeting, rank).join) for rank in range(len(there) + 1, SIZE))]
+    """Member all who are not there yet; gives the groups of all by rank."""
+    coming = [*there, *(threads.submit(member(rendezvous, rank).join) for rank in range(len(there) + 1, SIZE))]
     for _ in poll(60):
-        if meeting.is_complete():
-            groups = [Group(each) for each in (meeting.connect(), *(each.result(60) for each in coming))]
+        if rendezvous.is_complete():
+            groups = [Group(each) for each in (rendezvous.connect(), *(each.result(60) for each in coming))]
             left += groups
             return groups
     raise AssertionError("they did not come")
@@ -77,9 +77,9 @@ def together(threads: ThreadPoolExecutor, groups: list[Group], do: Callable[[Gro
 
 
 def test_all_get_what_the_first_one_says_and_the_same_sum(
-    meeting: SocketMeeting, threads: ThreadPoolExecutor, left: list[Group]
+    rendezvous: SocketRendezvous, threads: ThreadPoolExecutor, left: list[Group]
 ) -> None:
-    groups = gather(meeting, threads, left)
+    groups = gather(rendezvous, threads, left)
 
     def add(group: Group) -> bytes:
         values = np.array([[0.1, 0.2], [0.3, group.rank]], np.float32)
@@ -93,8 +93,10 @@ def test_all_get_what_the_first_one_says_and_the_same_sum(
     assert together(threads, groups, lambda group: group.announce(4.5 * (not group.rank))) == [[4.5]] * SIZE
 
 
-def test_each_worker_gets_its_rows(meeting: SocketMeeting, threads: ThreadPoolExecutor, left: list[Group]) -> None:
-    first, *others = gather(meeting, threads, left)
+def test_each_worker_gets_its_rows(
+    rendezvous: SocketRendezvous, threads: ThreadPoolExecutor, left: list[Group]
+) -> None:
+    first, *others = gather(rendezvous, threads, left)
     piece = Batch(np.arange(14, dtype=np.float32).reshape(7, 2), np.arange(7), None)
     made = shards(piece, 4, SIZE)
     for rank in (1, 2):
@@ -109,49 +111,49 @@ def test_each_worker_gets_its_rows(meeting: SocketMeeting, threads: ThreadPoolEx
 
 
 def test_a_loss_is_noticed_by_all_and_they_meet_again(
-    meeting: SocketMeeting, threads: ThreadPoolExecutor, left: list[Group]
+    rendezvous: SocketRendezvous, threads: ThreadPoolExecutor, left: list[Group]
 ) -> None:
-    first, lost, lives = gather(meeting, threads, left)
+    first, lost, lives = gather(rendezvous, threads, left)
     lost.leave()
     with pytest.raises(LostError):
         first.add_up(np.zeros(1))
     first.leave()
     with pytest.raises(LostError):
         lives.announce(0)
-    meeting.begin()
-    assert together(threads, gather(meeting, threads, left), lambda group: group.size) == [SIZE] * SIZE
+    rendezvous.begin()
+    assert together(threads, gather(rendezvous, threads, left), lambda group: group.size) == [SIZE] * SIZE
 
 
-def test_who_comes_later_with_a_rank_has_its_seat(
-    meeting: SocketMeeting, threads: ThreadPoolExecutor, left: list[Group]
+def test_who_comes_later_with_a_rank_counts(
+    rendezvous: SocketRendezvous, threads: ThreadPoolExecutor, left: list[Group]
 ) -> None:
-    stale = seated(meeting, threads, 1)
-    groups = gather(meeting, threads, left, seated(meeting, threads, 1))
+    stale = joined(rendezvous, threads, 1)
+    groups = gather(rendezvous, threads, left, joined(rendezvous, threads, 1))
     with closing(stale.result(60)) as wire, pytest.raises(LostError):
         Group(wire).announce(0)
     assert together(threads, groups, lambda group: group.announce(group.rank)) == [[0.0]] * SIZE
 
 
-def test_who_does_not_know_the_word_gets_no_seat(threads: ThreadPoolExecutor) -> None:
-    with closing(meet_at("127.0.0.1", "word", SIZE)) as meeting:
-        meeting.begin()
-        coming = threads.submit(seat(meeting, 1, meeting.place.replace("word", "other")).join)
+def test_who_does_not_know_the_secret_joins_nothing(threads: ThreadPoolExecutor) -> None:
+    with closing(open_at("127.0.0.1", "word", SIZE)) as rendezvous:
+        rendezvous.begin()
+        coming = threads.submit(member(rendezvous, 1, rendezvous.place.replace("word", "other")).join)
         for _ in poll(60):
-            assert not meeting.is_complete()
+            assert not rendezvous.is_complete()
             if coming.done():
                 break
         with pytest.raises(ConnectionError, match="nobody meets there any more: the connection was closed"):
             coming.result(0)
-        assert not meeting._seats
+        assert not rendezvous._joined
 
 
-def test_a_worker_follows_nobody_who_does_not_know_the_word(threads: ThreadPoolExecutor) -> None:
+def test_a_worker_follows_nobody_who_does_not_know_the_secret(threads: ThreadPoolExecutor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as impostor:
-        coming = threads.submit(SocketSeat(f"tcp://127.0.0.1:{impostor.getsockname()[1]}/word", 1, SIZE, "").join)
+        coming = threads.submit(SocketMember(f"tcp://127.0.0.1:{impostor.getsockname()[1]}/word", 1, SIZE, "").join)
         caught, _ = impostor.accept()
         with caught:
             caught.sendall(bytes(32))
             caught.recv(100)
             caught.sendall(bytes(32))
-            with pytest.raises(ConnectionError, match="found somebody who does not know the word"):
+            with pytest.raises(ConnectionError, match="found somebody who does not know the shared secret"):
                 coming.result(60)

@@ -11,15 +11,15 @@ import numpy as np
 from torch.distributed import FileStore, PrefixStore, Store, TCPStore
 
 from pipeline.steps.train.neural.group import TIMEOUT_S
-from pipeline.steps.train.neural.meeting import LOOPBACK, Framework, tcp_place
+from pipeline.steps.train.neural.rendezvous import LOOPBACK, Framework, tcp_place
 from pipeline.steps.train.neural.torch_wire import Gloo
 
 _TIMEOUT = timedelta(seconds=TIMEOUT_S)
 _NOW = "round"
 
 
-class StoreMeeting:
-    """`Meeting` at a store."""
+class StoreRendezvous:
+    """`Rendezvous` at a store."""
 
     def __init__(self, store: Store, place: str, size: int, address: str) -> None:
         self.place = place
@@ -40,8 +40,8 @@ class StoreMeeting:
         """Serve the store no longer than this object is there."""
 
 
-class StoreSeat:
-    """`Seat` at a store: it is taken by the first who comes in a round."""
+class StoreMember:
+    """`Member` at a store: it is taken by the first who comes in a round."""
 
     def __init__(self, place: str, rank: int, size: int, address: str) -> None:
         self._store, self._rank, self._size, self._address = _open(place, size), rank, size, address
@@ -50,7 +50,7 @@ class StoreSeat:
     def join(self) -> Gloo:  # noqa: D102
         while True:
             now = int(self._store.get(_NOW))
-            if now > self._last and self._store.add(f"{now}/seat/{self._rank}", 1) == 1:
+            if now > self._last and self._store.add(f"{now}/rank/{self._rank}", 1) == 1:
                 break
             self._last = max(now, self._last)
             self._store.wait([f"{self._last + 1}/begun"])
@@ -67,7 +67,7 @@ def _connect(store: Store, round_: int, rank: int, size: int, address: str) -> G
 
 
 def _open(place: str, size: int) -> Store:
-    """Open the store of a place; the word stands before the name of every key."""
+    """Open the store of a place; the shared secret stands before the name of every key."""
     parts = urlsplit(place)
     if parts.scheme == "file":
         return FileStore(parts.path, size)
@@ -76,15 +76,15 @@ def _open(place: str, size: int) -> Store:
     )
 
 
-def meet_beside(path: Path, size: int) -> StoreMeeting:
+def open_here(path: Path, size: int) -> StoreRendezvous:
     """Meet at a file."""
-    return StoreMeeting(FileStore(str(path), size), path.as_uri(), size, LOOPBACK)
+    return StoreRendezvous(FileStore(str(path), size), path.as_uri(), size, LOOPBACK)
 
 
-def meet_at(address: str, word: str, size: int) -> StoreMeeting:
+def open_at(address: str, secret: str, size: int) -> StoreRendezvous:
     """Serve a store from this process, on a port that is free."""
     served: Any = TCPStore(address, 0, None, True, _TIMEOUT, wait_for_workers=False)
-    return StoreMeeting(PrefixStore(word, served), tcp_place(address, served.port, word), size, address)
+    return StoreRendezvous(PrefixStore(secret, served), tcp_place(address, served.port, secret), size, address)
 
 
-TORCH = Framework("pipeline.steps.train.neural.torch_worker", meet_beside, meet_at)
+TORCH = Framework("pipeline.steps.train.neural.torch_worker", open_here, open_at)
