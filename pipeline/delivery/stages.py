@@ -145,7 +145,10 @@ def newer(repository: Repository, stage: Stage) -> Stage | None:
     """Return what should be live where a stage was, if another one was assigned after it."""
     names = list_names(repository, f"{stage.model}#{stage.environment}#*")
     numbers = [int(match["number"]) for name in names if (match := _NAME.fullmatch(name))]
-    return current(repository, stage.model, stage.environment) if max(numbers, default=0) > stage.number else None
+    if max(numbers, default=0) <= stage.number:
+        return None
+    found = current(repository, stage.model, stage.environment)
+    return found if found and found.number > stage.number else None  # a tag that is passed over has a number too
 
 
 def places_assigned(repository: Repository) -> list[tuple[str, str]]:

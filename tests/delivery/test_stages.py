@@ -37,6 +37,7 @@ def test_a_stage_is_read_back_from_its_tag(released: tuple[Repository, list[Rele
     made = assign(repository, first, "prod", action="deploy", why="it is better", push=False)
     assert made.tag == "m#prod#1"
     assert current(repository, "m", "prod") == made
+    assert newer(repository, made) is None
     assert (made.commit, made.release, made.why) == (first.commit, "m@v1.0.0", "it is better")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.promotion import find_slot
 from pipeline.delivery.releases import Release, releases_of
 from pipeline.delivery.stages import Stage, stages_of
-from pipeline.errors import ModelrailError, ReleaseError
+from pipeline.errors import ModelrailError
 from pipeline.home import home, store_address, tracking_address
 from pipeline.operations.provenance.catalogue import Catalogue, read_catalogue
 from pipeline.operations.provenance.code import code_checkout
@@ -39,20 +38,14 @@ class Sources:
     def releases(self) -> dict[str, list[Release]]:
         """Model → its releases, oldest first."""
         found: dict[str, list[Release]] = {}
-        for tag in list_tags(self.repository, "*@v*"):
-            with suppress(ReleaseError):  # one that only has such a name: 'modelrail audit' tells of it
-                for release in releases_of([tag]):
-                    found.setdefault(release.model, []).append(release)
-        return {model: sorted(each, key=lambda release: release.version) for model, each in found.items()}
+        for release in releases_of(list_tags(self.repository, "*@v*")):
+            found.setdefault(release.model, []).append(release)
+        return found
 
     @cached_property
     def stages(self) -> list[Stage]:
         """All stages, by model and environment, in their order."""
-        tags, found = list_tags(self.repository, "*#*#*"), list[Stage]()
-        for tag in tags:
-            with suppress(ReleaseError):
-                found += stages_of([tag])
-        return sorted(found, key=lambda each: (each.model, each.environment, each.number))
+        return stages_of(list_tags(self.repository, "*#*#*"))
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -118,14 +118,14 @@ class FolderStore(Store):
         return [_entry(each.path, each.name) for each in folders if KEY.fullmatch(each.name)]
 
     def remove(self, key: str) -> None:  # noqa: D102
-        damaged = self._drafts() / draft_name()
+        removed = self._drafts() / draft_name()
         try:
-            self._folder(key).rename(damaged)
+            self._folder(key).rename(removed)
         except FileNotFoundError:
             return
         except OSError as error:
             raise StoreError(f"store: removing {self._folder(key)} failed: {error.strerror or error}") from error
-        shutil.rmtree(damaged, ignore_errors=True)  # what is left after a kill, the next run sweeps
+        shutil.rmtree(removed, ignore_errors=True)  # what is left after a kill, the next run sweeps
 
     def sweep(self) -> None:
         """Remove drafts that killed processes of this machine left behind."""
