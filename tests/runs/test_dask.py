@@ -15,15 +15,19 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InputError, TransientError
-from pipeline.orchestration.services.ports import choose_port
 from pipeline.runs.costs import read_costs
 from pipeline.runs.job import open_job
 from pipeline.runs.request import RunRequest
 from pipeline.runs.session import Session
 from tests.conftest import Commit, git
+from tests.ports import CLOSED
 from tests.runs.test_running import SPEC, counts, month, run_job
 
-pytestmark = [pytest.mark.extra("dask"), pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
+pytestmark = [
+    pytest.mark.extra("dask"),
+    pytest.mark.xdist_group("dask"),
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running"),
+]
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     from distributed import Client
 
     folder = tmp_path_factory.mktemp("dask")
-    address = f"tcp://127.0.0.1:{choose_port(18786)}"
-    scheduler = ["scheduler", "--host", address, "--no-dashboard", "--no-show"]
-    workers = [["worker", address, "--nthreads", "1", "--no-dashboard", "--name", name] for name in ("one", "two")]
+    where = str(folder / "scheduler.json")  # says the port, which the system gives: a chosen one may be taken meanwhile
+    at = ["--scheduler-file", where, "--no-dashboard"]
+    scheduler = ["scheduler", *at, "--host", "tcp://127.0.0.1:0", "--no-show"]
+    workers = [["worker", *at, "--nthreads", "1", "--name", name] for name in ("one", "two")]
     started = []
     for words in (scheduler, *workers):
         own = folder / words[-1].strip("-")
@@ -53,8 +58,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         command = [sys.executable, "-m", "dask", *words]
         with (own / "log").open("wb") as log:
             started.append(subprocess.Popen(command, cwd=own, env=environment, stdout=log, stderr=log))
-    with Client(address, timeout=60) as client:
+    with Client(scheduler_file=where, timeout=60) as client:
         client.wait_for_workers(2, timeout=120)
+        address = client.scheduler.address
     yield Cluster(address, folder)
     for process in reversed(started):
         process.terminate()
@@ -139,7 +145,7 @@ def test_a_store_that_workers_do_not_reach_is_refused(spec: Path, monkeypatch: p
 
 
 def test_a_scheduler_that_does_not_answer_is_worth_another_try(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODELRAIL_DASK", f"tcp://127.0.0.1:{choose_port(19786)}")
+    monkeypatch.setenv("MODELRAIL_DASK", f"tcp://127.0.0.1:{CLOSED}")
     monkeypatch.setattr("pipeline.runs.dask._TIMEOUT_S", 1)
     began = time.monotonic()
     with pytest.raises(TransientError, match="MODELRAIL_DASK: found no answer at"):

@@ -24,8 +24,8 @@ from pipeline.delivery.images.logins import find_login
 from pipeline.delivery.images.packaging import Image, model_layer, package
 from pipeline.delivery.images.registry import MANIFESTS, Blob, Registry, digest_of
 from pipeline.errors import DeploymentError, InputError, TransientError
-from pipeline.orchestration.services.ports import choose_port
 from pipeline.spec.image_names import Reference, address_of, is_plain
+from tests.ports import CLOSED, free_port
 
 needs_registry = pytest.mark.skipif(
     shutil.which("docker-registry") is None, reason="no registry: apt install docker-registry"
@@ -41,7 +41,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def make(passwords: str | None = None) -> str:
-        port = choose_port(5600)
+        port = free_port()
         folder = tmp_path / f"registry-{port}"
         folder.mkdir()
         settings: dict[str, Any] = {
@@ -169,7 +169,7 @@ def test_a_base_that_is_not_there_is_said_with_the_command_that_makes_it(start: 
 
 
 def test_a_registry_that_does_not_answer_can_be_tried_again(bundle: Path) -> None:
-    host = f"localhost:{choose_port(5600)}"
+    host = f"localhost:{CLOSED}"
     with pytest.raises(TransientError, match=f"registry {host}: found .*; expected it to answer"):
         package(bundle, f"{host}/modelrail/serving:1", f"{host}/models/line", "v1.0.0", {})
 

@@ -10,8 +10,8 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.operations.backfill import backfill, find_login, request_replay
 from pipeline.orchestration.data_commits.replaying import Replay
-from pipeline.orchestration.services.ports import choose_port
 from tests.conftest import Commit
+from tests.ports import CLOSED
 
 SPEC = """
 model: {name: m, trainer: ridge, target: y}
@@ -65,5 +65,5 @@ def test_a_replay_waits_while_airflow_cannot_be_reached(spec: Path) -> None:
     assert spec.exists()
     assert find_login() is None
     assert request_replay("m", REPLAY) == "unreachable"
-    nobody = f"http://127.0.0.1:{choose_port(18900)}"
+    nobody = f"http://127.0.0.1:{CLOSED}"
     assert request_replay("m", REPLAY, (nobody, "admin", "x")) == "unreachable"
