@@ -16,10 +16,14 @@ from pathlib import Path
 from pipeline.home import PACKAGE
 
 _PACKAGE = __name__.partition(".")[0]
-_NAMES = (
+NAMES = (
     *(
         "runs.running",
-        "runs.work.table",
+        "runs.work.partitions",
+        "runs.work.features",
+        "runs.work.matrix",
+        "runs.work.training",
+        "runs.work.evaluation",
         "runs.tracking.runs",
         "runs.wording",
         "operations.backfill",
@@ -34,7 +38,7 @@ Stamps = Mapping[str, tuple[int, int, int]]
 def preload() -> None:
     """Import what tasks need; from now on every fork checks whether the files on disk are still the same."""
     known = stamp(PACKAGE)  # before the first import: a file that changes meanwhile is told from what was imported
-    for name in _NAMES:
+    for name in NAMES:
         with suppress(ImportError):  # the task that needs it says so
             importlib.import_module(f"{_PACKAGE}.{name}")
     os.register_at_fork(after_in_child=lambda: forget_unless(known))

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DamagedError, InputError, StoreError
@@ -17,17 +16,17 @@ from pipeline.messages import count, examples, quote, suggest
 from pipeline.runs.costs import Cost, Spent, measure
 from pipeline.runs.costs import record as record_cost
 from pipeline.runs.job import Job
+from pipeline.runs.memory import returned_memory
 from pipeline.runs.plan.last_runs import Ran, remember
 from pipeline.runs.plan.planning import PARTITIONED, Node
 from pipeline.runs.results import Made, StepResult
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import StepDone
+from pipeline.runs.work.table import LOADERS, Work
 from pipeline.storage.artifacts import Artifact
 
 # Warnings of a step that are said; the rest are counted.
 _SAID_WARNINGS = 5
-
-Work = Callable[[Session, Node, Path], Made]
 
 
 def refuse_unknown(step: str, partitions: Sequence[str] | None, known: Collection[str]) -> None:
@@ -85,12 +84,10 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     todo = [node for node in nodes if node.artifact is None or session.job.request.force]
     if not todo:
         return _reused(session, step, nodes)
-    from pipeline.runs.memory import returned_memory  # imports PyArrow: only where something is computed
-    from pipeline.runs.work.table import WORK
-
+    work = LOADERS[step]()
     address = os.environ.get("MODELRAIL_DASK") if step in PARTITIONED and len(todo) > 1 else None
     with returned_memory(), measure() if address else accounted(session, step, len(todo)) as cost:
-        made = _spread(address, step, session, todo) if address else _make(WORK[step], session, todo, threads)
+        made = _spread(address, step, session, todo) if address else _make(work, session, todo, threads)
     session.chain.advance(step)
     _remember(session, todo, made)
     rows = _total_rows(session, nodes)

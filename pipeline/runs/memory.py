@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-
 
 class _Files(NamedTuple):
     """Where a version of Linux's control groups says what: limit, use, and the parts of the use that are cache."""
@@ -85,6 +83,8 @@ def returned_memory() -> Iterator[None]:
     Arrow's own allocators keep what was freed for each thread that freed it. The C library's is as fast here, is shared
     with NumPy, and knows how to give memory back.
     """
+    import pyarrow as pa  # here: a plan asks for the memory that is free, and loads nothing heavy
+
     pool = pa.system_memory_pool()
     pa.set_memory_pool(pool)
     try:

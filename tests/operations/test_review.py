@@ -253,3 +253,13 @@ def test_the_workflow_of_the_documents_shows_the_plan_and_passes_on_what_changes
     assert "would be live in prod" in summary
     commit({"environments/prod.yaml": "deploy: {wrkers: 2}\n"})
     assert follow()[0] != 0
+
+
+def test_a_plan_beside_what_is_live_imports_nothing_heavy(spec: Path) -> None:
+    code = (
+        "import sys; from pipeline.operations.review import review; from pipeline.runs.request import RunRequest\n"
+        "review(RunRequest(sys.argv[1]), None)\n"
+        "print([name for name in ('pandas', 'numpy', 'pyarrow', 'mlflow', 'onnxruntime') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, spec], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

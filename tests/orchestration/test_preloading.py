@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pipeline
+from pipeline.orchestration.preloading import NAMES
 
 SCRIPT = """
 import os, sys
@@ -61,3 +63,20 @@ def test_a_fork_keeps_what_was_imported_only_while_the_files_are_the_same(
         [sys.executable, script, CHANGES[change]], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.stdout.strip() == expected, done.stderr
+
+
+def test_every_step_finds_its_work_imported_before_the_fork() -> None:
+    code = (
+        "import os, sys; from pipeline.orchestration.preloading import preload; preload()\n"
+        "from pipeline.runs.work.table import LOADERS\n"
+        "before = set(sys.modules)\n"
+        "for load in LOADERS.values(): load()\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_preloaded_is_there(name: str) -> None:
+    assert importlib.util.find_spec(f"pipeline.{name}")

@@ -1,6 +1,7 @@
 """Step → its work on artifacts: what computes it, and what it is handed of the session, and no more.
 
-Each is imported only where it is done: it brings pandas and the like, and no step needs another's.
+Each is imported only where it is done: it brings pandas and the like, and no step needs another's. It is imported
+before the step is timed, since a process imports once, however many partitions it computes.
 """
 
 from __future__ import annotations
@@ -19,30 +20,30 @@ if TYPE_CHECKING:
 Work = Callable[[Session, Node, Path], Made]
 
 
-def _clean(session: Session, node: Node, folder: Path) -> Made:
+def _clean() -> Work:
     from pipeline.runs.work.partitions import clean_partition
 
-    return clean_partition(session.job, node, folder)
+    return lambda session, node, folder: clean_partition(session.job, node, folder)
 
 
-def _transform(session: Session, node: Node, folder: Path) -> Made:
+def _transform() -> Work:
     from pipeline.runs.work.features import transform_partition
 
-    return transform_partition(session.inputs, node, folder)
+    return lambda session, node, folder: transform_partition(session.inputs, node, folder)
 
 
-def _normalize(session: Session, node: Node, folder: Path) -> Made:
+def _normalize() -> Work:
     from pipeline.runs.work.matrix import normalize_features
 
-    del node
-    return normalize_features(session.inputs, folder)
+    return lambda session, _, folder: normalize_features(session.inputs, folder)
 
 
-def _train(session: Session, node: Node, folder: Path) -> Made:
+def _train() -> Work:
     from pipeline.runs.work.training import train_model
 
-    store, recorder = session.artifacts.store, session.recorder
-    return train_model(session.inputs, node, folder, store, recorder, _others(session))
+    return lambda session, node, folder: train_model(
+        session.inputs, node, folder, session.artifacts.store, session.recorder, _others(session)
+    )
 
 
 def _others(session: Session) -> Elsewhere | None:
@@ -54,17 +55,19 @@ def _others(session: Session) -> Elsewhere | None:
     return elsewhere(session.job, session.run)
 
 
-def _evaluate(session: Session, node: Node, folder: Path) -> Made:
+def _evaluate() -> Work:
     from pipeline.runs.work.evaluation import evaluate_model
 
-    del node
-    return evaluate_model(session.inputs, folder, session.assignments.champion, session.artifacts.store)
+    return lambda session, _, folder: evaluate_model(
+        session.inputs, folder, session.assignments.champion, session.artifacts.store
+    )
 
 
-WORK: Mapping[str, Work] = {
+LOADERS: Mapping[str, Callable[[], Work]] = {
     "clean": _clean,
     "transform": _transform,
     "normalize": _normalize,
     "train": _train,
     "evaluate": _evaluate,
 }
+"""Step → what imports its work, and returns it."""

@@ -45,7 +45,7 @@ from pipeline.runs.computing import compute
 from pipeline.runs.job import open_job
 from pipeline.runs.request import RunRequest
 from pipeline.runs.session import Session
-from pipeline.runs.work.table import WORK
+from pipeline.runs.work.table import LOADERS
 
 entered = {}
 def watched(step, work):
@@ -63,8 +63,8 @@ def watched(step, work):
     return run
 
 session = Session(open_job(RunRequest("models/m.yaml")))
-for step in list(WORK):
-    WORK[step] = watched(step, WORK[step])
+for step, load in list(LOADERS.items()):
+    LOADERS[step] = lambda step=step, load=load: watched(step, load())
     compute(step, session, None, 1)
 print(json.dumps({step: sorted(names) for step, names in entered.items()}))
 """
