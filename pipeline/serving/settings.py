@@ -91,6 +91,11 @@ class Settings:
     capture_salt: str = ""
     otlp_endpoint: str = ""
 
+    @property
+    def private_columns(self) -> dict[str, str]:
+        """Return how each column is hidden in captures, ``hash`` or ``drop``, by its name."""
+        return {column: how for column, _, how in (rule.rpartition("=") for rule in self.capture_private)}
+
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings from environment variables.
@@ -138,7 +143,6 @@ def _disagreements(settings: Settings) -> Iterator[str]:
         yield f"{PREFIX}CAPTURE_SHARE: found {settings.capture_share:g}; expected a share from 0 to 1"
     if settings.capture_share and not settings.capture_to:
         yield f"{PREFIX}CAPTURE_TO: found none; expected where to put what is captured"
-    for rule in settings.capture_private:
-        column, _, how = rule.rpartition("=")
+    for column, how in settings.private_columns.items():
         if not column or how not in {"hash", "drop"}:
-            yield f"{PREFIX}CAPTURE_PRIVATE: found '{rule}'; expected COLUMN=hash or COLUMN=drop"
+            yield f"{PREFIX}CAPTURE_PRIVATE: found '{column}={how}'; expected COLUMN=hash or COLUMN=drop"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -30,8 +31,12 @@ from pipeline.errors import DeploymentError, InputError
 from pipeline.serving.inference.access import Access
 from pipeline.serving.inference.fleet import load_fleet
 from pipeline.serving.lineup import LineupEntry
+from pipeline.serving.observing.capture import Capture
 from pipeline.serving.observing.metrics import Meters
 from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.scoring.answers import Reply
+from pipeline.serving.scoring.model import load_model
+from pipeline.serving.scoring.questions import Question
 from pipeline.serving.settings import Settings, settings_from
 from tests.serving.bundles import LINE, write_bundle
 from tests.serving.conftest import Start
@@ -244,7 +249,7 @@ def test_several_models_and_versions_answer_in_one_process(start: Start, tmp_pat
 def test_a_canary_needs_a_live_release(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b")
     with pytest.raises(DeploymentError, match="line: found only a canary; expected a live release beside it"):
-        load_fleet((LineupEntry(bundle, "canary", 0.1),), Meters(None, 0, {}))
+        load_fleet((LineupEntry(bundle, "canary", 0.1),), Meters(None, 0, {}), Settings())
 
 
 def test_a_trace_is_accepted_and_passed_on(start: Start, tmp_path: Path) -> None:
@@ -273,6 +278,24 @@ def test_a_sample_is_kept_without_what_is_private(
     assert (line["id"], line["output"]) == (answer["id"], 1.28)
     assert set(line["record"]) == {each.name for each in LINE.inputs}
     assert line["record"]["x"] != 0.14
+
+
+def test_a_private_column_that_no_model_has_is_refused(tmp_path: Path) -> None:
+    settings = Settings(capture_private=("xs=hash", "x=drop"))
+    with pytest.raises(DeploymentError, match=r"CAPTURE_PRIVATE: found the column 'xs'; expected a column of the mode"):
+        load_fleet((LineupEntry(write_bundle(tmp_path / "b")),), Meters(None, 0, {}), settings)
+
+
+def test_a_request_that_cannot_be_kept_costs_itself_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = load_model(write_bundle(tmp_path / "b"))
+    settings = Settings(capture_share=1.0, capture_to=str(tmp_path / "kept"))
+    capture, predictions = Capture(settings), model.predict(np.array([[0.14]]), None)
+    for name, row in {"bad": {"x": "\ud800"}, "good": {"x": 0.14}}.items():
+        capture.offer(model, Question(lambda _: Reply(200, b""), listed=[row]), predictions, name)
+    capture.close()
+    (file,) = (tmp_path / "kept").rglob("*.jsonl")
+    assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == ["good"]
+    assert capfd.readouterr().err == "capture: found UnicodeEncodeError with bad; it is left out\n"
 
 
 def test_a_trace_reaches_a_collector(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import DeploymentError
+from pipeline.messages import examples, quote, suggest
 from pipeline.serving.lineup import Lineup, Track
 from pipeline.serving.observing.metrics import Meter, Meters
 from pipeline.serving.rows.bodies import RejectedError, shorten
 from pipeline.serving.scoring.model import ServedModel, load_model
+from pipeline.serving.settings import PREFIX, Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,21 +107,28 @@ class Fleet:
         return model
 
 
-def load_fleet(
-    lineup: Lineup, meters: Meters, max_bytes: int | None = None, signature_key: Path | None = None
-) -> Fleet:
+def load_fleet(lineup: Lineup, meters: Meters, settings: Settings) -> Fleet:
     """Load, check and warm every release of a lineup.
 
     Raises
     ------
     DeploymentError
-        If one of them cannot be served, or the lineup makes no sense.
+        If one of them cannot be served, the lineup makes no sense, or a column that captures are to hide is in no
+        model: what was meant by a misspelled name would be kept in clear text.
     """
     models: dict[Path, ServedModel] = {}
     for place in lineup:
         if place.bundle not in models:
-            models[place.bundle] = load_model(place.bundle, max_bytes, signature_key)
+            models[place.bundle] = load_model(place.bundle, settings.max_model_bytes, settings.signature_key_file)
+    _refuse_unknown(settings.private_columns, models.values())
     return Fleet([serve(models[each.bundle], meters, each.track, each.share) for each in lineup])
+
+
+def _refuse_unknown(private: Collection[str], models: Collection[ServedModel]) -> None:
+    known = sorted({each.name for model in models for each in model.signature.inputs})
+    if unknown := [name for name in private if name not in known]:
+        expected = suggest(unknown[0], known, f"a column of the model: {examples(known)}")
+        raise DeploymentError(f"{PREFIX}CAPTURE_PRIVATE: found the column {quote(unknown[0])}; expected {expected}")
 
 
 def serve(model: ServedModel, meters: Meters, track: Track = "live", share: float = 1.0) -> Served:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import StoreError
 from pipeline.serving.scoring.answers import encode
 from pipeline.serving.scoring.model import Predictions, ServedModel
 from pipeline.serving.scoring.questions import Question
@@ -46,7 +45,7 @@ class Capture:
     def __init__(self, settings: Settings) -> None:
         self.is_on = settings.capture_share > 0
         self._share, self._root = settings.capture_share, settings.capture_to.rstrip("/")
-        self._rules = {column: how for column, _, how in (rule.rpartition("=") for rule in settings.capture_private)}
+        self._rules = settings.private_columns
         self._salt = settings.capture_salt.encode() or os.urandom(32)
         self._waiting: queue.Queue[_Taken | None] = queue.Queue(_MAX_WAITING)
         self._thread = threading.Thread(target=self._write_for_ever, name="capture", daemon=True)
@@ -79,14 +78,21 @@ class Capture:
             else:
                 ends = taken is None
             if taken is not None:
-                content = files.setdefault((taken.model.model, taken.model.version), bytearray())
-                content += b"".join(encode(line) + b"\n" for line in self._lines(taken))
+                files.setdefault((taken.model.model, taken.model.version), bytearray()).extend(self._describe(taken))
             if ends or time.monotonic() >= due or any(len(each) >= _FILE_BYTES for each in files.values()):
                 for (model, version), content in files.items():
                     self._put(f"captures/{model}/{version}/{time.strftime('%Y-%m-%d', time.gmtime())}", bytes(content))
                 files, due = {}, time.monotonic() + _FILE_S
             if ends:
                 return
+
+    def _describe(self, taken: _Taken) -> bytes:
+        """Write the lines of a request; one that cannot be written costs itself, and not all that come after it."""
+        try:
+            return b"".join(encode(line) + b"\n" for line in self._lines(taken))
+        except Exception as error:  # noqa: BLE001 - the thread must not end; the error's text may hold private values
+            _warn(f"found {type(error).__name__} with {taken.prediction_id}; it is left out")
+            return b""
 
     def _lines(self, taken: _Taken) -> Iterator[dict[str, Any]]:
         names = [each.name for each in taken.model.signature.inputs]
@@ -119,8 +125,12 @@ class Capture:
                 path = Path(self._root, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        except (OSError, StoreError) as error:
-            os.write(2, f"capture: found {error}; {len(content)} bytes are lost\n".encode())
+        except Exception as error:  # noqa: BLE001 - whatever a store's library raises, the next file may be written
+            _warn(f"found {error}; {len(content)} bytes are lost")
+
+
+def _warn(text: str) -> None:
+    os.write(2, f"capture: {text}\n".encode())
 
 
 def _records(question: Question, model: ServedModel, names: list[str]) -> Iterator[Mapping[str, Any]]:

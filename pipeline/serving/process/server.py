@@ -79,7 +79,7 @@ def serve(
         _serve_workers(lineup, listener, workers, settings)
         return
     meters = Meters(None, 0, {})
-    fleet = load_fleet(lineup, meters, settings.max_model_bytes, settings.signature_key_file)
+    fleet = load_fleet(lineup, meters, settings)
     _announce(lineup, listener, settings)
     _run(fleet, listener, meters, settings, None)
 
@@ -221,8 +221,7 @@ class _Orders:
     async def _prepare(self, places: list[str]) -> dict[str, Any]:
         settings, meters = self._application.settings, self._application.meters
         try:
-            limits = settings.max_model_bytes, settings.signature_key_file
-            fleet = await asyncio.to_thread(load_fleet, lineup_of(places), meters, *limits)
+            fleet = await asyncio.to_thread(load_fleet, lineup_of(places), meters, settings)
         except DeploymentError as error:
             return {"refused": str(error)}
         self._prepared = fleet
@@ -267,7 +266,7 @@ def _serve_supervised(options: argparse.Namespace) -> None:
     meters = Meters(options.metrics, options.worker, {})
     try:
         settings = settings_from()
-        fleet = load_fleet(tuple(options.bundle), meters, settings.max_model_bytes, settings.signature_key_file)
+        fleet = load_fleet(tuple(options.bundle), meters, settings)
     except (DeploymentError, InputError) as error:
         control.sendall(_line({"refused": str(error)}))
         raise

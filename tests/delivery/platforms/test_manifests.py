@@ -161,6 +161,8 @@ def test_settings_are_the_pods_own_and_what_asks_them_knows_their_scheme() -> No
     assert pod["terminationGracePeriodSeconds"] == 5 + 60 + 5
     (endpoint,) = found["ServiceMonitor"]["spec"]["endpoints"]
     assert endpoint["scheme"] == "https"
+    known = {"secret": {"name": "keys", "key": "c"}}
+    assert endpoint["tlsConfig"] == {"ca": known, "serverName": "line-1--81e7f47d.default.svc"}
     assert endpoint["authorization"] == {"credentials": {"name": "keys", "key": "scrape-key"}}
 
 

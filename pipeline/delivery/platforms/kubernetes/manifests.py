@@ -266,7 +266,7 @@ def _disruption_budget(name: str) -> Manifest:
 
 
 def _monitor(name: str, deploy: Deploy) -> Manifest:
-    endpoint = {"port": _PORT_NAME, "path": "/metrics", "interval": "15s", **pod_settings.scraping(deploy)}
+    endpoint = {"port": _PORT_NAME, "path": "/metrics", "interval": "15s", **pod_settings.scraping(name, deploy)}
     return {"selector": {"matchLabels": {"app.kubernetes.io/name": name}}, "endpoints": [endpoint]}
 
 

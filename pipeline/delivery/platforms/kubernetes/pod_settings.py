@@ -55,9 +55,20 @@ def drain_requests_s(deploy: Deploy) -> int:
     return int(deploy.settings.get("drain_s", Settings.drain_s)) + _SPARE_S
 
 
-def scraping(deploy: Deploy) -> dict[str, Any]:
-    """Build the settings with which Prometheus asks the server, which has its own certificate and may want a key."""
-    tls = {"scheme": "https", "tlsConfig": {"insecureSkipVerify": True}} if speaks_tls(deploy) else {}
+def scraping(service: str, deploy: Deploy) -> dict[str, Any]:
+    """Build the settings with which Prometheus asks the server, which has its own certificate and may want a key.
+
+    It knows the server by that very certificate, as what asks a server on this machine does: whoever made it may be
+    known to no one else. It is asked for by the name of its Service, since Prometheus goes to the pods' addresses.
+    """
+    tls: dict[str, Any] = {}
+    if speaks_tls(deploy):
+        certificate = str(deploy.settings["tls_certificate_file"]).removeprefix(f"{FOLDER}/")
+        known = {"secret": {"name": deploy.secret, "key": certificate}}
+        tls = {
+            "scheme": "https",
+            "tlsConfig": {"ca": known, "serverName": f"{service}.{deploy.namespace}.svc"},
+        }
     if not {"api_keys_file", "jwt_key_file"} & {*deploy.settings}:
         return tls
     return {**tls, "authorization": {"credentials": {"name": deploy.secret, "key": _SCRAPE_KEY}}}
