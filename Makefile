@@ -62,14 +62,14 @@ define install
 	test -x .venv/bin/python || { echo "Making .venv with $(notdir $(PYTHON)) ..."; $(PYTHON) -m venv .venv; }
 	# Where its making was interrupted, Python is there already, and pip is not.
 	command -v uv >/dev/null || test -x .venv/bin/pip || $(PYTHON) -m venv .venv
-	command -v uv >/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	command -v uv >/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.txt
 	uv="$$(command -v uv || echo .venv/bin/uv)"
 	echo "Installing the $$(grep -c '^[a-z0-9]' $(1)) packages of $(1) (downloaded the first time, then compiled) ..."
 	# uv says a line as each phase ends, and then lists every package: that is left out.
 	"$$uv" pip install --python .venv/bin/python --require-hashes $(2) -r $(1) 2>&1 | while read -r line; do
 	  case "$$line" in "+ "* | "- "* | "~ "* | "Using "*) ;; *) echo "  $$line" ;; esac
 	done
-	"$$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
+	"$$uv" pip install --quiet --python .venv/bin/python --no-deps --build-constraints requirements-build.txt --editable .
 	echo "Done in $$SECONDS s"
 	touch $@
 endef
@@ -78,6 +78,7 @@ lock:
 	options="--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
 	uv pip compile $$options --extra airflow --extra examples --extra s3 -o requirements.txt pyproject.toml
 	uv pip compile $$options --extra airflow --extra examples --extra s3 --extra kubernetes --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	uv pip compile $$options --group build -o requirements-build.txt
 	uv pip compile $$options --group serving -c requirements.txt -o requirements-serving.txt
 	# Extras agree with what is above and with each other, and a lock has only what an extra adds.
 	folder="$$(mktemp -d)"; trap 'rm -rf "$$folder"' EXIT

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.errors import DeploymentError, InputError
+from pipeline.errors import DeploymentError, InputError, TransientError
 from pipeline.home import CHECKOUT
 from pipeline.spec.image_names import Reference, is_plain
 
@@ -58,7 +59,8 @@ def build(
     program : str, optional
         By default the first that is there.
     base : str, optional
-        Base image; by default the Dockerfile's own, a public Python.
+        Base image; by default the Dockerfile's own, a public Python. It is built by the digest that its tag has now,
+        which stands in the image's labels: a tag is moved to another image every few weeks.
     options : sequence of str
         Further arguments of the program's build.
 
@@ -70,7 +72,11 @@ def build(
         If it fails; what it says is printed as it comes.
     """
     name, reference = program or _first_program(), Reference.parse(tag)
-    _run(build_command(image, str(reference), name, base, options))
+    named = Reference.parse(base or default_base(image))
+    digest = _digest_now(named)
+    # not by both tag and digest: not every program takes that
+    pinned = replace(named, tag=None, digest=digest) if digest else named
+    _run(build_command(image, str(reference), name, str(pinned), [*_labels(named, digest), *options]))
     if not push:
         return str(reference)
     plain = BUILDERS[name].plain if is_plain(reference.host) else ()
@@ -97,6 +103,32 @@ def build_command(
     )
 
 
+def default_base(image: Image) -> str:
+    """Read the base image that a Dockerfile names."""
+    (found,) = re.findall(
+        r"^ARG BASE_IMAGE=(\S+)$", (CHECKOUT / f"docker/{image}.Dockerfile").read_text(), re.MULTILINE
+    )
+    return str(found)
+
+
+def _digest_now(base: Reference) -> str | None:
+    """Look up the digest that a tag has in its registry; None where only this machine may have the image."""
+    try:
+        return base.digest or _digest_in_registry(base)
+    except (DeploymentError, TransientError):  # the program that builds says so, unless it has the image
+        return None
+
+
+def _labels(base: Reference, digest: str | None) -> list[str]:
+    """Write OCI's labels of a base image, by which it is seen when an image's base has been mended since."""
+    if digest is None:
+        return []
+    facts = {"name": str(replace(base, digest=None)), "digest": digest}
+    return [
+        word for name, fact in facts.items() for word in ("--label", f"org.opencontainers.image.base.{name}={fact}")
+    ]
+
+
 def _first_program() -> Program:
     for name in BUILDERS:
         if shutil.which(name):
@@ -105,13 +137,18 @@ def _first_program() -> Program:
 
 
 def _pushed(reference: Reference) -> str:
+    digest = _digest_in_registry(reference)
+    if digest is None:
+        raise DeploymentError(f"{reference}: found no such image after it was pushed; expected it in the registry")
+    return f"{reference.host}/{reference.name}@{digest}"
+
+
+def _digest_in_registry(reference: Reference) -> str | None:
     from pipeline.delivery.images.registry import Registry, digest_of
 
     with closing(Registry(reference.host)) as registry:
         found = registry.manifest(reference.name, reference.version)
-    if found is None:
-        raise DeploymentError(f"{reference}: found no such image after it was pushed; expected it in the registry")
-    return f"{reference.host}/{reference.name}@{digest_of(found[0])}"
+    return found and digest_of(found[0])
 
 
 def _run(command: Sequence[str]) -> None:

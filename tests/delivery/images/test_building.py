@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pipeline.delivery.images.building import BUILDERS, Program, build, build_command
+from pipeline.delivery.images.building import BUILDERS, Image, Program, build, build_command, default_base
+from pipeline.delivery.images.registry import Registry, digest_of
 from pipeline.errors import DeploymentError, InputError
 from pipeline.home import CHECKOUT
+from tests.delivery.images.conftest import Start, needs_registry
+from tests.ports import CLOSED
+
+NOWHERE = f"localhost:{CLOSED}/python:3"
 
 
 @pytest.mark.parametrize("program", BUILDERS)
@@ -29,7 +35,7 @@ def test_a_base_on_this_machine_is_pulled_without_tls() -> None:
 def test_a_program_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match=r"found no program 'podman' on this machine; expected it \(--with\)"):
-        build("serving", "r.example/s:1", "podman")
+        build("serving", "r.example/s:1", "podman", base=NOWHERE)
     with pytest.raises(InputError, match="found none of buildah, podman, docker"):
         build("serving", "r.example/s:1")
 
@@ -40,7 +46,35 @@ def test_a_build_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeploymentError, match=r"docker build .*: found exit code 3"):
-        build("serving", "r.example/s:1")
+        build("serving", "r.example/s:1", base=NOWHERE)
+
+
+@needs_registry
+def test_a_base_is_built_by_its_digest_and_stands_in_the_labels(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host, content = start(), b'{"schemaVersion": 2, "manifests": []}'
+    index = "application/vnd.oci.image.index.v1+json"
+    with closing(Registry(host)) as registry:
+        registry.put_manifest("python", "3", content, index)
+    program, said = tmp_path / "docker", tmp_path / "said"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    for base in (f"{host}/python:3", f"{host}/python:4", NOWHERE):
+        build("serving", "r.example/s:1", "docker", base=base)
+    pinned, absent, unanswered = said.read_text().splitlines()
+    assert f"BASE_IMAGE={host}/python@{digest_of(content)} " in pinned
+    assert f"--label org.opencontainers.image.base.name={host}/python:3 " in pinned
+    assert f"--label org.opencontainers.image.base.digest={digest_of(content)} " in pinned
+    assert f"BASE_IMAGE={host}/python:4 " in absent, "this machine may have it"
+    assert f"BASE_IMAGE={NOWHERE} " in unanswered
+    assert "--label" not in absent + unanswered
+
+
+@pytest.mark.parametrize("image", ["serving", "pipeline"])
+def test_a_dockerfile_names_its_base_once(image: Image) -> None:
+    assert default_base(image) == "python:3.11-slim"
 
 
 def test_the_serving_image_has_every_module_that_the_server_imports(tmp_path: Path) -> None:

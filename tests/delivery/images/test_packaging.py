@@ -7,17 +7,14 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Mapping
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from pipeline.delivery.images.logins import find_login
@@ -25,48 +22,11 @@ from pipeline.delivery.images.packaging import Image, model_layer, package
 from pipeline.delivery.images.registry import MANIFESTS, Blob, Registry, digest_of
 from pipeline.errors import DeploymentError, InputError, TransientError
 from pipeline.spec.image_names import Reference, address_of, is_plain
-from tests.ports import CLOSED, free_port
+from tests.delivery.images.conftest import Start, needs_registry
+from tests.ports import CLOSED
 
-needs_registry = pytest.mark.skipif(
-    shutil.which("docker-registry") is None, reason="no registry: apt install docker-registry"
-)
 PASSWORDS = "test:$2b$05$5y8kFopNRdspTsqjqlEFm.Oj2HtRH3m8xyKHGUT3QG23pemmTR3Ce\n"  # secret
 INDEX, MANIFEST = MANIFESTS[:2]
-Start = Callable[..., str]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Yield a function that starts a registry of its own and gives its host."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def make(passwords: str | None = None) -> str:
-        port = free_port()
-        folder = tmp_path / f"registry-{port}"
-        folder.mkdir()
-        settings: dict[str, Any] = {
-            "version": 0.1,
-            "storage": {"filesystem": {"rootdirectory": str(folder)}},
-            "http": {"addr": f"127.0.0.1:{port}"},
-        }
-        if passwords:
-            (folder / "htpasswd").write_text(passwords)
-            settings["auth"] = {"htpasswd": {"realm": "here", "path": str(folder / "htpasswd")}}
-        (folder / "settings.yml").write_text(json.dumps(settings))
-        command = ["docker-registry", "serve", str(folder / "settings.yml")]
-        with (folder / "log").open("wb") as log:
-            started.append(subprocess.Popen(command, stdout=log, stderr=log))
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with suppress(httpx.TransportError):
-                httpx.get(f"http://127.0.0.1:{port}/v2/")
-                return f"localhost:{port}"
-        raise AssertionError((folder / "log").read_text())
-
-    yield make
-    for each in started:
-        each.terminate()
-        each.wait()
 
 
 @pytest.fixture
