@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.messages import quote
 from pipeline.spec.image_names import DOCKER_HUB
 
 TOKEN = "<token>"  # noqa: S105 - Docker's mark
@@ -33,8 +34,7 @@ def find_login(host: str) -> Login | None:
     InputError
         If a configuration is broken, or names a program that is not there.
     """
-    key = _DOCKER_HUB_KEY if host == DOCKER_HUB else host
-    found = (_find_in(_read(file), key) for file in _files())
+    found = (_find_in(file, _read(file), host) for file in _files())
     return next((login for login in found if login), None)
 
 
@@ -48,26 +48,50 @@ def _files() -> list[Path]:
 
 def _read(file: Path) -> Mapping[str, Any]:
     try:
-        content: Mapping[str, Any] = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: found {error}; expected the JSON that 'docker login' writes") from error
-    return content
+    parts = (content, *(content.get(name, {}) for name in ("auths", "credHelpers"))) if _is_object(content) else ([],)
+    if not all(map(_is_object, parts)):
+        raise InputError(f"{file}: found a list or a value; expected the objects that 'docker login' writes")
+    return dict(content)
 
 
-def _find_in(config: Mapping[str, Any], key: str) -> Login | None:
+def _is_object(content: Any) -> bool:
+    return isinstance(content, dict)
+
+
+def _find_in(file: Path, config: Mapping[str, Any], host: str) -> Login | None:
+    key = _DOCKER_HUB_KEY if host == DOCKER_HUB else host
     program = config.get("credHelpers", {}).get(key) or config.get("credsStore")
-    if program and (login := _ask_program(program, key)):
+    if program and (login := _ask_program(str(program), key)):
         return login
-    for name in (key, f"https://{key}", f"https://{key}/v1/"):
-        entry = config.get("auths", {}).get(name, {})
+    entries = config.get("auths", {})
+    named = [name for name in entries if _host_of(name) == host]
+    name = host if host in entries else next(iter(named), None)
+    return _login_of(file, name, entries[name]) if name else None
+
+
+def _host_of(name: str) -> str:
+    """Return the registry that an entry is for: older programs wrote its address (``https://HOST/v1/``)."""
+    host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return DOCKER_HUB if host == f"index.{DOCKER_HUB}" else host
+
+
+def _login_of(file: Path, name: str, entry: Any) -> Login | None:
+    try:
         if token := entry.get("identitytoken"):
-            return TOKEN, token
-        if "auth" in entry:
-            user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
-            return user, password
-    return None
+            return TOKEN, str(token)
+        if not entry.get("auth"):
+            return None  # a program keeps it
+        user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+    except (AttributeError, TypeError, ValueError):
+        colon = ""
+    if not colon:
+        raise InputError(f"{file}: auths: found no login for {quote(name)}; expected what 'docker login' writes")
+    return user, password
 
 
 def _ask_program(program: str, key: str) -> Login | None:
@@ -79,7 +103,12 @@ def _ask_program(program: str, key: str) -> Login | None:
         )
     except FileNotFoundError as error:
         raise InputError(f"found no program {command}, which Docker's configuration names; expected it") from error
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"{command}: found no answer in {_TIMEOUT_S:g} s; expected a login for {key}") from error
     if done.returncode:
         return None
-    found = json.loads(done.stdout)
-    return found["Username"], found["Secret"]
+    try:
+        found = json.loads(done.stdout)
+        return str(found["Username"]), str(found["Secret"])
+    except (KeyError, TypeError, ValueError) as error:  # what it said may be a secret
+        raise InputError(f"{command}: found an answer without a login; expected JSON with Username, Secret") from error
