@@ -1,7 +1,7 @@
 """The two kinds of pointer, by their documented formats: pure.
 
 - Git LFS: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (a text below 1,024 bytes in place of the file);
-  Git LFS itself reads one with CR LF, or without its last line end, so it is read here too.
+  Git LFS itself reads one with CR LF, blank lines or extensions, so it is read here too.
 - DVC: https://dvc.org/doc/user-guide/project-structure/dvc-files (``NAME.dvc`` next to the file or folder; for a
   folder, the content is a list of its files, https://dvc.org/doc/user-guide/project-structure/internal-files).
 """
@@ -25,7 +25,15 @@ SUFFIX = ".dvc"
 LFS_SIZES = range(100, 1024)
 """Bytes that an LFS pointer may have: a version, a hash and a size, and always below 1,024."""
 
-_LFS = re.compile(rb"version https://[^\r\n]+/spec/v1\r?\noid sha256:([0-9a-f]{64})\r?\nsize (\d{1,18})(?:\r?\n)?")
+_LFS_EXTENSIONS = rb"(?:ext-\d-\w+ sha256:[0-9a-f]{64}\n)*"
+_LFS = re.compile(
+    rb"(?!.*\next-(\d)-.*\next-\1-)"  # each has a number that no other has
+    rb"version (?:http://git-media\.io/v/2|https://(?:hawser|git-lfs)\.github\.com/spec/v1)\n"
+    + _LFS_EXTENSIONS + rb"oid sha256:(?P<oid>[0-9a-f]{64})\n"
+    + _LFS_EXTENSIONS + rb"size (?P<size>\+?\d{1,18})",
+    re.DOTALL,
+)  # fmt: skip
+_LFS_LINE_ENDS = re.compile(rb"(?:\r?\n)+")
 _IDENTITY = re.compile(r"sha256:[0-9a-f]{64}|md5(?:-dos2unix)?:[0-9a-f]{32}(?:\.dir)?")
 # As DVC itself writes it; what is written otherwise is read by a parser of YAML, which takes a hundred times as long.
 _PLAIN = re.compile(r"outs:\n- (md5: [0-9a-f]{32}(?:\.dir)?\n(?:  [a-z]+: [^\n'\"#\[\]{}&*!|>%@`]+\n)+)")
@@ -86,11 +94,13 @@ class LargeFile(File):
 
 
 def read_lfs(content: bytes, file: File, at: str) -> LargeFile | None:
-    """Read an LFS pointer; None if the content is none."""
-    found = _LFS.fullmatch(content)
+    """Read an LFS pointer, with the line ends and extensions that Git LFS itself takes; None if it is none."""
+    found = _LFS.fullmatch(_LFS_LINE_ENDS.sub(b"\n", content.strip()))
     if found is None:
         return None
-    return LargeFile(file.path, f"sha256:{found[1].decode()}", int(found[2]), "Git LFS", file.path, file.id, at)
+    return LargeFile(
+        file.path, f"sha256:{found['oid'].decode()}", int(found["size"]), "Git LFS", file.path, file.id, at
+    )
 
 
 def read_dvc(content: bytes, file: File, at: str) -> list[LargeFile]:

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import stat
+import subprocess
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.errors import DataError, InputError, TransientError
 from pipeline.runs.job import open_job
@@ -266,3 +269,30 @@ def test_a_pointer_is_read_with_the_line_ends_that_git_lfs_accepts(data: Data, c
     found = read_lfs(pointer, File("flights/2013-01.csv", "0" * 40, len(pointer)), "")
     assert found is not None
     assert found.digest == hashlib.sha256(content).hexdigest()
+
+
+_LINES = ("version https://git-lfs.github.com/spec/v1", f"oid sha256:{'ab' * 32}", "size 12345")
+EXTENSION = f"ext-0-a sha256:{'cd' * 32}\n"
+_CHANGES = st.lists(
+    st.tuples(
+        st.one_of(st.integers(0, 150), st.sampled_from([0, 42, 43, 118, 119, 120])),
+        st.sampled_from(["", "\r", "\n", " ", "0", "A", "-", "\t", "size 1\n", EXTENSION, "ext-1-b sha256:00\n"]),
+    ),
+    max_size=2,
+)
+
+
+@needs_lfs
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["\n", "\r\n"]), st.sampled_from(["", "\n", "\r\n", "\n\n"]), _CHANGES)
+def test_what_is_taken_for_a_pointer_is_one_to_git_lfs(
+    tmp_path: Path, end: str, last: str, changes: list[tuple[int, str]]
+) -> None:
+    text = end.join(_LINES) + last
+    for place, put in changes:
+        text = text[:place] + put + text[place + 1 :]
+    content, file = text.encode(), tmp_path / "pointer"
+    file.write_bytes(content)
+    checked = subprocess.run(["git", "lfs", "pointer", "--check", f"--file={file}"], capture_output=True, check=False)
+    found = read_lfs(content, File("a.csv", "0" * 40, len(content)), "")
+    assert (found is not None) == (checked.returncode == 0), (content, checked.stderr)
