@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 
+from pipeline.steps.evaluate.letters import escape
 from pipeline.steps.evaluate.prediction import IntArray
 from pipeline.steps.evaluate.results import Evaluation, Importances
 from pipeline.steps.evaluate.sample import Sample
@@ -66,10 +67,16 @@ def head(text: str, data: PlotData, metric: str, name: str) -> str:
 
 def shorten(value: Any) -> str:
     """Write a value or a name in at most 20 letters."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = escape(f"{value:g}" if isinstance(value, float) else str(value).replace("\n", " "))
     return plain(text if len(text) <= MAX_LETTERS else f"{text[: MAX_LETTERS - 1]}…")
 
 
 def plain(text: str) -> str:
-    """Keep matplotlib from reading a name as a formula or as hidden."""
-    return text.replace("$", r"\$").replace("\n", " ")
+    """Keep matplotlib from reading a name as a formula or as hidden, and from drawing a box for a letter."""
+    return escape(text.replace("\n", " ")).replace("$", r"\$")
+
+
+def names_in(data: PlotData) -> list[str]:
+    """List the names that people gave and a plot may show."""
+    columns = [] if data.importances is None else [each.column for each in data.importances.columns]
+    return [data.model, *columns, *map(str, data.evaluation.classes or ())]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ from pipeline.steps.evaluate.class_plots import (
     has_classes,
     has_curves,
 )
+from pipeline.steps.evaluate.letters import OWN_FONT, fonts_for
 from pipeline.steps.evaluate.plot_data import (
     BLUE,
     COLOURS,
@@ -35,6 +37,7 @@ from pipeline.steps.evaluate.plot_data import (
     PlotData,
     add_legend,
     head,
+    names_in,
     plain,
     shorten,
     thin,
@@ -76,7 +79,8 @@ def draw_plots(
     usable = np.isfinite(np.asarray(truth, dtype=np.float64)) & _finite_rows(prediction)
     sample = Sample(truth[usable], prediction.take(usable))
     data = PlotData(model, sample, evaluation, importances, losses or {})
-    return {name: _draw(plot, data) for name, plot in _PLOTS.items() if plot.is_possible(data)}
+    with mpl.rc_context({"font.family": fonts_for(names_in(data))}):
+        return {name: _draw(plot, data) for name, plot in _PLOTS.items() if plot.is_possible(data)}
 
 
 def _finite_rows(prediction: Prediction) -> npt.NDArray[np.bool_]:
@@ -92,7 +96,7 @@ def _draw(plot: _Plot, data: PlotData) -> bytes:
     axes = figure.add_axes((plot.left, plot.bottom, 0.96 - plot.left, 0.86 - plot.bottom))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
-    figure.text(0.02, 0.945, plot.draw(axes, data), fontsize=12, fontweight="bold")
+    figure.text(0.02, 0.945, plot.draw(axes, data), fontsize=12, fontweight="bold", family=OWN_FONT)
     figure.text(0.02, 0.897, f"{plain(data.model)}, {plot.rows(data)}", fontsize=9, color=GREY)
     image = BytesIO()
     canvas = FigureCanvasAgg(figure)

@@ -6,10 +6,15 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from pipeline.spec.schema.spec import Evaluate
 from pipeline.steps.evaluate.evaluating import evaluate
+from pipeline.steps.evaluate.letters import font_of, fonts_for
+from pipeline.steps.evaluate.plot_data import shorten
 from pipeline.steps.evaluate.plots import draw_plots
 from pipeline.steps.evaluate.prediction import Prediction
 from pipeline.steps.evaluate.results import Importance, Importances
@@ -68,6 +73,60 @@ def test_the_same_numbers_give_the_same_bytes_without_date_or_software():
 
 def test_class_names_are_drawn_as_they_are():
     draw(HALF, classify(HALF, 2), classes=["$\\frac{", "_x" * 40])
+
+
+CJK = "重量"
+
+
+def make_font(path):
+    """Write a font that has two letters only, each a full square."""
+    builder, pen = FontBuilder(1000, isTTF=True), TTGlyphPen(None)
+    for command, place in [(pen.moveTo, (0, 0)), *((pen.lineTo, each) for each in [(0, 900), (900, 900), (900, 0)])]:
+        command(place)
+    pen.closePath()
+    names = [".notdef", *(f"uni{ord(each):04X}" for each in CJK)]
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(letter): f"uni{ord(letter):04X}" for letter in CJK})
+    builder.setupGlyf({names[0]: TTGlyphPen(None).glyph(), **dict.fromkeys(names[1:], pen.glyph())})
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "Two Letters", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(path)
+    return path
+
+
+@pytest.fixture
+def _no_other_font(monkeypatch):
+    monkeypatch.setattr(fontManager, "ttflist", [each for each in fontManager.ttflist if "DejaVu" in each.name])
+    font_of.cache_clear()
+    yield
+    font_of.cache_clear()
+
+
+def draw_cjk():
+    importances = Importances(
+        "f1", 10, (Importance(CJK, 0.2), Importance("数" * 30, 0.1), Importance("größe\x01", 0.0))
+    )
+    return draw(HALF, classify(HALF, 2), classes=[CJK, "b"], importances=importances)
+
+
+@pytest.mark.usefixtures("_no_other_font")
+def test_letters_that_no_font_has_are_drawn_by_their_numbers_without_a_warning():
+    assert list(draw_cjk()) == [*CURVES, "importance"]  # a warning would be an error
+    assert [shorten(each) for each in (CJK, "größe\x01", "$重$")] == [r"\u91cd\u91cf", r"größe\x01", r"\$\u91cd\$"]
+
+
+@pytest.mark.usefixtures("_no_other_font")
+def test_letters_are_taken_from_a_font_of_this_machine_that_has_them(tmp_path, caplog):
+    without = draw_cjk()
+    fontManager.addfont(make_font(tmp_path / "two.ttf"))
+    font_of.cache_clear()
+    assert (shorten(CJK), fonts_for(["abc", "ü", CJK])) == (CJK, ["DejaVu Sans", "Two Letters"])
+    changed = {name for name, drawn in draw_cjk().items() if without[name] != drawn}
+    assert changed == {"confusion", "importance"}
+    assert caplog.messages == []
 
 
 def test_plots_do_without_pyplot():
