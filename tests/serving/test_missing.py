@@ -18,11 +18,12 @@ from pyarrow import parquet
 
 from pipeline.model.missing import MISSING_WORDS
 from pipeline.model.signature import Input, Signature
-from pipeline.serving.bulk import read_rows
+from pipeline.operations.batches.choosing import rules_for_batch
 from pipeline.serving.rows.columns import read_columns
 from pipeline.serving.rows.records import Reader
 from pipeline.spec.schema.spec import Data
 from pipeline.steps.clean.reading import read
+from pipeline.steps.clean.reading.blocks import read_blocks
 from pipeline.steps.transform import number_matrix, text_matrix
 
 COLUMNS: dict[str, Any] = {
@@ -102,8 +103,9 @@ def read_everywhere(rows: Sequence[dict[str, Any]], folder: Path) -> Iterator[tu
         path = write(rows, folder / f"rows{ending}")
         trained = read(path.read_bytes(), path.name, DATA).rows
         yield f"trained{ending}", bits(number_matrix(trained, SIGNATURE.numbers), text_matrix(trained, SIGNATURE.texts))
-        (batch,) = [part for part, _ in read_rows(reader, path)]
-        yield f"batch{ending}", bits(batch.numbers, batch.texts)
+        (block,) = read_blocks(path, rules_for_batch(DATA, SIGNATURE, path), lambda _: [])
+        batch = block.reading.rows
+        yield f"batch{ending}", bits(number_matrix(batch, SIGNATURE.numbers), text_matrix(batch, SIGNATURE.texts))
     for form, inputs in (("records", rows), ("arrays", [listed(row) for row in rows])):
         asked = reader.read(json.dumps({"inputs": inputs}).encode())
         yield form, bits(asked.numbers, asked.texts)

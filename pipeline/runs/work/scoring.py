@@ -12,11 +12,11 @@ import pandas as pd
 
 from pipeline.model.images.rules import ImageRule
 from pipeline.model.signature import Input, Signature
-from pipeline.serving.scoring.model import ServedModel, load_model
+from pipeline.serving.scoring.model import Predictions, ServedModel, load_model
 from pipeline.steps.evaluate.prediction import Prediction
 from pipeline.steps.transform import number_matrix, text_matrix
 
-_BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
+BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
 
 Predict = Callable[[pd.DataFrame], Prediction]
 
@@ -34,21 +34,26 @@ def predictor_of(bundle: Path, known: Mapping[str, npt.NDArray[np.float32]] | No
         model.encoder.known = known
 
     def predict(rows: pd.DataFrame) -> Prediction:
-        starts = range(0, max(len(rows), 1), _BATCH_ROWS)
-        return _join([_predict_batch(model, rows.iloc[start : start + _BATCH_ROWS]) for start in starts])
+        starts = range(0, max(len(rows), 1), BATCH_ROWS)
+        return _join([_predict_batch(model, rows.iloc[start : start + BATCH_ROWS]) for start in starts])
 
     return predict
 
 
 def _predict_batch(model: ServedModel, rows: pd.DataFrame) -> Prediction:
+    found = predict_rows(model, rows)
+    if model.signature.task == "regression":
+        return Prediction(values=found.values)
+    return Prediction(labels=found.values, probabilities=found.probabilities)
+
+
+def predict_rows(model: ServedModel, rows: pd.DataFrame) -> Predictions:
+    """Predict some raw rows, whose texts are uniform, at once."""
     signature = model.signature
-    found = model.predict(
+    return model.predict(
         _numbers(rows, signature) if signature.numbers else None,
         text_matrix(rows, signature.texts) if signature.texts else None,
     )
-    if signature.task == "regression":
-        return Prediction(values=found.values)
-    return Prediction(labels=found.values, probabilities=found.probabilities)
 
 
 def _numbers(rows: pd.DataFrame, signature: Signature) -> npt.NDArray[np.float64]:

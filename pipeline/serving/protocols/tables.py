@@ -5,10 +5,11 @@ The answer is Arrow too, unless the caller accepts JSON only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.serving.rows.bodies import Fault, RejectedError
 from pipeline.serving.rows.columns import Column, read_columns
@@ -93,9 +94,13 @@ def _answer_arrow(scores: Scores) -> Reply:
 
 def predicted(model: ServedModel, outputs: list[Any], predictions: Predictions) -> dict[str, Any]:
     """Build the columns of an answer: ``prediction``, and a ``probability_CLASS`` for each class."""
-    given, classes = predictions.probabilities, model.signature.classes
-    columns: dict[str, Any] = {"prediction": outputs}
-    if given is not None and classes is not None and outputs:
-        shares = np.asarray(given, dtype=np.float64)
-        columns |= {f"probability_{name}": shares[:, place] for place, name in enumerate(classes)}
-    return columns
+    shares = predictions.probabilities if outputs else None
+    return {"prediction": outputs} | probability_columns(model.signature.classes, shares)
+
+
+def probability_columns(classes: Sequence[Any] | None, shares: NDArray[Any] | None) -> dict[str, Any]:
+    """Name a column for each class; none without classes or probabilities (n × C)."""
+    if shares is None or classes is None:
+        return {}
+    doubles = np.asarray(shares, dtype=np.float64)
+    return {f"probability_{name}": doubles[:, place] for place, name in enumerate(classes)}

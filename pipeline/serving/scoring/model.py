@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,13 @@ class Predictions(msgspec.Struct, frozen=True):
 
     values: NDArray[Any]
     probabilities: NDArray[np.floating[Any]] | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Put predictions one after another."""
+        probabilities = [each.probabilities for each in parts if each.probabilities is not None]
+        values = np.concatenate([each.values for each in parts])
+        return cls(values, np.concatenate(probabilities) if probabilities else None)
 
     def pick(self, chance: float) -> float | None:
         """Return one prediction as a number, for statistics: of two classes the second one's probability.
@@ -133,11 +140,7 @@ def _score_portions(score: Callable[[Feeds], Predictions], feeds: Feeds) -> Pred
     cuts = list(portions(feeds["words"]))
     if len(cuts) == 1:
         return score(feeds)
-    found = [score({name: values[cut] for name, values in feeds.items()}) for cut in cuts]
-    probabilities = [each.probabilities for each in found if each.probabilities is not None]
-    return Predictions(
-        np.concatenate([each.values for each in found]), np.concatenate(probabilities) if probabilities else None
-    )
+    return Predictions.join([score({name: values[cut] for name, values in feeds.items()}) for cut in cuts])
 
 
 def load_model(folder: Path, max_bytes: int | None = None, signature_key: Path | None = None) -> ServedModel:

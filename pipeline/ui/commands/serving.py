@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import InputError
 from pipeline.ui.commands.options import Environment, Json, Model, print_json
+
+if TYPE_CHECKING:
+    from pipeline.delivery.platforms.local.deployments import Deployment
 
 app = typer.Typer()
 
@@ -47,23 +50,28 @@ def predict(
     record: Annotated[str | None, typer.Option(help="One record or a list, as JSON; by default the example.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Ask for class probabilities too.")] = False,
     batch: Annotated[
-        Path | None, typer.Option(help="A CSV, JSON Lines or Parquet file, all of whose rows are scored.")
+        Path | None,
+        typer.Option(help="A CSV, JSON Lines or Parquet file, whose rows are scored here; also of MODEL@VERSION."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --batch: the file for the predictions.")] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="With --batch: columns to keep, divided by commas, or '*'; by default the data's key."),
+    ] = None,
+    deployed: Annotated[
+        bool, typer.Option("--deployed", help="With --batch: ask the running deployment instead of scoring here.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask the live model for a prediction, or score a file with its release."""
-    from pipeline.delivery.platforms.local.deployments import deployments, live
-    from pipeline.delivery.platforms.local.state import name_of
-    from pipeline.home import home
+    """Ask the live model for a prediction, or score a file with a release."""
     from pipeline.serving.client import predict as ask
 
-    deployment = live(name_of(model, environment), home())
-    if deployment is None:
-        raise InputError(_explain_absence(model, environment, [each.model for each in deployments(home())]))
-    if batch or out:
-        _predict_file(Path(deployment.bundle), batch, out)
+    if batch or out or keep or deployed:
+        if batch is None or out is None:
+            raise InputError("predict: found one of --batch, --out, --keep and --deployed; expected --batch and --out")
+        _predict_file(model, environment, batch, out, keep, deployed=deployed, as_json=as_json)
         return
+    deployment = _live(model, environment)
     records = _parse_records(record) if record else _signature(Path(deployment.bundle))["example"]
     answer = ask(deployment.address, records, probabilities=probabilities)
     if as_json:
@@ -75,6 +83,17 @@ def predict(
             typer.echo("  " + "  ".join(f"{name} {share:.4f}" for name, share in zip(classes, shares, strict=True)))
 
 
+def _live(model: str, environment: str | None) -> Deployment:
+    from pipeline.delivery.platforms.local.deployments import deployments, live
+    from pipeline.delivery.platforms.local.state import name_of
+    from pipeline.home import home
+
+    deployment = live(name_of(model, environment), home())
+    if deployment is None:
+        raise InputError(_explain_absence(model, environment, [each.model for each in deployments(home())]))
+    return deployment
+
+
 def _explain_absence(model: str, environment: str | None, live: Sequence[str]) -> str:
     where = f" in '{environment}'" if environment else ""
     others = [name.partition("#")[2] for name in live if name.startswith(f"{model}#")]
@@ -82,23 +101,36 @@ def _explain_absence(model: str, environment: str | None, live: Sequence[str]) -
     return f"found no live deployment of '{model}'{where}; expected {mend}"
 
 
-def _predict_file(bundle: Path, batch: Path | None, out: Path | None) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
+def _predict_file(
+    model: str,
+    environment: str | None,
+    batch: Path,
+    out: Path,
+    keep: Sequence[str] | None,
+    *,
+    deployed: bool,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
 
-    from pipeline.messages import count
-    from pipeline.serving.bulk import predict_file
+    from pipeline.operations.batches.files import rejected_beside
+    from pipeline.operations.batches.predicting import predict_file
+    from pipeline.operations.batches.scoring import find_deployed, open_scorer
+    from pipeline.storage.git.repository import open_repository
+    from pipeline.ui.terminal.batches import show_progress, show_scored
 
-    if batch is None or out is None:
-        raise InputError("predict: found one of --batch and --out; expected both")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("rows", total=1.0)
-
-        def tell(rows: int, share: float) -> None:
-            progress.update(task, completed=share, description=count(rows, "row"))
-
-        rows = predict_file(bundle, batch, out, tell)
-    typer.echo(f"{out}: {count(rows, 'prediction')}")
+    repository = open_repository(Path.cwd())
+    if deployed:
+        scorer = find_deployed(repository, _live(model, environment))
+    else:
+        scorer = open_scorer(repository, model, environment)
+    with show_progress() as tell:
+        found = predict_file(scorer.signature, scorer.predict, scorer.data, batch, out, keep, tell)
+    if as_json:
+        rejected = rejected_beside(out) if found.rejected else None
+        print_json(asdict(found) | {"release": scorer.release.tag, "why": scorer.why, "rejected_to": rejected})
+    else:
+        show_scored(found, f"{scorer.release.tag}, {scorer.why}", out)
 
 
 def _parse_share(text: str) -> float:

@@ -56,17 +56,26 @@ def parse_csv(source: bytes, name: str, data: Data) -> Parsed:
     DataError
         If it is not text in the encoding, has no header, lacks a column, or a quoted field never ends.
     """
-    text = to_utf8(source, name, data)
-    if 0 < len(text) < _BLOCK_BYTES and not text.endswith(b"\n"):
-        text += b"\n"  # Arrow takes a header without it for an empty file
-    nulls = sorted(Missing.of("float", data.missing_values).words)
-    file = _File(text, name, data.delimiter, quoted=b'"' in text, nulls=nulls, decimal=data.decimal)
+    file = _open(source, name, data)
     columns, notes = choose_columns(_read_header(file), name, data)
     table, broken = _parse(file, _types(columns, data), columns)
     table, warnings = _keep_leading_zeros(table, file, data)
     if data.decimal == ",":
         table = _with_points(table, data)
     return Parsed.from_table(table, broken, lambda positions: _pick(file, positions), notes, warnings)
+
+
+def read_fields(source: bytes, name: str, data: Data) -> list[str]:
+    """Read the names in a header; errors as in `parse_csv`."""
+    return _read_header(_open(source, name, data))
+
+
+def _open(source: bytes, name: str, data: Data) -> _File:
+    text = to_utf8(source, name, data)
+    if 0 < len(text) < _BLOCK_BYTES and not text.endswith(b"\n"):
+        text += b"\n"  # Arrow takes a header without it for an empty file
+    nulls = sorted(Missing.of("float", data.missing_values).words)
+    return _File(text, name, data.delimiter, quoted=b'"' in text, nulls=nulls, decimal=data.decimal)
 
 
 def _with_points(table: pa.Table, data: Data) -> pa.Table:

@@ -19,8 +19,13 @@ from pipeline.steps.clean.reading.unpacking import decode, to_utf8
 Record = Mapping[str, Any]
 
 
-def parse_json_lines(source: bytes, name: str, data: Data) -> Parsed:
+def parse_json_lines(source: bytes, name: str, data: Data, known: Collection[str] = ()) -> Parsed:
     """Parse a file of one flat JSON object a line; a column may be left out where it is null.
+
+    Parameters
+    ----------
+    known : collection of str
+        Columns that an earlier part of the file had: they may be in no record of this one.
 
     Raises
     ------
@@ -32,6 +37,9 @@ def parse_json_lines(source: bytes, name: str, data: Data) -> Parsed:
     if not len(table) and not table.column_names:
         empty = pa.table({each: pa.nulls(0) for each in data.columns})
         return Parsed.from_table(empty, broken, lambda positions: _pick(text, positions))
+    for each in known:
+        if each not in table.column_names:
+            table = table.append_column(each, pa.nulls(len(table)))
     columns, notes = choose_columns(table.column_names, name, data)
     return Parsed.from_table(table.select(columns), broken, lambda positions: _pick(text, positions), notes)
 

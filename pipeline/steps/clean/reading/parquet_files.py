@@ -26,18 +26,29 @@ def parse_parquet(source: bytes, name: str, data: Data) -> Parsed:
     """
     try:
         file = parquet.ParquetFile(pa.BufferReader(source))
-        columns, notes = choose_columns(_without_index(file.schema_arrow, data), name, data)
+        columns, notes = choose_flat_columns(file.schema_arrow, name, data)
         _check_size(file, len(columns), len(source), name)
         table = file.read(columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"read: {name}: is no Parquet file, damaged or cut off ({error}); replace it") from error
-    for field in table.schema:
+        raise unreadable(name, error) from error
+    return Parsed.from_table(table.select(columns), {}, lambda positions: _pick(source, columns, positions), notes)
+
+
+def unreadable(name: str, error: Exception) -> DataError:
+    """Say that PyArrow could not read a file."""
+    return DataError(f"read: {name}: is no Parquet file, damaged or cut off ({error}); replace it")
+
+
+def choose_flat_columns(schema: pa.Schema, name: str, data: Data) -> tuple[list[str], tuple[str, ...]]:
+    """Decide which columns are read, as for every format; a nested one among them is refused."""
+    columns, notes = choose_columns(_without_index(schema, data), name, data)
+    for field in map(schema.field, columns):
         is_image = field.name in data.columns and data.columns[field.name].type == "image"
         if pa.types.is_nested(field.type) or (_is_binary(field.type) and not is_image):
             raise DataError(
                 f"read: {name}: {field.name}: found {field.type}; expected numbers, text, flags or times (data.columns)"
             )
-    return Parsed.from_table(table.select(columns), {}, lambda positions: _pick(source, columns, positions), notes)
+    return columns, notes
 
 
 def _without_index(schema: pa.Schema, data: Data) -> list[str]:
@@ -61,6 +72,10 @@ def _check_size(file: parquet.ParquetFile, columns: int, packed_bytes: int, name
 
 
 def _pick(source: bytes, columns: Sequence[str], positions: Sequence[int]) -> dict[int, str]:
-    table = parquet.ParquetFile(pa.BufferReader(source)).read(columns=list(columns)).select(list(columns))
-    rows = table.take([position - 1 for position in positions]).to_pylist()
+    return pick_rows(parquet.ParquetFile(pa.BufferReader(source)).read(columns=list(columns)), columns, positions)
+
+
+def pick_rows(table: pa.Table, columns: Sequence[str], positions: Sequence[int]) -> dict[int, str]:
+    """Write the rows at some positions as JSON."""
+    rows = table.select(list(columns)).take([position - 1 for position in positions]).to_pylist()
     return {position: json.dumps(row, default=str) for position, row in zip(positions, rows, strict=True)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,15 +84,25 @@ def read(source: bytes, name: str, data: Data) -> Reading:
     """
     rows, images = unpack_images(source, name, data) if data.images else (source, {})
     content, inner = unpack(rows, name)
-    parsed = _PARSERS[tell_format(inner, data)](content, name, data)
+    return read_parsed(_PARSERS[tell_format(inner, data)](content, name, data), name, data, images)
+
+
+def read_parsed(parsed: Parsed, name: str, data: Data, images: Mapping[str, bytes] | None = None) -> Reading:
+    """Read records that a parser has found: types, contract and quarantine; errors as in `read`.
+
+    Parameters
+    ----------
+    images : mapping, optional
+        By their path, where columns of images hold paths (``data.images``).
+    """
     converted = _convert_columns(parsed, name, data)
     if data.images:
-        converted = fetch_images(converted, images, data)
+        converted = fetch_images(converted, images or {}, data)
     if any(each.type == "image" for each in data.columns.values()):
         from pipeline.steps.clean.reading.image_columns import expand_images  # nobody else needs OpenCV
 
         converted = expand_images(converted, data)
-    positions = _positions(parsed.rows, list(parsed.broken))
+    positions = positions_of(parsed.rows, parsed.broken)
     warnings = (*parsed.warnings, *_doubts(converted, positions, data))
     frame = _to_frame(converted, parsed.rows)
     suspect = _suspects(frame, converted, data)
@@ -136,10 +146,10 @@ def _to_frame(converted: Mapping[str, Converted], rows: int) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.RangeIndex(rows), copy=small)
 
 
-def _positions(rows: int, broken: Sequence[int]) -> npt.NDArray[np.int64]:
-    """List the position in the file, counted from 1, of each row that could be parsed."""
+def positions_of(rows: int, broken: Collection[int]) -> npt.NDArray[np.int64]:
+    """List the position in the file, counted from 1, of each row that is not broken."""
     everything = np.arange(1, rows + len(broken) + 1)
-    return np.setdiff1d(everything, np.array(broken, dtype=np.int64)) if broken else everything
+    return np.setdiff1d(everything, np.array(list(broken), dtype=np.int64)) if broken else everything
 
 
 def _suspects(frame: pd.DataFrame, converted: Mapping[str, Converted], data: Data) -> npt.NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -76,17 +76,21 @@ def unpack(source: bytes, name: str) -> tuple[bytes, str]:
 
 def _unzip(source: bytes, name: str, limit: int) -> tuple[bytes, str]:
     with zipfile.ZipFile(io.BytesIO(source)) as archive:
-        members = [
-            each for each in archive.infolist() if not each.is_dir() and not each.filename.startswith("__MACOSX/")
-        ]
-        if len(members) != 1:
-            found = ", ".join(each.filename for each in members[:5]) or "none"
-            raise DataError(f"read: {name}: found {len(members)} files in it ({found}); expected exactly one")
-        if members[0].flag_bits & 1:
-            raise DataError(f"read: {name}: is encrypted; expected a zip without a password")
-        if members[0].file_size > limit:
+        member = only_member(archive, name)
+        if member.file_size > limit:
             raise _too_large(name, limit)
-        return archive.read(members[0]), members[0].filename
+        return archive.read(member), member.filename
+
+
+def only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Find the one file in an archive."""
+    members = [each for each in archive.infolist() if not each.is_dir() and not each.filename.startswith("__MACOSX/")]
+    if len(members) != 1:
+        found = ", ".join(each.filename for each in members[:5]) or "none"
+        raise DataError(f"read: {name}: found {len(members)} files in it ({found}); expected exactly one")
+    if members[0].flag_bits & 1:
+        raise DataError(f"read: {name}: is encrypted; expected a zip without a password")
+    return members[0]
 
 
 def _gunzip(source: bytes, name: str, limit: int) -> tuple[bytes, str]:
@@ -125,7 +129,7 @@ def to_utf8(source: bytes, name: str, data: Data) -> bytes:
 
     UTF-8 itself is not checked here, since the parser does it at no cost.
     """
-    encoding = next((each for mark, each in _BYTE_ORDER_MARKS.items() if source.startswith(mark)), data.encoding)
+    encoding = tell_encoding(source, data)
     text = source if _is_utf8(encoding) else decode(source, name, encoding).encode()
     if looks_like := next((each for start, each in _SIGNATURES.items() if text.startswith(start)), None):
         raise DataError(f"read: {name}: looks like {looks_like}; expected text (data.files)")
@@ -138,18 +142,35 @@ def to_utf8(source: bytes, name: str, data: Data) -> bytes:
     return text.replace(b"\r", b"\n") if b"\r" in text and b"\n" not in text else text
 
 
+def tell_encoding(start: bytes, data: Data) -> str:
+    """Tell a file's encoding by its byte order mark, else by the spec."""
+    return next((each for mark, each in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), data.encoding)
+
+
 def decode(source: bytes, name: str, encoding: str) -> str:
     """Decode a whole file, or say where it cannot be."""
+    return "".join(decode_chunks([source], name, encoding))
+
+
+def decode_chunks(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
+    """Decode a file chunk by chunk, or say where it cannot be."""
     try:
-        return source.decode(encoding)
+        decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError as error:
         raise DataError(
             f"read: {name}: found the encoding {encoding!r}; expected a known one (data.encoding)"
         ) from error
+    line = 1
+    try:
+        for chunk in chunks:
+            yield (text := decoder.decode(chunk))
+            line += text.count("\n")
+        yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        line = source.count(b"\n", 0, error.start) + 1
+        line += error.object.count(b"\n", 0, error.start)
         raise DataError(
-            f"read: {name}:{line}: found bytes that are not {encoding} ({source[error.start : error.start + 4]!r}); "
+            f"read: {name}:{line}: found bytes that are not {encoding} "
+            f"({error.object[error.start : error.start + 4]!r}); "
             "expected the file's own encoding, such as latin-1 or cp1252 (data.encoding)"
         ) from error
 

@@ -1,0 +1,1 @@
+"""A file of rows becomes a file of predictions."""
