@@ -112,6 +112,25 @@ def test_a_prediction_is_told_to_a_program_and_to_a_person(released: tuple[Path,
     assert modelrail(command, released[0]).stdout.startswith("LinearRegression v1.0.0: ")
 
 
+def test_a_batch_is_scored_without_a_deployment(released: tuple[Path, Mapping[str, Any]], tmp_path: Path) -> None:
+    batch, out = tmp_path / "batch.csv", tmp_path / "out.csv"
+    batch.write_text("x,id\n0.5,a\nmuch,b\n")
+    command = ["predict", "LinearRegression", "--batch", str(batch), "--out", str(out), "--keep", "id"]
+    done = modelrail(command, released[0])
+    assert done.stdout == f"{out}: 1 prediction by LinearRegression@v1.0.0, live in 'local'\n"
+    beside = tmp_path / "out.rejected.csv"
+    reason = "row 2: x: found 'much'; expected float (data.columns.x.type)"
+    assert done.stderr.endswith(f"{beside}: 1 of 2 rows without a prediction, such as\n  {reason}\n")
+    here = out.read_text()
+    found = told(modelrail([*command, "--deployed", "--json"], released[0]))
+    assert out.read_text() == here
+    assert found.pop("why").startswith("answering at http://127.0.0.1:")
+    assert found == {
+        "rows": 2, "predictions": 1, "rejected": 1, "reasons": [reason], "release": "LinearRegression@v1.0.0",
+        "rejected_to": str(beside),
+    }  # fmt: skip
+
+
 def test_a_folder_may_be_called_like_a_model(tmp_path: Path) -> None:
     folder = make_project(tmp_path / "project")
     (folder / "line").mkdir()
@@ -202,6 +221,9 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["predict", "LinearRegression", "--record", "{"], 2, "--record: found no JSON"),
     (["predict", "LinearRegression", "--record", '{"z": 1}'], 1, "'z'"),
     (["predict", "LinearRegression", "--record", '"x"'], 2, "--record: found"),
+    (["predict", "LinearRegression", "--batch", "b.csv"], 2, "expected --batch and --out"),
+    (["predict", "LinearRegression@v9.9.9", "--batch", "b.csv", "--out", "o.csv"], 2, "expected one of v1.0.0"),
+    (["predict", "LinearRegression", "--batch", "none.csv", "--out", "o.csv"], 2, "none.csv: found no such file"),
     (["predict", "../m"], 2, "found no live deployment of '../m'"),
 ]
 

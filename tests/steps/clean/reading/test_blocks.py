@@ -61,7 +61,8 @@ def compare(path: Path, data: Data) -> None:
 @given(ROWS, st.sampled_from(["\n", "\r\n"]), st.sampled_from(["utf-8", "utf-16", "gb18030"]))
 def test_csv_is_cut_where_a_record_ends(rows: list[tuple[str, str]], ending: str, encoding: str) -> None:
     text = io.StringIO()
-    csv.writer(text, delimiter=";", lineterminator=ending).writerows([("n", "t"), *rows])
+    quoting = csv.QUOTE_ALL if any("\r" in each for _, each in rows) else csv.QUOTE_MINIMAL
+    csv.writer(text, delimiter=";", lineterminator=ending, quoting=quoting).writerows([("n", "t"), *rows])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.csv"
         path.write_bytes(text.getvalue().encode(encoding))
