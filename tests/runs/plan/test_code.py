@@ -22,6 +22,8 @@ Codes = dict[str, set[str]]
 
 UNREAD = {
     "pipeline.steps.evaluate.walk_forward": "adds up what earlier runs evaluated",
+    "pipeline.steps.clean.reading.blocks": "reads batches, which no step does",
+    "pipeline.steps.clean.reading.cutting": "reads batches, which no step does",
 }
 """Modules of the steps and of their work that stand in no key → why they need not."""
 
