@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import io
+import json
 import os
 import random
 import shutil
@@ -404,6 +405,37 @@ def test_a_repository_or_commit_that_is_not_there_is_named_without_credentials(
         plan_of(spec, data_commit=data_commit or None)
     assert type(caught.value).exit_code == kind.exit_code
     assert "s3cret" not in str(caught.value)
+
+
+INJECTIONS = [
+    *("--upload-pack=touch INJECTED", "-cprotocol.ext.allow=always", "--output=INJECTED", "--exec=touch INJECTED"),
+    *("-h", "--", "--help", "--all", "--stdin", "--git-dir=/tmp", "-C/tmp", "--work-tree=/", "--batch"),
+    *("main --output=INJECTED", "main\n--all", "main\t-p", "$(touch INJECTED)", "`touch INJECTED`", ";touch INJECTED"),
+    *("main..side", "main...side", "^main", "main^@", "main:data", ":/Add", "refs/heads/*", "@{u}", "+main:refs/x"),
+]
+
+
+@pytest.mark.parametrize("name", INJECTIONS)
+def test_what_names_a_commit_or_a_branch_is_never_an_option_or_a_command(
+    write: Write, elsewhere: Path, project: Path, name: str
+) -> None:
+    before = sorted(git(elsewhere, "for-each-ref"))
+    with pytest.raises(InputError):
+        plan_of(write(data=f", repository: 'file://{elsewhere}'"), data_commit=name)
+    with pytest.raises(InputError):
+        plan_of(write(data=f", repository: 'file://{elsewhere}', branch: {json.dumps(name)}"))
+    with pytest.raises(InputError):
+        plan_of(write(data=f", repository: {json.dumps(name)}"))
+    assert not [*project.rglob("INJECTED"), *elsewhere.rglob("INJECTED"), *Path.cwd().glob("INJECTED")]
+    assert sorted(git(elsewhere, "for-each-ref")) == before
+
+
+@pytest.mark.parametrize("labels", [(-1, 1), (0, 1), (3, 7)])
+def test_classes_that_are_numbers_come_back_as_they_are(write: Write, do: Run, labels: tuple[int, int]) -> None:
+    rows = make_rows(target=lambda x: labels[x > 0])
+    results = do(write({"data/1.csv": rows}, model="trainer: logistic_regression, target: y, task: classification"))
+    address = str(results["verify"].facts.address)
+    assert predict(address, [{"x": -2.0, "c": "a"}, {"x": 2.0, "c": "b"}]).outputs == labels
 
 
 def test_credentials_in_a_data_url_stay_out_of_everything_that_is_kept(

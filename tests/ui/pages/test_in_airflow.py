@@ -70,7 +70,7 @@ def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> It
     port = choose_port(8401)
     places = settings.Places(state, CHECKOUT, project / "models", port, port + 1)
     settings.prepare_airflow_home(places.airflow_home)
-    users = {"ann": "admin", "uma": "user", "vic": "viewer"}
+    users = {"ann": "admin", "oto": "op", "uma": "user", "vic": "viewer"}
     (places.airflow_home / "passwords.json").write_text(json.dumps({name: name for name in users}))
     named = ",".join(f"{name}:{role}" for name, role in users.items())
     environment = settings.make_environment(places) | {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": named}
@@ -134,6 +134,33 @@ def test_a_viewer_sees_everything_and_may_change_nothing(server: Server) -> None
         assert viewer.get(CHANGE, params=ASKED).status_code == 403
         headers = {"origin": server.url}
         assert viewer.post(CHANGE, data=ASKED | {"why": "x"}, headers=headers).status_code == 403
+
+
+READ = ("/models", "/models/quality", "/models?q=x", "/models/quality?release=v1.0.0", "/static/pages.css")
+ABSENT = ("/models/nobody", "/runs/quality/never", "/runs/nobody/never", "/plots/quality/x/y", "/plots/nobody/x/y",
+          "/static/pages.py")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("user", "read", "absent", "edit", "post"),
+    [
+        ("ann", 200, {404}, 200, 403),  # a form without the token of its page
+        ("oto", 200, {404}, 200, 403),
+        ("uma", 200, {404}, 200, 403),
+        ("vic", 200, {404}, 403, 403),
+        ("", 401, {401}, 401, 401),
+    ],
+)
+def test_each_address_answers_each_role_as_its_rights_are(
+    server: Server, user: str, read: int, absent: set[int], edit: int, post: int
+) -> None:
+    with server.ask(user) as person:
+        assert {path: person.get(f"/modelrail{path}").status_code for path in READ} == dict.fromkeys(READ, read)
+        assert {person.get(f"/modelrail{path}").status_code for path in ABSENT} == absent
+        assert person.get("/modelrail/").status_code == (401 if not user else 303)
+        assert person.get(CHANGE, params=ASKED).status_code == edit
+        answer = person.post(CHANGE, data=ASKED | {"why": "x"}, headers={"origin": server.url})
+        assert answer.status_code == post
 
 
 def test_what_a_spec_says_is_shown_and_not_obeyed(server: Server) -> None:
