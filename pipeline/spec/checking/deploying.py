@@ -72,11 +72,19 @@ def _check_weights(deploy: Deploy, canary: Canary) -> Iterator[Finding]:
 
 def _check_share(replicas: int, number: int, weight: int) -> Iterator[Finding]:
     """Check that Argo Rollouts, which takes stable pods away for the candidate's, can reach a weight."""
-    reachable = [round(100 * count / replicas) for count in range(1, replicas)]
+    reachable = argo_weights(replicas)
     if weight not in reachable:
-        listed = ", ".join(map(str, reachable[:5])) or "none"
-        expected = f"a part of {replicas} pods ({listed}), or another number of them (deploy.replicas)"
+        listed = ", ".join([*map(str, reachable[:5]), *(["…"] if len(reachable) > 5 else [])])
+        expected = f"what {replicas} or {replicas + 1} pods can be parted to ({listed}), or more (deploy.replicas)"
         yield Finding(("deploy", "canary", "steps", number, "weight"), str(weight), expected)
+
+
+def argo_weights(replicas: int) -> list[int]:
+    """List the weights, in percent, that Argo Rollouts reaches with pods alone: with as many, or with one more.
+
+    It starts the one more (``maxSurge: 1``) where that comes nearer to the weight.
+    """
+    return sorted({round(100 * part / pods) for pods in (replicas, replicas + 1) for part in range(1, pods)})
 
 
 def _check_argo(view: View, deploy: Deploy, canary: Canary) -> Iterator[Finding]:

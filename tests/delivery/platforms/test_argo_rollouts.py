@@ -21,6 +21,7 @@ from pipeline.delivery.platforms.kubernetes.argo.rollouts import (
 )
 from pipeline.delivery.platforms.kubernetes.manifests import Manifest, manifests
 from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.spec.checking.deploying import argo_weights
 from pipeline.spec.schema.spec import Spec
 
 from .test_manifests import IMAGE
@@ -220,3 +221,8 @@ def test_the_pods_of_before_are_kept_where_the_next_process_finds_them() -> None
     assert again["metadata"] == live["metadata"]
     assert version_in(before) == str(make_release().version)
     assert stable_of({**again, "status": {"stableRS": "a"}}) == before
+
+
+def test_the_weights_that_pods_reach_are_those_of_its_own_function() -> None:
+    given = json.loads(Path(__file__).with_name("argo_weights.json").read_bytes())
+    assert {pods: argo_weights(int(pods)) for pods in given} == given
