@@ -265,7 +265,7 @@ def _free_version(repository: Repository, model: str, version: Version) -> Versi
 
 
 def _commit_of_its_own(repository: Repository, release: Release, history: Sequence[Release]) -> str:
-    commit = repository.commit(release.evidence.spec_commit).id
+    commit = repository.resolve(release.evidence.spec_commit)
     if all(each.commit != commit for each in history):
         return commit
     data = release.evidence.data_commit[:12]

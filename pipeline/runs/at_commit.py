@@ -36,7 +36,7 @@ def open_job_at(request: RunRequest, revision: str) -> Job:
     """
     path = Path(request.spec).absolute()
     repository = _repository_around(path)
-    commit = repository.commit(revision).id
+    commit = repository.resolve(revision)
     name = repository.path_of(path)
     spec = load_spec_at(repository, commit, name, request.environment)
     data = request.data_commit or (commit if _is_own(spec, repository) else None)
@@ -47,7 +47,7 @@ def find_specs_at(folder: Path, revision: str) -> list[Path]:
     """List the specs of a commit that are in a folder."""
     repository = _repository_around(folder.absolute() / "any.yaml")
     place = repository.path_of(folder.absolute())
-    files = (PurePosixPath(each.path) for each in repository.files(repository.commit(revision).id, place))
+    files = (PurePosixPath(each.path) for each in repository.files(repository.resolve(revision), place))
     found = [each for each in files if each.parent == PurePosixPath(place) and each.suffix in (".yaml", ".yml")]
     if not found:
         raise InputError(f"{folder}: found no spec in commit '{revision}'; expected one such as {folder}/my-model.yaml")
@@ -121,7 +121,7 @@ def _laid_out(repository: Repository, commit: str, path: str) -> Iterator[tuple[
     wanted = PurePosixPath(path)
     places = {wanted, wanted.parent / "environments", wanted.parent.parent / "environments"}
     try:
-        files = repository.files(repository.commit(commit).id)
+        files = repository.files(repository.resolve(commit))
     except InputError as error:
         raise InputError(f"{error}{explain_shallow(repository)}") from error
     found = [each for each in files if places & {PurePosixPath(each.path), PurePosixPath(each.path).parent}]

@@ -21,7 +21,7 @@ from pipeline.spec.loading.loading import load_spec
 from pipeline.spec.schema.spec import Spec
 from pipeline.storage.git.credentials import CredentialsProvider, no_credentials
 from pipeline.storage.git.mirrors import is_url, mirror
-from pipeline.storage.git.repository import File, FileGroup, Repository, open_repository, readable
+from pipeline.storage.git.repository import File, FileGroup, Listing, Repository, open_repository, readable
 from pipeline.storage.large_files import LargeFile, Layout, find_partitions
 from pipeline.storage.large_files.finding import is_pointer
 from pipeline.storage.periods import up_to
@@ -91,9 +91,9 @@ class Job:
         """Version of Modelrail, with its commit where it runs from a checkout."""
         if not (CHECKOUT / ".git").exists():
             return f"modelrail {version('modelrail')}"
-        repository = open_repository(CHECKOUT)
-        commit = repository.commit().id[:12] if repository.has_commits() else "uncommitted"
-        return f"modelrail {version('modelrail')} at {commit}{'+changes' if repository.changes(['pipeline']) else ''}"
+        here = open_repository(CHECKOUT).work_tree(["pipeline"])
+        commit = here.commit[:12] or "uncommitted"
+        return f"modelrail {version('modelrail')} at {commit}{'+changes' if here.changes else ''}"
 
     def read(self, partition: str) -> bytes:
         """Read the bytes of a partition."""
@@ -136,11 +136,9 @@ def open_job(request: RunRequest, provider: CredentialsProvider | None = None) -
     repository = open_repository(path.resolve().parent)
     companions = [loaded.path.parent / each for each in files_of(loaded.spec)]
     sources = [each for each in (loaded.path, loaded.overlay, *companions) if each is not None]
-    uncommitted = repository.changes([repository.path_of(each) for each in sources])
-    if repository.root == CHECKOUT:
-        uncommitted += repository.changes(["pipeline"])
-    spec_commit = repository.commit().id if repository.has_commits() else ""
-    source = SpecSource(loaded.spec, repository.path_of(path), spec_commit, repository, tuple(uncommitted))
+    code = ["pipeline"] if repository.root == CHECKOUT else []
+    here = repository.work_tree([*map(repository.path_of, sources), *code])
+    source = SpecSource(loaded.spec, repository.path_of(path), here.commit, repository, tuple(here.changes))
     return resolve(request, source, provider)
 
 
@@ -157,9 +155,10 @@ def resolve(request: RunRequest, source: SpecSource, provider: CredentialsProvid
         data, address, commit, files = None, BUILT_IN, BUILT_IN, _line_partition()
     else:
         data, address = _data_repository(spec, repository, state, provider)
-        commit, changed = _data_commit(request, spec, data, own=data.root == repository.root)
+        layout = Layout(spec.data.files, spec.data.images)
+        commit, found, changed = _data_files(request, spec, data, layout, own=data.root == repository.root)
         listed = partial(_list_folder, repository=data, state=state, named=spec.data.remotes)
-        files = find_partitions(data, "" if commit == WORK_TREE else commit, _layout(spec), listed)
+        files = find_partitions(data, "" if commit == WORK_TREE else commit, found, layout, listed)
         uncommitted += changed
     partitions = up_to(files, request.as_of)
     if not partitions:
@@ -206,26 +205,29 @@ def _data_repository(
     return open_repository(folder), address
 
 
-def _data_commit(request: RunRequest, spec: Spec, data: Repository, *, own: bool) -> tuple[str, list[str]]:
-    """Return the commit and the uncommitted files; the work tree counts where nothing else is named."""
+def _data_files(
+    request: RunRequest, spec: Spec, data: Repository, layout: Layout, *, own: bool
+) -> tuple[str, list[File], list[str]]:
+    """Return the commit, its files and the uncommitted ones; the work tree counts where nothing else is named."""
     named = request.data_commit or spec.data.branch
-    if own and not named and (changed := _changed(data, _layout(spec))):
-        return WORK_TREE, changed
-    if data.mirrored and not (named and _FULL_ID.fullmatch(named) and data.holds(named)):
-        data.update()
-    return data.commit(named or "HEAD").id, []
+    if own and not named:
+        listing = data.list_both(*layout.places)
+        if changed := _changed(listing, layout):
+            return WORK_TREE, listing.present, changed
+        commit, files = listing.commit or data.resolve(), listing.committed
+    else:
+        if data.mirrored and not (named and _FULL_ID.fullmatch(named) and data.holds(named)):
+            data.update()
+        commit = data.resolve(named or "HEAD")
+        files = data.files(commit, *layout.places)
+    return commit, files, []
 
 
-def _layout(spec: Spec) -> Layout:
-    return Layout(spec.data.files or "", spec.data.images)
-
-
-def _changed(data: Repository, layout: Layout) -> list[str]:
+def _changed(listing: Listing, layout: Layout) -> list[str]:
     """List the files, or the pointers that stand for some, whose content differs from the newest commit's."""
-    places = layout.places
-    here = data.work_tree_files(*places)
-    there = data.files("HEAD", *places) if data.has_commits() else []
-    differing = {file.path for file in {*here} ^ {*there}}
+    if listing.present is listing.committed:
+        return []
+    differing = {file.path for file in {*listing.present} ^ {*listing.committed}}
     return sorted(path for path in differing if layout.key(path) is not None or is_pointer(path, layout.files))
 
 

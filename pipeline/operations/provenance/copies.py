@@ -57,7 +57,7 @@ def copy_code(code: str, folder: Path) -> tuple[Path | None, str]:
     if checkout is None:
         return None, f"the release was made by {code}; there is no checkout of it here: the installed code is run"
     try:
-        _copy(checkout, folder / "code", checkout.commit(commit).id)
+        _copy(checkout, folder / "code", checkout.resolve(commit))
     except ModelrailError as error:
         return None, f"the release was made by {code}: {error}; today's code is run"
     changed = f"the release was made by {code}: its changes are in no commit, so they are missing here"

@@ -132,7 +132,7 @@ def dispatch(
         If the repository cannot be reached now; nothing was started then.
     """
     repository = open_source(watched[0].source, watched[0].path, credentials)
-    tip = repository.commit(watched[0].source.branch or "HEAD").id
+    tip = repository.resolve(watched[0].source.branch or "HEAD")
     read = cache(lambda since: read_stretch(repository, since, tip))  # many models, mostly at the same commit
     clock = now or (lambda: datetime.now(UTC))
     return [_Dispatch(each, runs, repository, tip, read, clock).run() for each in watched]

@@ -119,7 +119,7 @@ def read_tip(source: Source, credentials: Credentials = no_credentials) -> str:
     """
     if source.remote:
         return read_remote_tip(source.address, source.branch, credentials)
-    return open_repository(Path(source.address)).commit(source.branch or "HEAD").id
+    return open_repository(Path(source.address)).resolve(source.branch or "HEAD")
 
 
 def sign_of(source: Source) -> tuple[tuple[str, int, int], ...]:

@@ -28,6 +28,9 @@ _LINK = "120000"
 _FILES = ("100644", "100755", "100664")  # the last is of old repositories
 _ASTRAY = ("dangling", "loop", "notdir", "symlink")
 _ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_NEWEST = "# branch.oid "
+_BEFORE_PATH = {"1": 8, "u": 10, "?": 1}
+"""How many words stand before the path, by the kind of a line that `git status` prints: changed, unmerged, new."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,23 @@ class FileGroup(File):
         return cls(path, digest, sum(each.bytes for each in members), members)
 
 
+@dataclass(frozen=True)
+class WorkTree:
+    """What the work tree has: the newest commit ("" where nothing was ever committed), and what differs from it."""
+
+    commit: str
+    changes: list[str]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files at some places: in the newest commit ("" where there is none), and in the work tree."""
+
+    commit: str
+    committed: list[File]
+    present: list[File]
+
+
 _NOTHING: Mapping[File, bytes] = {}
 
 
@@ -96,8 +116,8 @@ class Repository:
     mirrored: bool = False
     credentials: Credentials = field(default=no_credentials, compare=False, repr=False)
 
-    def commit(self, revision: str = "HEAD") -> Commit:
-        """Resolve a branch, tag or (shortened) commit id.
+    def resolve(self, revision: str = "HEAD") -> str:
+        """Return the id of the commit that a branch, tag or (shortened) commit id stands for.
 
         Raises
         ------
@@ -108,8 +128,12 @@ class Repository:
         named = text_of(run_git(one, self.root).stdout)
         if not _ID.fullmatch(named):
             raise InputError(f"{self.root}: {_explain_revision(revision)} of that repository")
+        return named
+
+    def commit(self, revision: str = "HEAD") -> Commit:
+        """Read the commit that a branch, tag or (shortened) commit id stands for; errors as for `resolve`."""
         form = "%H%x00%cI%x00%s%x00%an <%ae>"
-        line = self._git("log", "-1", f"--format={form}", named, "--")
+        line = self._git("log", "-1", f"--format={form}", self.resolve(revision), "--")
         identity, date, subject, author = line.rstrip("\n").split("\0")
         return Commit(identity, datetime.fromisoformat(date).astimezone(UTC), subject, author)
 
@@ -159,22 +183,31 @@ class Repository:
                 yield LinkAstray(path, _LINK, 0)
 
     def work_tree_files(self, *places: str) -> list[File]:
-        """List the files of the work tree at or below some places, tracked or not, but for the ignored ones.
+        """List the files of the work tree at or below some places; see `list_both`."""
+        return self.list_both(*places).present
 
-        One that Git calls unchanged is the file of the newest commit, also where its content is elsewhere (Git LFS).
+    def list_both(self, *places: str) -> Listing:
+        """List the files at or below some places, in the newest commit and in the work tree.
+
+        In the work tree, tracked ones or not, but for the ignored ones. One that Git calls unchanged is the file of the
+        newest commit, also where its content is elsewhere (Git LFS).
         """
-        files, links = self._list("HEAD", places) if self.has_commits() else ([], [])
-        known = {file.path: file for file in (*files, *self._follow("HEAD", links))}
-        changed = self.changes([place or "." for place in places] or ["."])
-        changed += self._links_to_changes(links)
+        tree = self.work_tree([place or "." for place in places] or ["."])
+        files, links = self._list(tree.commit, places) if tree.commit else ([], [])
+        committed = sorted([*files, *self._follow(tree.commit, links)], key=_path_of)
+        changed = tree.changes + self._links_to_changes(links)
+        return Listing(tree.commit, committed, self._present(committed, changed) if changed else committed)
+
+    def _present(self, committed: Sequence[File], changed: Sequence[str]) -> list[File]:
+        """List the files of the work tree by those of the newest commit, and by the paths that differ from it."""
         here = sorted({path for path in changed if (self.root / path).is_file()})
         astray = [path for path in here if self._leads_to(path).startswith("..")]
         here = [path for path in here if path not in astray]
-        if broken := next((path for path in (*known, *here) if "\n" in path), None):
+        if broken := next((path for path in (*map(_path_of, committed), *here) if "\n" in path), None):
             raise InputError(f"{self.root}: found a line break in the file name {broken!r}; expected none: rename it")
         ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(here)).split() if here else []
         sizes = ((self.root / path).stat().st_size for path in here)
-        kept = (file for path, file in known.items() if path not in set(changed))
+        kept = (file for file in committed if file.path not in set(changed))
         strays = (LinkAstray(path, _LINK, 0) for path in astray)
         found = (File(*each) for each in zip(here, ids, sizes, strict=True))
         return sorted([*kept, *strays, *found], key=_path_of)
@@ -248,8 +281,15 @@ class Repository:
 
     def changes(self, paths: Sequence[str]) -> list[str]:
         """List those of the paths (files, folders, globs) that differ from the newest commit."""
-        listing = self._git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *paths)
-        return [entry[3:] for entry in listing.split("\0") if entry]
+        return self.work_tree(paths).changes
+
+    def work_tree(self, paths: Sequence[str]) -> WorkTree:
+        """Find the newest commit, and what of the paths (files, folders, globs) differs from it; Git is asked once."""
+        form = ("--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--untracked-files=all", "--no-renames")
+        entries = self._git("status", *form, "--", *paths).split("\0")
+        commit = next(each.removeprefix(_NEWEST) for each in entries if each.startswith(_NEWEST))
+        changes = [each.split(" ", _BEFORE_PATH[each[0]])[-1] for each in entries if each and each[0] in _BEFORE_PATH]
+        return WorkTree(commit if _ID.fullmatch(commit) else "", changes)
 
     def update(self) -> None:
         """Fetch a mirror's branches and tags from where it was cloned."""
@@ -281,13 +321,20 @@ class Repository:
 
     def who(self) -> str:
         """Name the person that Git knows as the user: ``Name <address>``."""
-        result = run_git(["var", "GIT_COMMITTER_IDENT"], self.root, environment=self._identity)
-        return text_of(result.stdout).rpartition(">")[0] + ">"
+        if not self._identity:
+            return self._committer
+        return f"{_IDENTITY['name']} <{_IDENTITY['email']}>"
+
+    @cached_property
+    def _committer(self) -> str:
+        """Whom Git knows as the user, or guesses; empty where it cannot."""
+        result = run_git(["var", "GIT_COMMITTER_IDENT"], self.root)
+        return text_of(result.stdout).rpartition(">")[0] + ">" if result.returncode == 0 else ""
 
     @cached_property
     def _identity(self) -> dict[str, str]:
         """Variables that name an author where the user has not told Git who they are."""
-        if run_git(["var", "GIT_COMMITTER_IDENT"], self.root).returncode == 0 and self._configured("user.email"):
+        if self._committer and self._configured("user.email"):
             return {}
         roles = ("COMMITTER", "AUTHOR")
         return {f"GIT_{role}_{key.upper()}": value for role in roles for key, value in _IDENTITY.items()}
@@ -350,15 +397,14 @@ def open_repository(place: Path) -> Repository:
     folder = place if place.is_dir() else place.parent
     if not folder.is_dir():
         raise InputError(f"{folder}: found no such folder; expected a Git repository (data.repository)")
-    result = run_git(["rev-parse", "--is-bare-repository", "--absolute-git-dir"], folder)
-    if result.returncode:
+    result = run_git(["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--show-toplevel"], folder)
+    bare, folder_of_git, top = [*text_of(result.stdout).split("\n"), "", ""][:3]  # inside .git there is no top
+    if not folder_of_git:
         if b"dubious ownership" in result.stderr:
             raise InputError(text_of(result.stderr))
         raise InputError(
             f"{folder}: found no Git repository; expected one: 'git init && git add . && git commit' makes it"
         )
-    bare, folder_of_git = text_of(result.stdout).split("\n")
-    top = text_of(run_git(["rev-parse", "--show-toplevel"], folder).stdout)  # inside .git there is none
     if bare == "true" or not top:
         return Repository(Path(folder_of_git), bare=True)
     return Repository(Path(top))

@@ -19,13 +19,17 @@ List = Callable[[LargeFile], Iterable[LargeFile]]
 """A folder that one DVC pointer stands for → its files."""
 
 
-def find_partitions(repository: Repository, commit: str, layout: Layout, list_folder: List) -> dict[str, File]:
+def find_partitions(
+    repository: Repository, commit: str, files: Sequence[File], layout: Layout, list_folder: List
+) -> dict[str, File]:
     """Find the partitions at a commit, sorted by key; large ones as ``LargeFile``.
 
     Parameters
     ----------
     commit : str
         Empty for the work tree.
+    files : sequence of File
+        Those at or below the layout's places there.
 
     Raises
     ------
@@ -34,8 +38,7 @@ def find_partitions(repository: Repository, commit: str, layout: Layout, list_fo
     DataError
         If a pointer is damaged, or the list of a folder cannot be had.
     """
-    template, places = layout.files, layout.places
-    files = repository.files(commit, *places) if commit else repository.work_tree_files(*places)
+    template = layout.files
     plain = matching(files, template)
     whole = [*plain.values(), *(each for each in files if layout.images and layout.key_of_image(each.path))]
     _refuse_links([each for file in whole for each in _members(file)])
