@@ -243,11 +243,12 @@ def record(
     for _ in attempts(_MOST):
         if push:
             fetch_tags(repository, f"{model}@v*")
-        history = releases(repository, model)
+        tags = list_tags(repository, f"{model}@v*")
+        history = releases_of(tags)
         if known := same_model(history, evidence.model_digest):
             return known, False
         previous = history[-1] if history else None
-        release = Release(model, _free_version(repository, model, next_version(previous, evidence)), evidence)
+        release = Release(model, _free_version(model, next_version(previous, evidence), tags), evidence)
         if image := make_image(release):
             release = replace(release, evidence=replace(evidence, image=image))
         commit = _commit_of_its_own(repository, release, history)
@@ -256,16 +257,16 @@ def record(
     raise ReleaseError(f"{model}: {_MOST} versions in a row were taken by other runs while this one was being released")
 
 
-def _free_version(repository: Repository, model: str, version: Version) -> Version:
+def _free_version(model: str, version: Version, tags: Iterable[Tag]) -> Version:
     """Count on while a tag that is no release has the name."""
-    taken = set(list_names(repository, f"{model}@v{version.major}.*"))
+    taken = {each.name for each in tags}
     while f"{model}@v{version}" in taken:
         version = replace(version, patch=version.patch + 1)
     return version
 
 
 def _commit_of_its_own(repository: Repository, release: Release, history: Sequence[Release]) -> str:
-    commit = repository.resolve(release.evidence.spec_commit)
+    commit = release.evidence.spec_commit
     if all(each.commit != commit for each in history):
         return commit
     data = release.evidence.data_commit[:12]

@@ -129,11 +129,22 @@ def current(repository: Repository, model: str, environment: str) -> Stage | Non
 
 def current_stages(repository: Repository, model: str, environment: str | None = None) -> list[Stage]:
     """List what should be live in each environment; earlier stages are not read."""
+    return _read_newest(repository, model, environment, _newest(repository, model, environment))
+
+
+def _newest(repository: Repository, model: str, environment: str | None) -> dict[str, tuple[int, str]]:
+    """Find, by environment, the tag with the greatest number, whether or not a stage can be read from it."""
     newest: dict[str, tuple[int, str]] = {}
     for name in list_names(repository, f"{model}#{environment or '*'}#*"):
         if (match := _NAME.fullmatch(name)) and match["model"] == model:
             place, found = match["environment"], (int(match["number"]), name)
             newest[place] = max(found, newest.get(place, found))
+    return newest
+
+
+def _read_newest(
+    repository: Repository, model: str, environment: str | None, newest: Mapping[str, tuple[int, str]]
+) -> list[Stage]:
     standing = stages_of(list_tags(repository, *(name for _, name in newest.values()))) if newest else []
     if len(standing) == len(newest):
         return standing
@@ -232,7 +243,8 @@ def assign(
     for _ in attempts(_MOST):
         if push:
             fetch_tags(repository, pattern)
-        last = current(repository, release.model, environment)
+        newest = _newest(repository, release.model, environment)
+        last = next(iter(_read_newest(repository, release.model, environment, newest)), None)
         if last and (last.version, last.commit, last.image) == (release.version, release.commit, image):
             return last
         if after is not None and after != (last.number if last else 0):
@@ -240,11 +252,11 @@ def assign(
                 f"{release.tag}: found that {last.tag if last else 'no stage'} says what {environment} should have by"
                 " now; expected what was so when the run decided: run again"
             )
-        number = _last_number(repository, release.model, environment) + 1
+        number, _ = newest.get(environment, (0, ""))
         stage = Stage(
             model=release.model,
             environment=environment,
-            number=number,
+            number=number + 1,
             version=release.version,
             action=action,
             who=one_line(who or repository.who()),
@@ -258,12 +270,6 @@ def assign(
     raise ReleaseError(
         f"{release.tag}: {_MOST} stages of '{environment}' in a row were taken by others while this one was recorded"
     )
-
-
-def _last_number(repository: Repository, model: str, environment: str) -> int:
-    """Return the greatest number that a tag has, whether or not a stage can be read from it; 0 if there is none."""
-    matches = (_NAME.fullmatch(name) for name in list_names(repository, f"{model}#{environment}#*"))
-    return max((int(match["number"]) for match in matches if match and match["model"] == model), default=0)
 
 
 def message(stage: Stage, last: Stage | None) -> str:

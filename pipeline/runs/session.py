@@ -20,7 +20,7 @@ from pipeline.runs.plan.recipes import STEPS
 from pipeline.runs.tracking import Recorder
 from pipeline.storage.artifacts import Artifact, Store, open_store
 from pipeline.storage.artifacts.claims import RunClaims
-from pipeline.storage.git.tags import fetch_tags, fingerprint, list_tags, settle
+from pipeline.storage.git.tags import fetch_tags, list_ids, list_tags, settle
 
 
 class Assignments:
@@ -30,16 +30,15 @@ class Assignments:
         self.job = job
         self._patterns = (f"{job.model}@v*", f"{job.model}#{job.environment}#*")
         self._push = job.spec.deploy.push_tags
-        self._recorded: tuple[list[Release], list[Stage]] | None = None
-        self._known = ""
+        self._ids: set[str] | None = None
 
     def releases(self) -> list[Release]:
         """List the model's releases, oldest first."""
-        return self._tags()[0]
+        return self._recorded[0]
 
     def standing(self) -> Standing:
         """Say what should be live in the job's environment, and what was withdrawn from it."""
-        return standing_of(self._tags()[1])
+        return standing_of(self._recorded[1])
 
     def champion(self, model_digest: str) -> Release | None:
         """Find the release that a model is judged against."""
@@ -53,28 +52,32 @@ class Assignments:
         if self._push:
             settle(self.job.repository)
             fetch_tags(self.job.repository, *self._patterns)
-        before, self._known = self._known, fingerprint(self.job.repository, *self._patterns)
-        if changed := self._known != before:
-            self._recorded = None
-        return changed
+        if self._ids is not None and self._ids == list_ids(self.job.repository, *self._patterns):
+            return False
+        self._forget()
+        return True
 
     def record(self, evidence: Evidence, make_image: Callable[[Release], str | None]) -> Release:
         """Record a release with its image; if this very model was released before, that release stands."""
         release, _ = record(self.job.repository, self.job.model, evidence, push=self._push, make_image=make_image)
-        self._recorded = None
+        self._forget()
         return release
 
     def last_stage(self) -> int:
         """Return the number of the newest stage of the job's environment, as it is known here; 0 for none."""
-        seen = self._tags()[1]
+        seen = self._recorded[1]
         return seen[-1].number if seen else 0
 
-    def _tags(self) -> tuple[list[Release], list[Stage]]:
-        """Read the tags once, since git is asked for them."""
-        if self._recorded is None:
-            tags = list_tags(self.job.repository, *self._patterns)
-            self._recorded = (releases_of(tags), stages_of(tags))
-        return self._recorded
+    @cached_property
+    def _recorded(self) -> tuple[list[Release], list[Stage]]:
+        """Releases and stages; the tags are read once, since git is asked for them."""
+        tags = list_tags(self.job.repository, *self._patterns)
+        self._ids = {each.id for each in tags}
+        return releases_of(tags), stages_of(tags)
+
+    def _forget(self) -> None:
+        self._ids = None
+        self.__dict__.pop("_recorded", None)
 
 
 class RunArtifacts:

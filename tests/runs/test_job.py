@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -139,3 +140,18 @@ def test_nothing_needs_to_be_committed_to_try(project: Path) -> None:
     assert job.spec_commit == ""
     assert job.uncommitted == ("data/2013-01.csv", "models/m.yaml")
     assert not open_repository(project).has_commits()
+
+
+def test_git_is_asked_four_times_for_a_job(commit: Commit, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = commit({"models/m.yaml": SPEC.replace("REPOSITORY", ""), "data/2013-01.csv": "x,y\n1,2\n"})
+    log = project.parent / "asked.json"
+    monkeypatch.setenv("GIT_TRACE2_EVENT", str(log))
+    job = open_job(RunRequest(str(project / "models/m.yaml")))
+    started = [each for each in map(json.loads, log.read_text().splitlines()) if each["event"] == "start"]
+    asked = [each["argv"] for each in started if "/" not in each["sid"]]  # else git has started it itself
+    commands = ("rev-parse", "status", "ls-tree")
+    assert [next(name for name in commands if name in each) for each in asked] == [
+        *("rev-parse", "status"),  # the repository; its newest commit, and whether the spec differs from it
+        *("status", "ls-tree"),  # the same for the data; their files
+    ]
+    assert (job.spec_commit, job.data_commit) == (head, head)

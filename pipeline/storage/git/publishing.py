@@ -90,7 +90,7 @@ def read_folder(repository: Repository, tree: str) -> dict[str, str]:
 
 def _commit(repository: Repository, parent: str | None, folder: str, tree: str | None, message: str) -> str:
     root = _put(repository, f"{parent}^{{tree}}" if parent else None, PurePosixPath(folder).parts, tree)
-    signs = repository.ask("config", "--default", "false", "commit.gpgSign").strip() == "true"
+    signs = repository.signs("commit")
     options = [*(["-S"] if signs else []), *(["-p", parent] if parent else [])]
     made = repository.attempt("commit-tree", *options, "-F", "-", root, stdin=message)
     if not made.succeeded:

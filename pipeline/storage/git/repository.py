@@ -339,6 +339,10 @@ class Repository:
         roles = ("COMMITTER", "AUTHOR")
         return {f"GIT_{role}_{key.upper()}": value for role in roles for key, value in _IDENTITY.items()}
 
+    def signs(self, what: str) -> bool:
+        """Tell whether the user's Git signs each ``tag``, or each ``commit``."""
+        return self._git("config", "--type=bool", "--default=false", f"{what}.gpgSign").strip() == "true"
+
     def _configured(self, key: str) -> bool:
         return run_git(["config", key], self.root).returncode == 0 or "GIT_COMMITTER_EMAIL" in os.environ
 

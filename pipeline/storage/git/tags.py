@@ -16,7 +16,10 @@ from pipeline.retries import attempts
 from pipeline.storage.git.command import Attempt
 from pipeline.storage.git.repository import Repository
 
-_FIELDS = ("refname:strip=2", "*objectname", "taggerdate:iso-strict", "taggername", "taggeremail", "contents:size")
+_FIELDS = (
+    *("refname:strip=2", "objectname", "*objectname", "taggerdate:iso-strict"),
+    *("taggername", "taggeremail", "contents:size"),
+)
 _FORM = "".join(f"%({each})%00" for each in _FIELDS) + "%(contents)"
 _LONGEST_HEAD = 1 << 16  # of what stands before a message: names and addresses of people, for example
 _PUSHING = "refs/modelrail/pushing/"
@@ -25,13 +28,20 @@ _CLOBBERED = re.compile(r"-> (\S+) +\(would clobber existing tag\)")
 
 @dataclass(frozen=True)
 class Tag:
-    """One annotated tag: what it points at, who made it, and its message (a signature may stand behind it)."""
+    """One annotated tag: what it points at, who made it, and its message (a signature may stand behind it).
+
+    Attributes
+    ----------
+    id : str
+        Of the tag itself, as Git's object.
+    """
 
     name: str
     commit: str
     date: datetime
     message: str
     tagger: str = ""
+    id: str = ""
 
     @property
     def signed(self) -> bool:
@@ -51,12 +61,12 @@ def _parse(listing: bytes) -> Iterator[Tag]:
     start = 0
     while start < len(listing):
         *head, _ = listing[start : start + _LONGEST_HEAD].split(b"\0", len(_FIELDS))
-        name, commit, date, person, address, size = (each.decode("utf-8", "replace") for each in head)
+        name, identity, commit, date, person, address, size = (each.decode("utf-8", "replace") for each in head)
         start += sum(len(each) + 1 for each in head)
         message, start = listing[start : start + int(size)], start + int(size) + 1
         if commit and date:
             when = datetime.fromisoformat(date).astimezone(UTC)
-            yield Tag(name, commit, when, message.decode("utf-8", "replace").strip(), f"{person} {address}")
+            yield Tag(name, commit, when, message.decode("utf-8", "replace").strip(), f"{person} {address}", identity)
 
 
 def list_names(repository: Repository, *patterns: str) -> list[str]:
@@ -66,10 +76,11 @@ def list_names(repository: Repository, *patterns: str) -> list[str]:
     return [name for kind, _, name in (row.partition(" ") for row in rows) if kind == "tag"]
 
 
-def fingerprint(repository: Repository, *patterns: str) -> str:
-    """Return a fingerprint that changes when one of the tags that match does, without reading their messages."""
+def list_ids(repository: Repository, *patterns: str) -> set[str]:
+    """List the ids of the annotated tags that match one of the globs: they differ as soon as one of the tags does."""
     places = [f"refs/tags/{pattern}" for pattern in patterns]
-    return repository.ask("for-each-ref", "--format=%(objectname) %(refname)", *places)
+    rows = repository.ask("for-each-ref", "--format=%(objecttype) %(objectname)", *places).splitlines()
+    return {identity for kind, _, identity in (row.partition(" ") for row in rows) if kind == "tag"}
 
 
 def write_tag(
@@ -94,7 +105,7 @@ def write_tag(
     TransientError
         The same, where trying again can help.
     """
-    signs = repository.ask("config", "--default", "false", "tag.gpgSign").strip() == "true"
+    signs = repository.signs("tag")
     if push:
         repository.ask("update-ref", _PUSHING + name, commit)
     command = ["tag", "--sign" if signs else "--annotate", "--file=-", "--cleanup=verbatim", "--end-of-options"]
@@ -126,7 +137,7 @@ def _refuse_unsigned(repository: Repository, name: str, said: str) -> None:
 
 def child_commit(repository: Repository, commit: str, message: str) -> str:
     """Make a commit that changes nothing, on top of another and on no branch; return its id."""
-    signs = repository.ask("config", "--default", "false", "commit.gpgSign").strip() == "true"
+    signs = repository.signs("commit")
     command = ["commit-tree", *(["-S"] if signs else []), "-p", commit, "-F", "-", f"{commit}^{{tree}}"]
     made = repository.attempt(*command, stdin=message)
     if not made.succeeded:
