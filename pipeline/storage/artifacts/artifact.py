@@ -92,9 +92,16 @@ class Entry:
 
 
 class Store(ABC):
-    """Where artifacts are kept."""
+    """Where artifacts are kept.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    files : Path
+        Folder in which this machine has the files of artifacts, or copies of them: ``ke/key/name``.
+    """
+
+    def __init__(self, files: Path) -> None:
+        self._files = files
         self._checked: set[tuple[str, str]] = set()
 
     def find(self, key: str) -> Artifact | None:
@@ -105,13 +112,26 @@ class Store(ABC):
     def find_all(self, keys: Sequence[str]) -> dict[str, Artifact]:
         """Find those of the artifacts of which the store has everything, by key."""
 
-    @abstractmethod
     def publish(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Artifact:
         """Make a draft's files an artifact; if another process was faster, its artifact is given back."""
+        manifest = describe(key, folder, facts)
+        return self._put(key, folder, manifest) or Artifact(key, manifest["digest"], manifest, self)
 
     @abstractmethod
+    def _put(self, key: str, folder: Path, manifest: Mapping[str, Any]) -> Artifact | None:
+        """Publish a draft, its manifest last; return another process's artifact, if that one was faster."""
+
     def fetch(self, artifact: Artifact, name: str) -> Path:
         """Find a file of an artifact as a path on this machine."""
+        path = self._path(artifact, name)
+        return path if self._is_whole(artifact, name, path) else self._fetch_anew(artifact, name)
+
+    def _path(self, artifact: Artifact, name: str) -> Path:
+        return self._files / artifact.key[:2] / artifact.key / name
+
+    @abstractmethod
+    def _fetch_anew(self, artifact: Artifact, name: str) -> Path:
+        """Get a file that is not on this machine, or has other bytes there than were published."""
 
     @abstractmethod
     def _set_aside(self, key: str) -> str:
@@ -119,21 +139,15 @@ class Store(ABC):
 
     def _is_whole(self, artifact: Artifact, name: str, path: Path) -> bool:
         """Hold a file's bytes against the manifest; once by this process, since an artifact never changes."""
+        published = artifact.manifest["files"][name]
+        if size_of(path) != published["bytes"]:
+            return False
         if (artifact.key, name) in self._checked:
             return True
-        try:
-            found = sha256_of(path)
-        except FileNotFoundError:
-            return False
-        if found != artifact.manifest["files"][name]["sha256"]:
+        if sha256_of(path) != published["sha256"]:
             return False
         self._checked.add((artifact.key, name))
         return True
-
-    def _wrote(self, artifact: Artifact) -> Artifact:
-        """Remember that this process has just written, and hashed, an artifact's files."""
-        self._checked |= {(artifact.key, name) for name in artifact.manifest["files"]}
-        return artifact
 
     def _damaged(self, artifact: Artifact, name: str) -> DamagedError:
         """Set a damaged artifact aside, and say so."""
@@ -180,12 +194,13 @@ class Store(ABC):
     @contextmanager
     def draft(self) -> Iterator[Path]:
         """Yield an empty folder to write an artifact's files into; it is gone afterwards, published or not."""
-        folder = self._drafts() / draft_name()
+        name, place = draft_name(), self._drafts()
+        folder = place / name
         try:
             folder.mkdir(parents=True)
             yield folder
         except OSError as error:
-            raise explain_full(error, self._drafts()) from error
+            raise explain_full(error, place) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

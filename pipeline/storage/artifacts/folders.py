@@ -22,7 +22,6 @@ from pipeline.storage.artifacts.artifact import (
     Artifact,
     Entry,
     Store,
-    describe,
     draft_name,
     explain_full,
     is_whole,
@@ -36,7 +35,7 @@ class FolderStore(Store):
     """Artifacts in a folder of this machine, or of one that is mounted."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__()
+        super().__init__(root)
         self.root = root
 
     def find_all(self, keys: Sequence[str]) -> dict[str, Artifact]:  # noqa: D102
@@ -49,15 +48,17 @@ class FolderStore(Store):
                 found[key] = Artifact(key, manifest["digest"], manifest, self)
         return found
 
-    def publish(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Artifact:  # noqa: D102
-        manifest = describe(key, folder, facts)
+    def _put(self, key: str, folder: Path, manifest: Mapping[str, Any]) -> Artifact | None:
         target = self._folder(key)
         try:
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
             target.parent.mkdir(parents=True, exist_ok=True)
-            return self._name(key, folder, target) or self._wrote(Artifact(key, manifest["digest"], manifest, self))
+            faster = self._name(key, folder, target)
         except OSError as error:
             raise explain_full(error, self.root) from error
+        if faster is None:  # this process has just hashed what it wrote
+            self._checked |= {(key, name) for name in manifest["files"]}
+        return faster
 
     def _name(self, key: str, folder: Path, target: Path) -> Artifact | None:
         """Rename the draft to its key, unless a whole artifact came first; a damaged one is put aside."""
@@ -73,11 +74,8 @@ class FolderStore(Store):
                 return None
         raise StoreError(f"store: {target} is neither a whole artifact nor replaceable; remove that folder")
 
-    def fetch(self, artifact: Artifact, name: str) -> Path:  # noqa: D102
-        path = self._folder(artifact.key) / name
-        if not self._is_whole(artifact, name, path):
-            raise self._damaged(artifact, name)
-        return path
+    def _fetch_anew(self, artifact: Artifact, name: str) -> Path:
+        raise self._damaged(artifact, name)
 
     def _set_aside(self, key: str) -> str:
         """Take the manifest away, so that there is no artifact; others may still be reading the files."""

@@ -22,10 +22,8 @@ from pipeline.storage.artifacts.artifact import (
     Artifact,
     Entry,
     Store,
-    describe,
     parse_manifest,
     sha256_of,
-    size_of,
 )
 
 _MOST_ONE_BY_ONE = 64
@@ -39,7 +37,7 @@ class ObjectStore(Store):
     """Artifacts in an object store that fsspec reaches, such as ``s3://bucket/folder``."""
 
     def __init__(self, address: str, cache: Path) -> None:
-        super().__init__()
+        super().__init__(cache)
         import fsspec  # only here: a folder needs no such library
 
         try:
@@ -77,28 +75,24 @@ class ObjectStore(Store):
                 sizes.update({each["name"]: each["size"] for each in listing})
         return sizes
 
-    def publish(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Artifact:  # noqa: D102
+    def _put(self, key: str, folder: Path, manifest: Mapping[str, Any]) -> Artifact | None:
         if found := self.find(key):
             return found
-        manifest = describe(key, folder, facts)
         for name in manifest["files"]:
             self._call("put_file", str(folder / name), f"{self._folder(key)}/{name}")
         self._call("pipe_file", f"{self._folder(key)}/{MANIFEST}", json.dumps(manifest, indent=1).encode())
-        return Artifact(key, manifest["digest"], manifest, self)
+        return None
 
-    def fetch(self, artifact: Artifact, name: str) -> Path:  # noqa: D102
-        expected = artifact.manifest["files"][name]
-        local = self.cache / artifact.key[:2] / artifact.key / name
-        if size_of(local) == expected["bytes"] and self._is_whole(artifact, name, local):
-            return local
-        local.parent.mkdir(parents=True, exist_ok=True)
-        part = local.with_name(f"{name}.{uuid.uuid4().hex}")
+    def _fetch_anew(self, artifact: Artifact, name: str) -> Path:
+        path = self._path(artifact, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{name}.{uuid.uuid4().hex}")
         self._call("get_file", f"{self._folder(artifact.key)}/{name}", str(part))
-        if sha256_of(part) != expected["sha256"]:
+        if sha256_of(part) != artifact.manifest["files"][name]["sha256"]:
             part.unlink()
             raise self._damaged(artifact, name)
         self._checked.add((artifact.key, name))
-        return part.rename(local)
+        return part.rename(path)
 
     def _set_aside(self, key: str) -> str:
         """Take the manifest away, so that there is no artifact, and this machine's copies of the files."""
