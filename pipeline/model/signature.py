@@ -78,12 +78,12 @@ class Signature:
     words: tuple[Words, ...] = ()
     sentences: tuple[Sentences, ...] = ()
 
-    @property
+    @cached_property
     def numbers(self) -> tuple[str, ...]:
         """Columns of the graph's ``numbers`` input, in order."""
         return tuple(name for each in self.inputs if each.kind != "text" for name in each.columns)
 
-    @property
+    @cached_property
     def texts(self) -> tuple[str, ...]:
         """Columns of the graph's ``texts`` input, in order."""
         return tuple(each.name for each in self.inputs if each.kind == "text")

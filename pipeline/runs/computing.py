@@ -76,28 +76,32 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     threads : int
         Partitions worked on at once.
     """
-    nodes = [node for node in session.chain.nodes(step) if partitions is None or node.partition in partitions]
+    nodes = _asked(session.chain.nodes(step), partitions)
     if waiting := next((node for node in nodes if node.recipe is None), None):
         raise InputError(
             f"{step}: the input of {waiting.partition or 'this step'} is not there; run the steps in order"
         )
     todo = [node for node in nodes if node.artifact is None or session.job.request.force]
     if not todo:
-        return _reused(session, step, nodes)
+        return _reused(step, nodes)
     work = LOADERS[step]()
     address = os.environ.get("MODELRAIL_DASK") if step in PARTITIONED and len(todo) > 1 else None
     with returned_memory(), measure() if address else accounted(session, step, len(todo)) as cost:
         made = _spread(address, step, session, todo) if address else _make(work, session, todo, threads)
-    session.chain.advance(step)
+    done = _asked(session.chain.advance(step), partitions)
     _remember(session, todo, made)
-    rows = _total_rows(session, nodes)
+    rows = _total_rows(done)
     run = _record(session, step, made, cost, rows)
     say = made[0][1].say if len(made) == 1 else _say_all(rows or 0, [each.manifest for _, each in made])
     key = made[0][0].key if step not in PARTITIONED else None
-    warned = _warnings(session, nodes)
+    warned = _warnings(done)
     return StepResult(
         step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run, warnings=warned
     )
+
+
+def _asked(nodes: Sequence[Node], partitions: Sequence[str] | None) -> list[Node]:
+    return [node for node in nodes if partitions is None or node.partition in partitions]
 
 
 def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
@@ -216,7 +220,7 @@ def _record(
     event = StepDone(
         name=step,
         start_s=cost.start_s,
-        end_s=cost.end_s,
+        end_s=cost.start_s + cost.seconds,
         tags={"modelrail.step": step, "modelrail.key": artifacts[0].key, "modelrail.partitions": str(len(made))},
         params=one.params,
         metrics=used | ({} if rows is None else {"rows": float(rows)}) | dict(one.metrics),
@@ -228,22 +232,22 @@ def _record(
     return session.recorder.tell(event) or None
 
 
-def _reused(session: Session, step: str, nodes: Sequence[Node]) -> StepResult:
+def _reused(step: str, nodes: Sequence[Node]) -> StepResult:
     key = nodes[0].artifact.key if nodes and nodes[0].artifact and step not in PARTITIONED else None
-    rows, warned = _total_rows(session, nodes), _warnings(session, nodes)
-    return StepResult(step, "reused", "nothing changed", 0.0, rows, 0, len(nodes), key, warnings=warned)
+    return StepResult(
+        step, "reused", "nothing changed", 0.0, _total_rows(nodes), 0, len(nodes), key, warnings=_warnings(nodes)
+    )
 
 
-def _warnings(session: Session, nodes: Sequence[Node]) -> tuple[str, ...]:
+def _warnings(nodes: Sequence[Node]) -> tuple[str, ...]:
     """Gather what the artifacts of a step warn of, each once; said whenever they are used, not only when made."""
-    found = session.artifacts.find_all(node.recipe.key for node in nodes if node.recipe)
-    listed = list(dict.fromkeys(each for artifact in found.values() for each in artifact.manifest.get("warnings", ())))
+    manifests = [node.artifact.manifest for node in nodes if node.artifact]
+    listed = list(dict.fromkeys(each for manifest in manifests for each in manifest.get("warnings", ())))
     if len(listed) > _SAID_WARNINGS:
         listed[_SAID_WARNINGS:] = [f"and {len(listed) - _SAID_WARNINGS:,} more like these (report.json)"]
     return tuple(listed)
 
 
-def _total_rows(session: Session, nodes: Sequence[Node]) -> int | None:
-    found = session.artifacts.find_all(node.recipe.key for node in nodes if node.recipe)
-    rows = [artifact.manifest["rows"] for artifact in found.values()]
+def _total_rows(nodes: Sequence[Node]) -> int | None:
+    rows = [node.artifact.manifest["rows"] for node in nodes if node.artifact]
     return sum(rows) if rows and all(each is not None for each in rows) else None

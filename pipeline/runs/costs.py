@@ -32,8 +32,10 @@ class Cost:
 
     Attributes
     ----------
-    start_s, end_s : float
+    start_s : float
         Seconds since 1970-01-01 UTC.
+    seconds : float
+        Wall time.
     cpu_s : float
         Of this process, all its threads.
     peak_bytes : int
@@ -41,14 +43,9 @@ class Cost:
     """
 
     start_s: float
-    end_s: float = 0.0
+    seconds: float = 0.0
     cpu_s: float = 0.0
     peak_bytes: int = 0
-
-    @property
-    def seconds(self) -> float:
-        """Wall time."""
-        return self.end_s - self.start_s
 
 
 @contextmanager
@@ -61,7 +58,7 @@ def measure() -> Iterator[Cost]:
     try:
         yield cost
     finally:
-        cost.end_s = cost.start_s + time.perf_counter() - began
+        cost.seconds = time.perf_counter() - began
         cost.cpu_s = time.process_time() - cpu
         cost.peak_bytes = _peak_bytes()
 

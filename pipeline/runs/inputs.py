@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pipeline.runs.job import Job
-from pipeline.runs.plan.planning import Chain, Node
-from pipeline.storage.artifacts import Artifact
+from pipeline.runs.plan.planning import Chain
 
 T = TypeVar("T")
 
@@ -22,14 +21,6 @@ class Inputs:
     chain: Chain
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
-
-    def nodes(self, step: str) -> list[Node]:
-        """Return a step's nodes: one for each partition, or a single one."""
-        return self.chain.nodes(step)
-
-    def artifact(self, step: str) -> Artifact:
-        """Return the artifact of a step that has one for all partitions and has run."""
-        return self.chain.artifact(step)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """Make a thing that several partitions need, once."""

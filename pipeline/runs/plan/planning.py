@@ -136,11 +136,12 @@ class Chain:
                 return node.artifact
         return self.artifact("evaluate")
 
-    def advance(self, step: str) -> None:
+    def advance(self, step: str) -> list[Node]:
         """Look up what a step has just made; what its later steps' recipes are is seen when they are asked for."""
         recipes = {node.partition: node.recipe for node in self.nodes(step)}
         self.forget(step)
         self._nodes[step] = self._look_up(step, recipes)
+        return self._nodes[step]
 
     def forget(self, step: str) -> None:
         """Follow the chain anew from a step on."""

@@ -27,8 +27,8 @@ from pipeline.steps.evaluate.card import DataFacts, Facts, model_card
 from pipeline.steps.evaluate.evaluating import evaluate
 from pipeline.steps.evaluate.importance import permutation_importance
 from pipeline.steps.evaluate.page import card_html
-from pipeline.steps.evaluate.prediction import Prediction
 from pipeline.steps.evaluate.results import Evaluation, Importances
+from pipeline.steps.evaluate.sample import Prediction
 from pipeline.steps.features import TARGET
 from pipeline.steps.gate import Verdict, judge
 from pipeline.steps.transform.applying import compute_target
@@ -63,7 +63,7 @@ def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> 
     """
     from pipeline.steps.evaluate.plots import draw_plots  # imports matplotlib, which no other step needs
 
-    spec, trained = inputs.job.spec, inputs.artifact("train")
+    spec, trained = inputs.job.spec, inputs.chain.artifact("train")
     signature = Signature.from_json(read_json(trained.file("signature.json")))
     release = rival(trained.digest)
     tested = _test_rows(inputs, [signature, *([] if release is None else [_signature(release)])])
@@ -104,7 +104,7 @@ def _signature(release: Release) -> Signature:
 
 def _test_rows(inputs: Inputs, signatures: Sequence[Signature]) -> pd.DataFrame:
     """Gather the raw test rows: what the models read, the target, and the columns to slice by."""
-    rows = read_frame(inputs.artifact("normalize").file("rows.parquet"))
+    rows = read_frame(inputs.chain.artifact("normalize").file("rows.parquet"))
     tested = rows[rows[SIDE] == Side.TEST]
     if tested.empty:
         raise DataError("evaluate: found no test rows; expected some (split.test, split.test_from)")
@@ -212,9 +212,9 @@ def _verdict(inputs: Inputs, found: Evaluation, champion: Champion | None) -> Ve
 
 
 def _data_facts(inputs: Inputs) -> DataFacts:
-    clean = [each.artifact.manifest for each in inputs.nodes("clean") if each.artifact]
-    transformed = [each.artifact.manifest for each in inputs.nodes("transform") if each.artifact]
-    normalized = inputs.artifact("normalize")
+    clean = [each.artifact.manifest for each in inputs.chain.nodes("clean") if each.artifact]
+    transformed = [each.artifact.manifest for each in inputs.chain.nodes("transform") if each.artifact]
+    normalized = inputs.chain.artifact("normalize")
     categories = read_json(normalized.file("preprocessing.json"))["categories"]
     dropped = sum(sum(each["rows_dropped"].values()) for each in (*clean, *transformed))
     return DataFacts(

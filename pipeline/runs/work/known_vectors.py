@@ -17,7 +17,7 @@ from pipeline.runs.work.files import read_frame
 def known_vectors(inputs: Inputs, sentences: Sequence[Sentences]) -> dict[str, npt.NDArray[np.float32]]:
     """Return the vectors of the test rows' texts."""
     known: dict[str, npt.NDArray[np.float32]] = {}
-    made = [(node.partition, node.artifact) for node in inputs.nodes("transform") if node.artifact]
+    made = [(node.partition, node.artifact) for node in inputs.chain.nodes("transform") if node.artifact]
     for each in sentences:
         for partition, artifact in made:
             frame = read_frame(artifact.file("features.parquet"), [SIDE, POSITION, *each.columns])

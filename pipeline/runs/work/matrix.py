@@ -102,7 +102,7 @@ def _warn_of_missing_targets(inputs: Inputs) -> list[str]:
     """Say how many rows are left out since their target is missing; refuse if they are too many to leave out."""
     data, target = inputs.job.spec.data, compile_features(inputs)[1].name
     rows, made = (
-        [(each.partition, each.artifact.manifest) for each in inputs.nodes(step) if each.artifact]
+        [(each.partition, each.artifact.manifest) for each in inputs.chain.nodes(step) if each.artifact]
         for step in PARTITIONED
     )
     total = sum(manifest["rows"] for _, manifest in rows)
@@ -124,7 +124,9 @@ def _warn_of_missing_targets(inputs: Inputs) -> list[str]:
 
 def _explain_no_training(inputs: Inputs, parts: Sequence[_Part]) -> str:
     """Say what became of every row, by the rules that left rows out and by the split."""
-    clean, made = ([each.artifact.manifest for each in inputs.nodes(step) if each.artifact] for step in PARTITIONED)
+    clean, made = (
+        [each.artifact.manifest for each in inputs.chain.nodes(step) if each.artifact] for step in PARTITIONED
+    )
     dropped: Counter[str] = Counter()
     dropped["the contract (data.columns)"] = sum(each["rows_quarantined"] for each in clean)
     for rule, rows in (pair for each in clean for pair in each["rows_dropped"].items()):
@@ -148,7 +150,7 @@ def _graph_inputs(compiled: Transform) -> GraphInputs:
 
 
 def _parts(inputs: Inputs) -> list[_Part]:
-    found = [(node, node.artifact) for node in inputs.nodes("transform") if node.artifact]
+    found = [(node, node.artifact) for node in inputs.chain.nodes("transform") if node.artifact]
     repeated = _repeated(inputs, [artifact for _, artifact in found])
     return [_Part(node, artifact, mask) for (node, artifact), mask in zip(found, repeated, strict=True)]
 

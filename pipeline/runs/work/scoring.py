@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.model.images.rules import ImageRule
 from pipeline.model.signature import Input, Signature
 from pipeline.serving.scoring.model import Predictions, ServedModel, load_model
-from pipeline.steps.evaluate.prediction import Prediction
+from pipeline.steps.evaluate.sample import Prediction
 from pipeline.steps.transform import number_matrix, text_matrix
 
 BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small

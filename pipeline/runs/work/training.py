@@ -61,7 +61,7 @@ def train_model(
     others : Elsewhere or None
         Fits trials of a search on other machines.
     """
-    spec, normalized = inputs.job.spec, inputs.artifact("normalize")
+    spec, normalized = inputs.job.spec, inputs.chain.artifact("normalize")
     checkpoints, said = f"checkpoints/{node.recipe.key if node.recipe else 'none'}", list[str]()
     task = _task(spec)
     matrix = _rows(inputs, normalized)
@@ -112,7 +112,7 @@ def try_params(inputs: Inputs, rows: int, numbers: Collection[int]) -> str:
     """Fit some parameter sets of the search, for another process that searches; gives the line that it reads."""
     from pipeline.runs.work.trials import write_outcomes  # only where others search
 
-    spec, normalized = inputs.job.spec, inputs.artifact("normalize")
+    spec, normalized = inputs.job.spec, inputs.chain.artifact("normalize")
     task = _task(spec)
     scorer = _scorer(spec, task)
     if scorer is None:
@@ -148,8 +148,7 @@ def _scorer(spec: Spec, task: Task) -> Scorer | None:
     if spec.model.search is None:
         return None
     from pipeline.steps.evaluate.metrics import score  # only a search judges while it trains
-    from pipeline.steps.evaluate.prediction import Prediction
-    from pipeline.steps.evaluate.sample import Sample
+    from pipeline.steps.evaluate.sample import Prediction, Sample
 
     metric = spec.model.search.metric or [*spec.evaluate.metrics, *DEFAULT_METRICS[task]][0]
     reads = METRICS[metric].reads

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.steps.evaluate.metrics import Weighted, measure
-from pipeline.steps.evaluate.prediction import FloatArray, IntArray
-from pipeline.steps.evaluate.sample import Sample
+from pipeline.steps.evaluate.metrics import Weighted, measure, scores
+from pipeline.steps.evaluate.results import Estimate
+from pipeline.steps.evaluate.sample import FloatArray, IntArray, Sample
 
 SHARES = (0.025, 0.975)
 MIN_DEFINED_SHARE = 0.9  # with fewer resamples in which the metric exists, an interval would be of a chosen few
@@ -86,6 +86,18 @@ def draw(total: int, random: np.random.Generator) -> IntArray:
     rows[:whole] += random.integers(0, _STRETCH, whole, dtype=np.uint8)
     rows[whole:] += random.integers(0, sizes[-1], total - whole)
     return np.bincount(rows, minlength=total)
+
+
+def estimate(sample: Sample, metrics: Sequence[str], drawn: FloatArray) -> dict[str, Estimate]:
+    """Join each metric with the interval of its resamples, as `resample` found them: shape [metrics, resamples]."""
+    values = zip(metrics, scores(metrics, sample), drawn, strict=True)
+    return {name: _bound(value, found) for name, value, found in values}
+
+
+def _bound(value: float, drawn: FloatArray) -> Estimate:
+    if np.isnan(value):
+        return Estimate(None)
+    return Estimate(value, *(interval(drawn) or (None, None)))
 
 
 def interval(found: FloatArray) -> tuple[float, float] | None:

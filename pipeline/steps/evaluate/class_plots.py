@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from pipeline.steps.evaluate.plot_data import COLOURS, GREY, PlotData, add_legend, head, shorten, square, thin
-from pipeline.steps.evaluate.prediction import FloatArray
+from pipeline.steps.evaluate.sample import FloatArray
 
 MAX_CURVES = len(COLOURS)
 MAX_CELLS_SHOWN = 10  # classes up to which a confusion matrix carries numbers

@@ -13,11 +13,10 @@ import pandas as pd
 from pipeline.errors import DataError
 from pipeline.spec.catalogue.metrics import DEFAULT_METRICS
 from pipeline.spec.schema.spec import Evaluate
-from pipeline.steps.evaluate.bootstrap import Part, interval, resample
-from pipeline.steps.evaluate.metrics import METRIC_FUNCTIONS, Weighted, score
-from pipeline.steps.evaluate.prediction import FloatArray, IntArray, Prediction
+from pipeline.steps.evaluate.bootstrap import Part, estimate, resample
+from pipeline.steps.evaluate.metrics import METRIC_FUNCTIONS, Weighted
 from pipeline.steps.evaluate.results import Estimate, Evaluation, Slice
-from pipeline.steps.evaluate.sample import UNSEEN, Sample
+from pipeline.steps.evaluate.sample import UNSEEN, FloatArray, IntArray, Prediction, Sample
 from pipeline.steps.evaluate.slicing import slice_rows
 
 FEW_ROWS = 50
@@ -68,7 +67,7 @@ def evaluate(
     groups = {each: _group(slices, each, known) for each in rules.slices}
     parts = [Part(sample)] + [Part(sample.take(rows), rows) for group in groups.values() for rows in group.values()]
     drawn = iter(resample(parts, metrics, len(sample), rules.bootstrap, seed))
-    estimates = _estimate(sample, metrics, next(drawn))
+    estimates = estimate(sample, metrics, next(drawn))
     found = {
         column: {value: _slice(sample.take(rows), metrics, next(drawn)) for value, rows in group.items()}
         for column, group in groups.items()
@@ -108,19 +107,8 @@ def _group(slices: pd.DataFrame | None, column: str, known: npt.NDArray[np.bool_
     return {} if slices is None else slice_rows(slices[column][known])
 
 
-def _estimate(sample: Sample, metrics: Sequence[str], drawn: FloatArray) -> dict[str, Estimate]:
-    """Join each metric with the interval of its resamples."""
-    return {name: _bound(score(name, sample), drawn[place]) for place, name in enumerate(metrics)}
-
-
-def _bound(value: float, drawn: FloatArray) -> Estimate:
-    if np.isnan(value):
-        return Estimate(None)
-    return Estimate(value, *(interval(drawn) or (None, None)))
-
-
 def _slice(sample: Sample, metrics: Sequence[str], drawn: FloatArray) -> Slice:
-    return Slice(len(sample), _estimate(sample, metrics, drawn), few=len(sample) < FEW_ROWS)
+    return Slice(len(sample), estimate(sample, metrics, drawn), few=len(sample) < FEW_ROWS)
 
 
 def _confuse(sample: Sample) -> tuple[tuple[int, ...], ...] | None:

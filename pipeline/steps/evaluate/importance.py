@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.steps.evaluate.metrics import scorer
-from pipeline.steps.evaluate.prediction import IntArray, Prediction
 from pipeline.steps.evaluate.results import Importance, Importances
+from pipeline.steps.evaluate.sample import IntArray, Prediction
 
 MAX_ROWS = 5_000
 MIN_ROWS = 100

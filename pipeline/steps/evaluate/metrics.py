@@ -7,7 +7,7 @@ because a denominator is 0, these give NaN, but for a precision without predicte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from pipeline.model.task import Task
 from pipeline.spec.catalogue.metrics import METRICS
-from pipeline.steps.evaluate.prediction import FloatArray, Prediction
-from pipeline.steps.evaluate.sample import Ranking, Sample
+from pipeline.steps.evaluate.sample import FloatArray, Prediction, Ranking, Sample
 
 _CONSTANT = 1e-12  # a resample's variance below this share of its second moment is rounding
 
@@ -198,9 +197,15 @@ def measure(metric: str, rows: Weighted) -> FloatArray:
 
 def score(metric: str, sample: Sample) -> float:
     """Compute a metric over rows that count once each; NaN where it is undefined."""
+    return scores([metric], sample)[0]
+
+
+def scores(metrics: Sequence[str], sample: Sample) -> list[float]:
+    """Compute metrics over rows that count once each; NaN where one is undefined."""
     if not len(sample):
-        return float("nan")
-    return float(measure(metric, Weighted(sample, np.ones((1, len(sample)))))[0])
+        return [float("nan")] * len(metrics)
+    rows = Weighted(sample, np.ones((1, len(sample))))
+    return [float(measure(each, rows)[0]) for each in metrics]
 
 
 def scorer(metric: str, task: Task) -> Scorer:

@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pipeline.steps.evaluate.letters import escape
-from pipeline.steps.evaluate.prediction import IntArray
 from pipeline.steps.evaluate.results import Evaluation, Importances
-from pipeline.steps.evaluate.sample import Sample
+from pipeline.steps.evaluate.sample import IntArray, Sample
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)

@@ -42,9 +42,8 @@ from pipeline.steps.evaluate.plot_data import (
     shorten,
     thin,
 )
-from pipeline.steps.evaluate.prediction import Prediction
 from pipeline.steps.evaluate.results import Evaluation, Importances
-from pipeline.steps.evaluate.sample import Sample
+from pipeline.steps.evaluate.sample import Prediction, Sample
 
 MAX_DOTS = 3_000  # of a cloud
 MAX_BARS = 20

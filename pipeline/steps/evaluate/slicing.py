@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from pipeline.steps.evaluate.prediction import IntArray
+from pipeline.steps.evaluate.sample import IntArray
 
 MAX_VALUES = 20
 RANGES = 5  # a number or time with more values than that is cut into this many ranges of equally many rows

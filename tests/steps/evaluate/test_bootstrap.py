@@ -5,8 +5,7 @@ import pytest
 
 from pipeline.steps.evaluate.bootstrap import Part, draw, interval, resample
 from pipeline.steps.evaluate.metrics import score
-from pipeline.steps.evaluate.prediction import Prediction
-from pipeline.steps.evaluate.sample import Sample
+from pipeline.steps.evaluate.sample import Prediction, Sample
 
 RANDOM = np.random.default_rng(3)
 TRUTH = RANDOM.normal(size=400)

@@ -9,8 +9,8 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.spec.schema.spec import Evaluate
 from pipeline.steps.evaluate.evaluating import evaluate
-from pipeline.steps.evaluate.prediction import Prediction
 from pipeline.steps.evaluate.results import Evaluation
+from pipeline.steps.evaluate.sample import Prediction
 
 RANDOM = np.random.default_rng(11)
 TRUTH = RANDOM.integers(0, 2, 300)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from pipeline.steps.evaluate.importance import permutation_importance
-from pipeline.steps.evaluate.prediction import Prediction
 from pipeline.steps.evaluate.results import Importances
+from pipeline.steps.evaluate.sample import Prediction
 
 RANDOM = np.random.default_rng(5)
 FRAME = pd.DataFrame(

@@ -8,8 +8,7 @@ import sklearn.metrics as reference
 
 from pipeline.spec.catalogue.metrics import METRICS
 from pipeline.steps.evaluate.metrics import METRIC_FUNCTIONS, Weighted, measure, metrics_of, score, scorer
-from pipeline.steps.evaluate.prediction import Prediction
-from pipeline.steps.evaluate.sample import UNSEEN, Sample
+from pipeline.steps.evaluate.sample import UNSEEN, Prediction, Sample
 
 RANDOM = np.random.default_rng(7)
 

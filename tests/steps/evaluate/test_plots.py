@@ -16,8 +16,8 @@ from pipeline.steps.evaluate.evaluating import evaluate
 from pipeline.steps.evaluate.letters import font_of, fonts_for
 from pipeline.steps.evaluate.plot_data import shorten
 from pipeline.steps.evaluate.plots import draw_plots
-from pipeline.steps.evaluate.prediction import Prediction
 from pipeline.steps.evaluate.results import Importance, Importances
+from pipeline.steps.evaluate.sample import Prediction
 
 RANDOM = np.random.default_rng(2)
 IMPORTANCES = Importances("f1", 10, (Importance("$x$", 0.2), Importance("_hidden\n" * 9, -0.1)))
