@@ -95,7 +95,7 @@ class Chain:
         self.job = job
         self._find, self._champion = find, champion
         self._nodes: dict[str, list[Node]] = {}
-        self._typed: tuple[list[Node], str | None] | None = None
+        self._typed: tuple[list[Node], dict[str, ColumnType] | None, str | None] | None = None
 
     @cached_property
     def methods(self) -> Mapping[str, Method]:
@@ -117,7 +117,7 @@ class Chain:
 
     def columns(self) -> dict[str, ColumnType]:
         """Return every column's type; all partitions are clean by now."""
-        columns = columns_of(self.job.spec, self.nodes("clean"))
+        columns, _ = self._types
         if columns is None:
             raise InputError("transform: found partitions that are not clean; expected the step 'clean' to have run")
         return columns
@@ -168,18 +168,19 @@ class Chain:
 
     def _recipe(self, step: str, inputs: Mapping[str, str] | None) -> Recipe | None:
         """Add the types of the columns: `1` and `1.0` are the same number, and not the same to who calls the model."""
-        if inputs is None or self._types is None:
+        if inputs is None:
             return None
-        return Recipe(self.methods[step], {**inputs, "columns": self._types})
+        _, types = self._types
+        return None if types is None else Recipe(self.methods[step], {**inputs, "columns": types})
 
     @property
-    def _types(self) -> str | None:
-        """Digest of every column's type; None while a partition is yet to be read."""
+    def _types(self) -> tuple[dict[str, ColumnType] | None, str | None]:
+        """Every column's type, and their digest; None while a partition is yet to be read."""
         clean = self.nodes("clean")
         if self._typed is None or self._typed[0] is not clean:
             columns = columns_of(self.job.spec, clean)
-            self._typed = (clean, None if columns is None else digest_of(columns))
-        return self._typed[1]
+            self._typed = (clean, columns, None if columns is None else digest_of(columns))
+        return self._typed[1:]
 
     def _evaluation_recipe(self, champion: Champion) -> Recipe | None:
         (train,) = self.nodes("train")

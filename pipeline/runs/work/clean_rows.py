@@ -24,7 +24,7 @@ def clean_rows(inputs: Inputs, partition: str | None, columns: Iterable[str] | N
         raise InputError(f"partition {partition}: found no clean rows; expected the step 'clean' to have run")
     rows = read_frame(node.artifact.file("rows.parquet"), None if columns is None else list(columns))
     # A column without any value here, and without a declared type, was read as a number.
-    types = inputs.once("columns", inputs.chain.columns)
+    types = inputs.chain.columns()
     kinds = {name: kind for name, type_ in types.items() if (kind := KINDS[type_]) != "number"}
     wrong = {name: DTYPES[kind] for name, kind in kinds.items() if name in rows and rows[name].dtype.kind == "f"}
     return rows.astype(wrong)

@@ -62,12 +62,12 @@ class _Part:
 def normalize_features(inputs: Inputs, folder: Path) -> Made:
     """Write ``matrix.parquet``, ``rows.parquet`` (what its rows are), the fitted rules, their graph and its inputs."""
     spec = inputs.job.spec
-    compiled, _ = compile_features(inputs)
+    compiled, target = compile_features(inputs)
     parts = _parts(inputs)
     statistics = merge([_statistics(inputs, each) for each in parts])
     if not statistics.rows:
         raise DataError(_explain_no_training(inputs, parts))
-    warnings = _warn_of_missing_targets(inputs)
+    warnings = _warn_of_missing_targets(inputs, target.name)
     second_pass = _TrainingRows(parts) if needs_second_pass(spec, compiled) else None
     preprocessing = fit(statistics, spec, compiled, second_pass)
     rows, outliers = _write_matrix(parts, preprocessing, folder / "matrix.parquet")
@@ -98,9 +98,9 @@ def normalize_features(inputs: Inputs, folder: Path) -> Made:
     )
 
 
-def _warn_of_missing_targets(inputs: Inputs) -> list[str]:
+def _warn_of_missing_targets(inputs: Inputs, target: str) -> list[str]:
     """Say how many rows are left out since their target is missing; refuse if they are too many to leave out."""
-    data, target = inputs.job.spec.data, compile_features(inputs)[1].name
+    data = inputs.job.spec.data
     rows, made = (
         [(each.partition, each.artifact.manifest) for each in inputs.chain.nodes(step) if each.artifact]
         for step in PARTITIONED

@@ -15,7 +15,7 @@ from pipeline.errors import DataError
 from pipeline.model.graphs import compose, open_session
 from pipeline.model.words import portions
 from pipeline.steps.features import Transform
-from pipeline.steps.normalize.compiling import PARTS, compile_normalize
+from pipeline.steps.normalize.compiling import Part, compile_normalize
 from pipeline.steps.normalize.preprocessing import Preprocessing
 
 BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
@@ -62,7 +62,9 @@ def normalize(parts: Iterable[pd.DataFrame], preprocessing: Preprocessing) -> It
     """
     if not preprocessing.names:
         raise DataError(_NOTHING)
-    left, right, third, _ = (_open(compile_normalize(preprocessing, [part])) for part in PARTS)
+    left = _open(preprocessing, "features") if preprocessing.features else None
+    right = _open(preprocessing, "labels") if preprocessing.labels else None
+    third = _open(preprocessing, "words") if preprocessing.words else None
     last = len(preprocessing.names) - len(preprocessing.vectors)
     end = last - sum(rule.width for rule in preprocessing.words)
     width = end - _text_width(preprocessing)
@@ -80,7 +82,8 @@ def normalize(parts: Iterable[pd.DataFrame], preprocessing: Preprocessing) -> It
         yield rows
 
 
-def _open(model: ModelProto | None) -> InferenceSession | None:
+def _open(preprocessing: Preprocessing, part: Part) -> InferenceSession | None:
+    model = compile_normalize(preprocessing, [part])
     return open_session(model) if model is not None else None
 
 

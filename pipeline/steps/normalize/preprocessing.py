@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from pipeline.steps.features import Encoding
@@ -119,7 +120,7 @@ class Preprocessing:
     words: tuple[WordRule, ...] = ()
     vectors: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Columns of the matrix: plain numbers, binned ones, categories (one-hot ones first), words, vectors."""
         plain, binned = self.split_numbers()

@@ -97,7 +97,7 @@ def _kind(name: str, expression: Expression, kinds: Mapping[str, Kind | ResultKi
         raise InputError(f"data.derive.{name}: {error}") from error
 
 
-def features_of(spec: Spec, columns: Mapping[str, ColumnType]) -> tuple[str, ...]:
+def features_of(spec: Spec, known: Columns) -> tuple[str, ...]:
     """Choose the columns that the model sees.
 
     By default all but the target, the columns it is derived from, other derived columns that read one of those, and
@@ -108,7 +108,6 @@ def features_of(spec: Spec, columns: Mapping[str, ColumnType]) -> tuple[str, ...
     InputError
         A named column does not exist, the target is among the features, or nothing is left.
     """
-    known = columns_of(spec, columns)
     target = spec.model.target
     chosen = spec.features.select or _default(spec, known)
     named = {"model.target": [target] if target else [], "features.select": chosen, "features.drop": spec.features.drop}
@@ -137,13 +136,8 @@ def _some(known: Columns) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def inputs_of(spec: Spec, columns: Mapping[str, ColumnType]) -> Inputs:
-    """Find the raw columns that the features need; a time is a number."""
-    return needed_inputs(columns_of(spec, columns), frozenset(features_of(spec, columns)))
-
-
 def needed_inputs(known: Columns, names: frozenset[str]) -> Inputs:
-    """Find the raw columns behind some columns, in the order of the data's columns."""
+    """Find the raw columns behind some columns, in the order of the data's columns; a time is a number."""
     needed = frozenset[str]().union(*map(known.origins, names))
     numbers = tuple(name for name, kind in known.raw.items() if name in needed and kind in {"number", "time"})
     return Inputs(numbers, tuple(name for name, kind in known.raw.items() if name in needed and kind == "text"))

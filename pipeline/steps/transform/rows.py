@@ -16,7 +16,7 @@ from pipeline.model.words import Words
 from pipeline.spec.schema.spec import Spec
 from pipeline.spec.schema.transform import ENCODED, WORDED
 from pipeline.steps.features import TARGET, Feature, TextFeature, Transform, category_fill, missing_rule
-from pipeline.steps.transform.columns import Columns, Inputs, columns_of, features_of, inputs_of, needed_inputs
+from pipeline.steps.transform.columns import Columns, Inputs, columns_of, features_of, needed_inputs
 from pipeline.steps.transform.compiling import Number, Text, as_number, compile_expression, is_missing
 from pipeline.steps.transform.transformers import ENCODINGS, Block, Task, apply, task_of
 
@@ -160,16 +160,17 @@ class _Rows:
 
     def __init__(self, spec: Spec, columns: Mapping[str, ColumnType]) -> None:
         self.spec, self.known = spec, columns_of(spec, columns)
-        chosen = features_of(spec, columns)
-        self.inputs = inputs_of(spec, columns)
+        chosen = features_of(spec, self.known)
+        self.inputs = needed_inputs(self.known, frozenset(chosen))
         order = self.raw_first(chosen)
-        self.tasks = [task_of(spec, self.known, name) for name in order if not self.known.is_text(name)]
-        text_tasks = [task_of(spec, self.known, name) for name in order if self.known.is_text(name)]
+        texts = dict.fromkeys(filter(self.known.is_text, order))
+        self.tasks = [task_of(spec, self.known, name) for name in order if name not in texts]
+        text_tasks = [task_of(spec, self.known, name) for name in texts]
         self.label_tasks = [each for each in text_tasks if each.rule.kind not in {*WORDED, ENCODED}]
         encoded = [each for each in text_tasks if each.rule.kind == ENCODED]
         self.sentences = tuple(Sentences(t.column, t.rule.encoder, _text_fill(spec, t.column)) for t in encoded)
         self.words = tuple(_text_feature(spec, each) for each in text_tasks if each.rule.kind in WORDED)
-        self.indicators = [name for name in order if self.has_indicator(name)]
+        self.indicators = [name for name in order if (rule := missing_rule(spec, name)) and rule.indicator]
         self.required = tuple(name for name in order if name in self.known.derived and self.drops(name))
         self.labels = tuple(
             Feature(t.column, t.column, "category", ENCODINGS[t.rule.kind], t.rule.max_categories)
@@ -179,10 +180,6 @@ class _Rows:
 
     def raw_first(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(dict.fromkeys(names), key=lambda name: name not in self.known.raw))
-
-    def has_indicator(self, name: str) -> bool:
-        rule = missing_rule(self.spec, name)
-        return rule is not None and rule.indicator
 
     def drops(self, name: str) -> bool:
         rule = self.spec.clean.missing.get(name)
