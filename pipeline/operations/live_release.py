@@ -11,7 +11,7 @@ from pipeline.runs.at_commit import job_behind
 from pipeline.runs.job import Job
 from pipeline.runs.plan.last_runs import History
 from pipeline.runs.plan.reasons import Before, Took
-from pipeline.runs.plan.recipes import STEPS, Method, method_of
+from pipeline.runs.plan.recipes import Method, methods_of
 from pipeline.storage.artifacts import Artifact
 
 
@@ -82,7 +82,7 @@ def read_live_release(job: Job, live: Release, history: History, find: Callable[
     artifacts = {step: find(key) for step, key in live.evidence.artifacts.items()}
     return LiveRelease(
         release=live,
-        methods={step: method_of(step, behind.spec) for step in STEPS},
+        methods=methods_of(behind.spec),
         partitions={key: file.id for key, file in behind.partitions.items()},
         inputs={step: _inputs(each.manifest) for step, each in artifacts.items() if each},
         history=history,

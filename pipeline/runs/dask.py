@@ -18,7 +18,7 @@ from pipeline.errors import InputError, ModelrailError, TransientError
 from pipeline.extras import require
 from pipeline.runs.job import Job
 from pipeline.runs.opened_run import OpenedRun
-from pipeline.runs.plan.recipes import methods_of, spec_digest
+from pipeline.runs.plan.recipes import method_digests, spec_digest
 from pipeline.runs.pods.step_pod import refuse_unclonable, step_command
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def _opened(job: Job, run: str) -> OpenedRun:
         repository=repository,
         mlflow_run=None,  # the step is recorded as a whole, here
         run=run,
-        methods=methods_of(job.spec),
+        methods=method_digests(job.spec),
     )
 
 

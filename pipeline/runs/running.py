@@ -29,7 +29,7 @@ from pipeline.runs.computing import accounted, compute, mend, refuse_unknown
 from pipeline.runs.job import BUILT_IN, WORK_TREE, Job, open_job
 from pipeline.runs.opened_run import OpenedRun, StepPlan
 from pipeline.runs.plan.planning import ORDER, PlannedStep
-from pipeline.runs.plan.recipes import STEPS, methods_of, spec_digest
+from pipeline.runs.plan.recipes import STEPS, method_digests, spec_digest
 from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
 from pipeline.runs.session import Session
@@ -277,7 +277,7 @@ def _with_pods(opened: OpenedRun, job: Job) -> OpenedRun:
     refuse_unclonable(job.spec_path, job.uncommitted, job.spec_commit, repository)
     addresses(os.environ)
     led = tuple(step for step in pods if is_led(spec.run, step))
-    return replace(opened, pods=tuple(pods), led=led, repository=repository, methods=methods_of(spec))
+    return replace(opened, pods=tuple(pods), led=led, repository=repository, methods=method_digests(spec))
 
 
 def summarize(steps: Sequence[PlannedStep]) -> tuple[StepPlan, ...]:

@@ -38,7 +38,7 @@ class Assignments:
 
     def standing(self) -> Standing:
         """Say what should be live in the job's environment, and what was withdrawn from it."""
-        return standing_of(self._recorded[1])
+        return self._recorded[2]
 
     def champion(self, model_digest: str) -> Release | None:
         """Find the release that a model is judged against."""
@@ -69,11 +69,12 @@ class Assignments:
         return seen[-1].number if seen else 0
 
     @cached_property
-    def _recorded(self) -> tuple[list[Release], list[Stage]]:
-        """Releases and stages; the tags are read once, since git is asked for them."""
+    def _recorded(self) -> tuple[list[Release], list[Stage], Standing]:
+        """Releases and stages, and what follows; the tags are read once, since git is asked for them."""
         tags = list_tags(self.job.repository, *self._patterns)
         self._ids = {each.id for each in tags}
-        return releases_of(tags), stages_of(tags)
+        stages = stages_of(tags)
+        return releases_of(tags), stages, standing_of(stages)
 
     def _forget(self) -> None:
         self._ids = None

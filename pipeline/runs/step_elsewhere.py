@@ -21,7 +21,7 @@ from pipeline.runs.computing import accounted
 from pipeline.runs.job import Job, open_job
 from pipeline.runs.opened_run import OpenedRun
 from pipeline.runs.plan.planning import PARTITIONED
-from pipeline.runs.plan.recipes import STEPS, methods_of
+from pipeline.runs.plan.recipes import STEPS, method_digests
 from pipeline.runs.pods.step_pod import addresses, manifest, step_command, threads_of
 from pipeline.runs.results import StepResult
 from pipeline.runs.running import pinned, run_step
@@ -123,7 +123,7 @@ def is_there(
 
 
 def _refuse_other_code(job: Job, opened: OpenedRun) -> None:
-    here, there = methods_of(job.spec), opened.methods
+    here, there = method_digests(job.spec), opened.methods
     if other := [step for step in there if here.get(step) != there[step]]:
         raise InputError(
             f"{other[0]}: found other code or libraries ({job.code}) than where the run was planned; expected the same:"

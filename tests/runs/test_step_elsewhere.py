@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.runs.job import open_job
 from pipeline.runs.opened_run import OpenedRun
-from pipeline.runs.plan.recipes import methods_of
+from pipeline.runs.plan.recipes import method_digests
 from pipeline.runs.pods.step_pod import step_command as words_of
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import open_run, run_step
@@ -37,7 +37,7 @@ def opened(project: Path, commit: Commit, tracking: str, tmp_path: Path, monkeyp
 def make(project: Path) -> OpenedRun:
     request = RunRequest(str(project / "models/late.yaml"))
     spec = open_job(request).spec
-    return replace(open_run(request), repository=f"file://{project}", methods=methods_of(spec))
+    return replace(open_run(request), repository=f"file://{project}", methods=method_digests(spec))
 
 
 def send(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

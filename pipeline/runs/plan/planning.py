@@ -18,7 +18,7 @@ from pipeline.errors import InputError
 from pipeline.model.columns import ColumnType, merge_columns
 from pipeline.runs.job import Job
 from pipeline.runs.plan.reasons import Before, Took, explain, explain_waiting
-from pipeline.runs.plan.recipes import STEPS, Method, Recipe, digest_of, method_of
+from pipeline.runs.plan.recipes import STEPS, Method, Recipe, digest_of, methods_of
 from pipeline.spec.image_columns import with_parts
 from pipeline.spec.schema.spec import Spec
 from pipeline.storage.artifacts import Artifact
@@ -100,7 +100,7 @@ class Chain:
     @cached_property
     def methods(self) -> Mapping[str, Method]:
         """How each step works."""
-        return {step: method_of(step, self.job.spec) for step in STEPS}
+        return methods_of(self.job.spec)
 
     def nodes(self, step: str) -> list[Node]:
         """Return a step's nodes: one for each partition (clean, transform), or a single one."""
@@ -150,7 +150,8 @@ class Chain:
             self._nodes.pop(later, None)
 
     def _look_up(self, step: str, recipes: Mapping[str | None, Recipe | None]) -> list[Node]:
-        found = self._find(recipe.key for recipe in recipes.values() if recipe)
+        keys = [recipe.key for recipe in recipes.values() if recipe]
+        found = self._find(keys) if keys else {}
         method = self.methods[step]
         return [Node(step, name, each, found.get(each.key) if each else None, method) for name, each in recipes.items()]
 

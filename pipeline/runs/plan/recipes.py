@@ -112,48 +112,54 @@ EXTRA_SECTIONS: Mapping[str, tuple[str, ...]] = {
 """Step → sections of the spec that may ask it for an extra."""
 
 
-_KNOWN: deque[tuple[Spec, dict[str, Method]]] = deque(maxlen=4)
+_KNOWN: deque[tuple[Spec, Mapping[str, Method]]] = deque(maxlen=4)
 """Specs of this process, of which a step asks again and again, and their methods; a spec is never changed."""
 
 
-def method_of(step: str, spec: Spec) -> Method:
-    """Gather all that decides how a step works; once for a spec."""
+def methods_of(spec: Spec) -> Mapping[str, Method]:
+    """Gather all that decides how each step works; once for a spec."""
     methods = next((each for known, each in _KNOWN if known is spec), None)
     if methods is None:
-        methods = {}
+        methods = _gather(spec)
         _KNOWN.append((spec, methods))
-    if step not in methods:
-        methods[step] = _gather(step, spec)
-    return methods[step]
+    return methods
 
 
-def _gather(step: str, spec: Spec) -> Method:
-    """Gather what `method_of` returns.
+def _gather(spec: Spec) -> Mapping[str, Method]:
+    """Gather what `methods_of` returns.
 
     Of the code counts what its modules say, not how they are named: so a key outlives the move of a module.
     """
-    what = STEPS[step]
-    modules = digests_of(what.code)
-    code = digest_of(sorted(set(modules.values())))[:16]
-    libraries = {name: _versions()[name] for name in what.libraries}
-    libraries |= {name: _versions().get(name, "") for name in _extra_libraries(step, spec)}
-    return Method(step, code, libraries, what.settings(spec), modules)
+    modules = {step: digests_of(what.code) for step, what in STEPS.items()}
+    wanted = [(path[0], extra) for path, _, extra in extras_of(spec)]
+    settings = {step: what.settings(spec) for step, what in STEPS.items()}
+    return {
+        step: Method(
+            step,
+            digest_of(sorted(set(modules[step].values())))[:16],
+            {name: _versions()[name] for name in what.libraries} | _extra_libraries(step, wanted),
+            settings[step],
+            modules[step],
+        )
+        for step, what in STEPS.items()
+    }
 
 
-def _extra_libraries(step: str, spec: Spec) -> list[str]:
-    """Name what a step uses of the extras: those that its own section of the spec asks for."""
-    sections = EXTRA_SECTIONS.get(step, ())
-    return [name for path, _, extra in extras_of(spec) if path[0] in sections for name in EXTRAS[extra].decisive]
+def _extra_libraries(step: str, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return what a step uses of the extras, with versions: those that its own section of the spec asks for."""
+    extras = [extra for section, extra in wanted if section in EXTRA_SECTIONS.get(step, ())]
+    return {name: _versions().get(name, "") for extra in extras for name in EXTRAS[extra].decisive}
 
 
 def method_digest(spec: Spec) -> str:
     """Hash the spec's and the code's part in a model, without the data's."""
-    return digest_of([method_of(step, spec).digest for step in ("clean", "transform", "normalize", "train")])
+    methods = methods_of(spec)
+    return digest_of([methods[step].digest for step in ("clean", "transform", "normalize", "train")])
 
 
 def made_with(spec: Spec) -> dict[str, str]:
     """Return the versions of all that decides a model's results: Python, the platform, the libraries of every step."""
-    return installed({name for step in STEPS for name in method_of(step, spec).libraries})
+    return installed({name for method in methods_of(spec).values() for name in method.libraries})
 
 
 def installed(libraries: Iterable[str]) -> dict[str, str]:
@@ -162,9 +168,9 @@ def installed(libraries: Iterable[str]) -> dict[str, str]:
     return {"python": platform.python_version(), "platform": f"{sys.platform} {platform.machine()}", **known}
 
 
-def methods_of(spec: Spec) -> dict[str, str]:
-    """Give, for each step, what tells whether two machines work by the same code, libraries and settings."""
-    return {step: method_of(step, spec).digest[:16] for step in STEPS}
+def method_digests(spec: Spec) -> dict[str, str]:
+    """Return, for each step, what tells whether two machines work by the same code, libraries and settings."""
+    return {step: method.digest[:16] for step, method in methods_of(spec).items()}
 
 
 def spec_digest(spec: Spec) -> str:

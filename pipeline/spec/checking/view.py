@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from pipeline.messages import describe, examples, quote, suggest
 from pipeline.model.columns import KINDS, ColumnType, Kind
@@ -47,7 +48,7 @@ class View:
         """Every column that the spec knows, derived ones last."""
         return (*self.spec.data.columns, *self.spec.data.derive)
 
-    @property
+    @cached_property
     def trainer(self) -> TrainerInfo | None:
         """What the trainer can do; None if there is no such trainer."""
         return TRAINERS.get(self.spec.model.trainer or "")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.runs.plan.code import code_of, is_neutral
-from pipeline.runs.plan.recipes import STEPS, method_digest, method_of
+from pipeline.runs.plan.recipes import STEPS, method_digest, methods_of
 from pipeline.spec.schema.spec import Spec
 
 BASE: dict[str, Any] = {
@@ -63,7 +63,7 @@ def test_a_recipe_covers_all_code_that_the_step_imports(step: str) -> None:
 )
 def test_a_changed_key_changes_the_recipes_of_the_steps_that_read_it(change: dict[str, Any], steps: set[str]) -> None:
     before, after = spec(), spec(**change)
-    assert {step for step in STEPS if method_of(step, before).digest != method_of(step, after).digest} == steps
+    assert {step for step in STEPS if methods_of(before)[step].digest != methods_of(after)[step].digest} == steps
 
 
 def test_the_method_of_a_model_does_not_depend_on_how_it_is_judged_or_served() -> None:

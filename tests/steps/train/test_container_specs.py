@@ -10,7 +10,7 @@ from pipeline.delivery.platforms.local.deployments import stop_all
 from pipeline.errors import InputError, SpecError
 from pipeline.runs.at_commit import load_spec_at, open_job_at
 from pipeline.runs.job import open_job
-from pipeline.runs.plan.recipes import method_of
+from pipeline.runs.plan.recipes import methods_of
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
 from pipeline.runs.work.companion_files import read_companion_file
@@ -47,7 +47,7 @@ def test_the_command_of_the_page_is_trained_released_and_served(
 
 
 def key(spec: Path) -> str:
-    return method_of("train", load_spec(spec).spec).digest
+    return methods_of(load_spec(spec).spec)["train"].digest
 
 
 @pytest.mark.parametrize(

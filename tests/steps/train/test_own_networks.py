@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import SpecError
 from pipeline.runs.at_commit import load_spec_at
 from pipeline.runs.job import open_job
-from pipeline.runs.plan.recipes import method_of
+from pipeline.runs.plan.recipes import methods_of
 from pipeline.runs.request import RunRequest
 from pipeline.spec.loading.loading import load_spec
 from pipeline.storage.git.repository import open_repository
@@ -26,7 +26,7 @@ def spec(project: Path, commit: Commit) -> Path:
 
 
 def key(spec: Path) -> str:
-    return method_of("train", load_spec(spec).spec).digest
+    return methods_of(load_spec(spec).spec)["train"].digest
 
 
 def test_another_text_of_the_network_is_another_model(spec: Path) -> None:

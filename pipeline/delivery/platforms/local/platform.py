@@ -42,8 +42,8 @@ class Local:
                 instead_of=instead_of,
             )
 
-        now = deployments.live(name, target.state)
-        if settings.strategy == "recreate" and now and now.version.removeprefix("v") != str(release.version):
+        now = deployments.live(name, target.state) if settings.strategy == "recreate" else None
+        if now and now.version.removeprefix("v") != str(release.version):
             deployments.stop(name, target.state)
             try:
                 return _live(target, replace(put(bundle), replaced=now.version))
