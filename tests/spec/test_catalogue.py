@@ -8,10 +8,9 @@ import pytest
 from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
 from pipeline.spec.catalogue.parameters import ParameterProblem, parameter_problems, parameters_of
 from pipeline.spec.catalogue.tasks import task_of
-from pipeline.spec.catalogue.trainers import TRAINERS, suggest_trainer, trainer_name
+from pipeline.spec.catalogue.trainers import NETWORK_EXTRAS, TRAINERS, suggest_trainer, trainer_name
 from pipeline.spec.schema.spec import Column, Data, Model, Spec
 from pipeline.steps.train.estimators import ESTIMATORS
-from pipeline.steps.train.neural.parameters import NETWORK_EXTRAS
 from pipeline.steps.train.parameters import TARGET, render_parameters
 
 NAMES = [

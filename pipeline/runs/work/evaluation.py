@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from pipeline.delivery.bundles import bundle_of, write_bundle
 from pipeline.delivery.releases import Release
 from pipeline.errors import DataError, ModelrailError
 from pipeline.model.columns import Side
+from pipeline.model.sentences import Sentences
 from pipeline.model.signature import Signature
 from pipeline.runs.inputs import Inputs
 from pipeline.runs.results import Made
 from pipeline.runs.work.clean_rows import PARTITION, POSITION, SIDE, clean_rows
 from pipeline.runs.work.derived import compile_derived
 from pipeline.runs.work.files import read_frame, read_json, write_json
-from pipeline.runs.work.known_vectors import known_vectors
 from pipeline.runs.work.records import record_of
 from pipeline.runs.work.scoring import Predict, encode, output_of, predictor_of
 from pipeline.steps.evaluate.card import DataFacts, Facts, model_card
@@ -69,7 +71,7 @@ def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> 
     tested = _test_rows(inputs, [signature, *([] if release is None else [_signature(release)])])
     with tempfile.TemporaryDirectory() as place:
         write_bundle(Path(place), trained, {"model": inputs.job.model, "version": "candidate"})
-        predict = predictor_of(Path(place), known_vectors(inputs, signature.sentences))
+        predict = predictor_of(Path(place), _known_vectors(inputs, signature.sentences))
     truth, prediction = encode(tested[TARGET], signature), predict(tested)
     found = evaluate(truth, prediction, spec.evaluate, tested, spec.model.seed, classes=signature.classes)
     metric = next(iter(found.metrics), "")
@@ -135,7 +137,7 @@ def _evaluate_champion(inputs: Inputs, release: Release, tested: pd.DataFrame, s
         return Champion(release, None, f"it does {signature.task}")
     try:
         predict: Predict = predictor_of(
-            bundle_of(release, store, inputs.job.state), known_vectors(inputs, signature.sentences)
+            bundle_of(release, store, inputs.job.state), _known_vectors(inputs, signature.sentences)
         )
         prediction = predict(tested)
     except ModelrailError as error:
@@ -143,6 +145,20 @@ def _evaluate_champion(inputs: Inputs, release: Release, tested: pd.DataFrame, s
     rules = spec.evaluate.model_copy(update={"slices": []})
     truth = encode(tested[TARGET], signature)
     return Champion(release, evaluate(truth, prediction, rules, None, spec.model.seed, classes=signature.classes))
+
+
+def _known_vectors(inputs: Inputs, sentences: Sequence[Sentences]) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the vectors of the test rows' texts, which `transform` has computed."""
+    known: dict[str, npt.NDArray[np.float32]] = {}
+    made = [(node.partition, node.artifact) for node in inputs.chain.nodes("transform") if node.artifact]
+    for each in sentences:
+        for partition, artifact in made:
+            frame = read_frame(artifact.file("features.parquet"), [SIDE, POSITION, *each.columns])
+            frame = frame[frame[SIDE] == Side.TEST]
+            texts = clean_rows(inputs, partition, [each.column])[each.column].fillna("")
+            vectors = frame[list(each.columns)].to_numpy(dtype=np.float32)
+            known |= dict(zip(texts.iloc[frame[POSITION].to_numpy()].tolist(), vectors, strict=True))
+    return known
 
 
 def _headline(found: Evaluation) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,12 +39,13 @@ from pipeline.spec.expressions import parse
 from pipeline.spec.image_columns import rules_of
 from pipeline.spec.placement import has_worker_pods
 from pipeline.spec.schema.spec import Spec
-from pipeline.steps.encoder.weights import encoder_files
 from pipeline.steps.train.results import Matrix, Scorer, Support, Trained, WorkerPods
-from pipeline.steps.train.search import Elsewhere
 from pipeline.steps.train.training import train, trainer_of
 from pipeline.steps.train.training import try_params as try_params_here
 from pipeline.storage.artifacts import Artifact, Store
+
+if TYPE_CHECKING:
+    from pipeline.steps.train.search import Elsewhere
 
 
 def train_model(
@@ -80,9 +81,8 @@ def train_model(
     reads = GraphInputs.from_json(read_json(normalized.file("inputs.json")))
     signature = _signature(inputs, task, trained, reads, read_frame(normalized.file("rows.parquet")))
     _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
-    for encoder in {each.encoder for each in reads.sentences}:
-        for name in (ENCODER, PIECES):
-            shutil.copyfile(encoder_files(encoder, inputs.job.state) / name, folder / name)
+    if reads.sentences:
+        _copy_encoder(reads.sentences[0].encoder, inputs.job.state, folder)
     write_json(signature.to_json(), folder / "signature.json")
     write_json(_report(trained), folder / "training.json")
     store.remove_notes(checkpoints)
@@ -97,6 +97,13 @@ def train_model(
         curves=_curves(trained.history),
         children=tuple(_trial(each) for each in trained.trials),
     )
+
+
+def _copy_encoder(encoder: str, state: Path, folder: Path) -> None:
+    from pipeline.steps.encoder.weights import encoder_files  # only sentences need a trained network
+
+    for name in (ENCODER, PIECES):
+        shutil.copyfile(encoder_files(encoder, state) / name, folder / name)
 
 
 def _worker_pods(spec: Spec) -> WorkerPods | None:

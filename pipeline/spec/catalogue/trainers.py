@@ -72,6 +72,9 @@ def _isolated(**more: Any) -> TrainerInfo:
     return TrainerInfo(BOTH, class_weight=True, extra="isolation", reads="anything", held=_BLOCKS, **more)
 
 
+NETWORK_EXTRAS = frozenset({"torch", "tensorflow"})
+"""Extras whose trainers are networks."""
+
 TRAINERS: Mapping[str, TrainerInfo] = {
     "linear_regression": TrainerInfo(REGRESSION, early_stopping=True, held=_BLOCKS),
     "least_squares": TrainerInfo(REGRESSION),

@@ -14,10 +14,9 @@ import numpy as np
 import onnx
 
 from pipeline.model.task import Task
-from pipeline.spec.catalogue.trainers import TRAINERS
+from pipeline.spec.catalogue.trainers import NETWORK_EXTRAS, TRAINERS
 from pipeline.steps.train.graph import Graph
 from pipeline.steps.train.kernels import NotConvertibleError, add_neighbors, add_support_vectors
-from pipeline.steps.train.neural.parameters import NETWORK_EXTRAS
 from pipeline.steps.train.results import Array
 from pipeline.steps.train.trees import Tree, add_ensemble, grown_tree, histogram_tree, only
 

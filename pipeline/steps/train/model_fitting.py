@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import DataError, TrainingError
-from pipeline.spec.catalogue.trainers import TRAINERS
-from pipeline.steps.train.descent import descend
-from pipeline.steps.train.neural.parameters import NETWORK_EXTRAS
+from pipeline.spec.catalogue.trainers import NETWORK_EXTRAS, TRAINERS
 from pipeline.steps.train.results import Array, Fitted
-from pipeline.steps.train.rounds import fit_boosting, fit_histogram, fit_network
 from pipeline.steps.train.task import FitRequest, build_estimator, cast_features, predictor
 
 # Classifiers that only separate; their margins become probabilities by Platt's method, as scikit-learn advises.
@@ -98,39 +95,59 @@ def _fit_neighbors(request: FitRequest) -> Fitted:
 
 
 def _fit_descent(request: FitRequest) -> Fitted:
+    from pipeline.steps.train.descent import descend  # here and below: only where it is used
+
     return descend(request.train, request.validation, **request.params, stop=request.stop)
 
 
+def _fit_boosting(request: FitRequest) -> Fitted:
+    from pipeline.steps.train.rounds import fit_boosting
+
+    return fit_boosting(request)
+
+
+def _fit_histogram(request: FitRequest) -> Fitted:
+    from pipeline.steps.train.rounds import fit_histogram
+
+    return fit_histogram(request)
+
+
+def _fit_network(request: FitRequest) -> Fitted:
+    from pipeline.steps.train.rounds import fit_network
+
+    return fit_network(request)
+
+
 def _fit_xgboost(request: FitRequest) -> Fitted:
-    from pipeline.steps.train.boosting.booster_fitting import fit_xgboost  # only where it is used
+    from pipeline.steps.train.boosting.booster_fitting import fit_xgboost
 
     return fit_xgboost(request)
 
 
 def _fit_lightgbm(request: FitRequest) -> Fitted:
-    from pipeline.steps.train.boosting.booster_fitting import fit_lightgbm  # only where it is used
+    from pipeline.steps.train.boosting.booster_fitting import fit_lightgbm
 
     return fit_lightgbm(request)
 
 
 def _fit_neural(request: FitRequest) -> Fitted:
-    from pipeline.steps.train.neural.network_fitting import fit_network as fit_neural  # only where it is used
+    from pipeline.steps.train.neural.network_fitting import fit_network as fit_neural
 
     return fit_neural(request)
 
 
 def _fit_elsewhere(request: FitRequest) -> Fitted:
-    from pipeline.steps.train.containers.program_fitting import fit_elsewhere  # only where it is used
+    from pipeline.steps.train.containers.program_fitting import fit_elsewhere
 
     return fit_elsewhere(request)
 
 
 _FITS: Mapping[str, Callable[[FitRequest], Fitted]] = {
     "linear_regression": _fit_descent,
-    "gradient_boosting": fit_boosting,
-    "hist_gradient_boosting": fit_histogram,
+    "gradient_boosting": _fit_boosting,
+    "hist_gradient_boosting": _fit_histogram,
     "k_neighbors": _fit_neighbors,
-    "mlp": fit_network,
+    "mlp": _fit_network,
     "xgboost": _fit_xgboost,
     "lightgbm": _fit_lightgbm,
     "container": _fit_elsewhere,

@@ -15,11 +15,11 @@ from typing import Any
 from pipeline.home import PACKAGE
 from pipeline.model.task import Task
 from pipeline.spec.catalogue.parameters import set_elsewhere
-from pipeline.spec.catalogue.trainers import TRAINERS
+from pipeline.spec.catalogue.trainers import NETWORK_EXTRAS, TRAINERS
 from pipeline.steps.train.boosting.parameters import boosting_parameters
 from pipeline.steps.train.containers.parameters import container_parameters
 from pipeline.steps.train.estimators import ESTIMATORS, estimator_class
-from pipeline.steps.train.neural.parameters import NETWORK_EXTRAS, network_parameters
+from pipeline.steps.train.neural.parameters import network_parameters
 
 TARGET = PACKAGE / "spec" / "catalogue" / "trainers.json"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -27,10 +27,12 @@ from pipeline.steps.train.results import (
     Support,
     Trained,
 )
-from pipeline.steps.train.search import Outcome, Trial, look_for_best, tell_best, try_some
 from pipeline.steps.train.targets import Learnable, Rows, prepare
 from pipeline.steps.train.task import FitRequest, effective_params
 from pipeline.steps.train.trees import Tree, thresholds_by_column
+
+if TYPE_CHECKING:
+    from pipeline.steps.train.search import Outcome, Trial
 
 _MIN_COMPARED = 100
 _MAX_CELLS = 2_000_000_000
@@ -67,7 +69,7 @@ def train(
         The trainer refuses the parameters, or diverges.
     """
     trainer = trainer_of(settings, task)
-    data = _prepare(matrix, settings, task, flag=flag)
+    data = _prepare(trainer, matrix, settings, task, flag=flag)
     fitted, params, trials = _fit(trainer, task, settings, data, scorer, support or NO_SUPPORT, matrix.columns)
     classes = len(data.classes or ())
     graph, parity, notes = _write_graph(trainer, task, fitted, matrix, classes, unit_of(data.train.target))
@@ -107,8 +109,11 @@ def try_params(
     """
     if settings.search is None:
         raise TrainingError("train: found a trial of a spec without a search; expected one (model.search)")
-    data = _prepare(matrix, settings, task, flag=flag)
-    teach = _teacher(trainer_of(settings, task), task, settings, data, support or NO_SUPPORT, matrix.columns)
+    from pipeline.steps.train.search import try_some  # here and below: only where there is a search
+
+    trainer = trainer_of(settings, task)
+    data = _prepare(trainer, matrix, settings, task, flag=flag)
+    teach = _teacher(trainer, task, settings, data, support or NO_SUPPORT, matrix.columns)
     return try_some(
         settings.search,
         teach,
@@ -122,8 +127,8 @@ def try_params(
     )
 
 
-def _prepare(matrix: Matrix, settings: Model, task: Task, *, flag: bool) -> Learnable:
-    missing = TRAINERS[trainer_of(settings, task)].handles_missing
+def _prepare(trainer: str, matrix: Matrix, settings: Model, task: Task, *, flag: bool) -> Learnable:
+    missing = TRAINERS[trainer].handles_missing
     return prepare(matrix, task, flag=flag, class_weight=settings.class_weight, handles_missing=missing)
 
 
@@ -180,6 +185,8 @@ def _fit(
         return fit_drawn({}, data.train), effective_params(trainer, task, settings.params), ()
     if scorer is None or not len(data.validation):
         raise DataError("train: found no validation rows; expected some for model.search (split.validation)")
+    from pipeline.steps.train.search import look_for_best, tell_best
+
     best, trials = look_for_best(
         settings.search,
         fit_drawn,

@@ -13,9 +13,6 @@ from pipeline.steps.train.accepting import number as _number
 from pipeline.steps.train.accepting import option as _option
 from pipeline.steps.train.accepting import sizes as _sizes
 
-NETWORK_EXTRAS = frozenset({"torch", "tensorflow"})
-"""Extras whose trainers are networks."""
-
 _ACTIVATIONS = ["gelu", "identity", "relu", "sigmoid", "tanh"]
 _LOSSES: Mapping[Task, tuple[str, list[str]]] = {
     "regression": ("mse", ["huber", "mse"]),
