@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,8 +13,7 @@ from typing import Any
 
 from pipeline.errors import DamagedError, InputError, StoreError
 from pipeline.messages import count, examples, quote, suggest
-from pipeline.runs.costs import Cost, Spent, measure
-from pipeline.runs.costs import record as record_cost
+from pipeline.runs.costs import Cost, keep_cost, measure
 from pipeline.runs.job import Job
 from pipeline.runs.memory import returned_memory
 from pipeline.runs.plan.last_runs import Ran, remember
@@ -111,41 +110,22 @@ def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
     return f"{said}, {aside:,} quarantined" if aside else said
 
 
-@contextmanager
-def accounted(session: Session, step: str, computed: int = 1) -> Iterator[Cost]:
+def accounted(session: Session, step: str, computed: int = 1) -> AbstractContextManager[Cost]:
     """Measure a block that does the work of a step, and keep what it cost, even if it fails."""
-    done = False
-    cost = None
-    try:
-        with measure() as cost:
-            yield cost
-        done = True
-    finally:
-        if cost is not None:
-            _keep_cost(session, step, cost, computed, done=done)
-
-
-def _keep_cost(session: Session, step: str, cost: Cost, computed: int, *, done: bool) -> None:
     job = session.job
     prices = job.spec.environment.prices
-    spent = Spent(
+    return keep_cost(
+        session.artifacts.store,
         model=job.model,
         step=step,
         run=session.run,
-        started=datetime.fromtimestamp(cost.start_s, UTC).isoformat(timespec="milliseconds"),
-        seconds=round(cost.seconds, 3),
-        cpu_s=round(cost.cpu_s, 3),
-        peak_bytes=cost.peak_bytes,
         computed=computed,
-        done=done,
         data_commit=job.data_commit,
         spec_commit=job.spec_commit,
         environment=job.request.environment,
         trigger=job.request.trigger,
         prices=prices.model_dump() if prices else None,
     )
-    with suppress(*(() if done else (StoreError,))):  # a failed step's own error is the one to tell
-        record_cost(session.artifacts.store, spent)
 
 
 def _make(work: Work, session: Session, nodes: Sequence[Node], threads: int) -> list[tuple[Artifact, Made]]:

@@ -180,6 +180,35 @@ class Total:
     amounts: Mapping[str, float] = field(default_factory=dict)
 
 
+@contextmanager
+def keep_cost(store: Store, **facts: Any) -> Iterator[Cost]:
+    """Measure a block, and keep what it cost, even if it fails.
+
+    Parameters
+    ----------
+    facts
+        Those of `Spent` that are known before.
+    """
+    done, cost = False, None
+    try:
+        with measure() as cost:
+            yield cost
+        done = True
+    finally:
+        if cost is not None:
+            started = datetime.fromtimestamp(cost.start_s, UTC).isoformat(timespec="milliseconds")
+            spent = Spent(
+                started=started,
+                seconds=round(cost.seconds, 3),
+                cpu_s=round(cost.cpu_s, 3),
+                peak_bytes=cost.peak_bytes,
+                done=done,
+                **facts,
+            )
+            with suppress(*(() if done else (StoreError,))):  # a failed step's own error is the one to tell
+                record(store, spent)
+
+
 def record(store: Store, spent: Spent) -> None:
     """Keep what a step took; nobody else writes to that note, so any number may be written at once."""
     day, moment = spent.started[:10], spent.started[11:23].replace(":", "")

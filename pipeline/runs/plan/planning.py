@@ -241,7 +241,8 @@ def plan(chain: Chain, known: Last, *, force: bool) -> list[PlannedStep]:
     force : bool
         Run everything, whatever the store holds.
     """
-    return [_line(node, known, force=force) for step in STEPS for node in chain.nodes(step)]
+    nodes = [node for step in STEPS for node in chain.nodes(step)]
+    return [_line(node, known, force=force) for node in nodes]
 
 
 def _line(node: Node, known: Last, *, force: bool) -> PlannedStep:
