@@ -148,7 +148,7 @@ def _companions(
 
 def explain_shallow(repository: Repository) -> str:
     """Say what mends a commit that is missing because the clone was cut off; empty if it was not."""
-    shallow = repository.attempt("rev-parse", "--is-shallow-repository").output == "true"
+    shallow = repository.ask("rev-parse", "--is-shallow-repository").strip() == "true"
     return "; this clone is shallow: 'git fetch --unshallow' gets the rest" if shallow else ""
 
 
