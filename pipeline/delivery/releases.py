@@ -77,6 +77,8 @@ class Evidence:
         Digest of the image that serves the release, where one was made before the release was recorded.
     made_with : dict
         Versions of Python, of the libraries that decide results, and the platform; empty in older releases.
+    split : dict
+        ``validation_from`` and ``test_from`` → the times that a split by time had in this run; empty for other splits.
     """
 
     data_repository: str
@@ -98,6 +100,7 @@ class Evidence:
     why: str
     image: str | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
+    split: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pipeline.runs.candidates import choose, judge_candidate, refuse, registrati
 from pipeline.runs.first_deployments import deploy_first
 from pipeline.runs.job import Job
 from pipeline.runs.plan.recipes import made_with, method_digest
+from pipeline.runs.plan.split_bounds import describe_bounds
 from pipeline.runs.results import DeliveryFacts, StepResult
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import Released
@@ -213,4 +214,5 @@ def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: De
         who=job.repository.who(),
         why=job.request.reason,
         made_with=made_with(job.spec),
+        split=describe_bounds(session.chain.split()),
     )

@@ -33,7 +33,7 @@ def assign(frame: pd.DataFrame, hashes: Hashes, split: Split) -> Sides:
     hashes : uint64[n]
         As ``row_hashes`` gives them.
     split : Split
-        The spec's rule. By ``key`` and by ``group``, the lowest draws are test rows and the next ones validation
+        The spec's rule, its bounds in time fixed. By ``key`` and by ``group``, the lowest draws are test rows and the next ones validation
         rows; rows without a group are one group. With ``stratify`` each stratum of the partition gets its shares to
         within one row, so a row can change sides only when its own partition changes.
 
@@ -57,7 +57,8 @@ def assign(frame: pd.DataFrame, hashes: Hashes, split: Split) -> Sides:
 
 
 def _by_key(_frame: pd.DataFrame, hashes: Hashes, split: Split) -> Sides:
-    return _sides(draw(hashes, PURPOSE), split.test, split.test + split.validation)
+    test, validation = _shares(split)
+    return _sides(draw(hashes, PURPOSE), test, test + validation)
 
 
 def _by_group(frame: pd.DataFrame, _hashes: Hashes, split: Split) -> Sides:
@@ -101,13 +102,20 @@ def _by_stratum(hashes: Hashes, strata: pd.Series, split: Split) -> Sides:
     # Where a share is no whole number of rows, the stratum's own draw decides whether it is rounded up.
     up = draw(ranked[order][first] ^ stratum[order][first], "round")
     size = np.repeat(sizes, sizes)
+    test, validation = _shares(split)
     sides = np.empty(len(order), dtype=np.int8)
     sides[order] = _sides(
         rank.astype(np.float64),
-        np.floor(size * split.test + up),
-        np.floor(size * (split.test + split.validation) + up),
+        np.floor(size * test + up),
+        np.floor(size * (test + validation) + up),
     )
     return sides
+
+
+def _shares(split: Split) -> tuple[float, float]:
+    if isinstance(split.test, str) or isinstance(split.validation, str):
+        raise InputError(f"split: found a span of time with 'by: {split.by}'; expected shares (split.test)")
+    return split.test, split.validation
 
 
 def _sides(position: npt.NDArray[np.float64], test: Edge, validation: Edge) -> Sides:

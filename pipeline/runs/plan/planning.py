@@ -19,8 +19,9 @@ from pipeline.model.columns import ColumnType, merge_columns
 from pipeline.runs.job import Job
 from pipeline.runs.plan.reasons import Before, Took, explain, explain_waiting
 from pipeline.runs.plan.recipes import STEPS, Method, Recipe, digest_of, methods_of
+from pipeline.runs.plan.split_bounds import clip, describe_bounds, fix, times_of
 from pipeline.spec.image_columns import with_parts
-from pipeline.spec.schema.spec import Spec
+from pipeline.spec.schema.spec import Spec, Split
 from pipeline.storage.artifacts import Artifact
 
 Action = Literal["run", "reuse", "wait"]
@@ -96,6 +97,7 @@ class Chain:
         self._find, self._champion = find, champion
         self._nodes: dict[str, list[Node]] = {}
         self._typed: tuple[list[Node], dict[str, ColumnType] | None, str | None] | None = None
+        self._fixed: tuple[list[Node], Split | None] | None = None
 
     @cached_property
     def methods(self) -> Mapping[str, Method]:
@@ -121,6 +123,13 @@ class Chain:
         if columns is None:
             raise InputError("transform: found partitions that are not clean; expected the step 'clean' to have run")
         return columns
+
+    def split(self) -> Split:
+        """Return the split, with fixed bounds where it goes by time; all partitions are clean by now."""
+        split = self._split
+        if split is None:
+            raise InputError("transform: found partitions that are not clean; expected the step 'clean' to have run")
+        return split
 
     def evaluation(self, rivals: Iterable[Release | None]) -> Artifact:
         """Return what `evaluate` made of the model, also if it was judged against another release than it would be now.
@@ -161,8 +170,7 @@ class Chain:
             data = {name: {"data": file.id} for name, file in self.job.partitions.items()}
             return {name: Recipe(self.methods[step], each) for name, each in data.items()}
         if step == "transform":
-            rows = {each.partition: {"rows": each.content} if each.artifact else None for each in self.nodes("clean")}
-            return {name: self._recipe(step, each) for name, each in rows.items()}
+            return {each.partition: self._recipe(step, self._inputs_of(each)) for each in self.nodes("clean")}
         if step == "evaluate":
             return {None: self._evaluation_recipe(self._champion)}
         return {None: self._recipe(step, _digests(self.nodes("transform" if step == "normalize" else "normalize")))}
@@ -173,6 +181,23 @@ class Chain:
             return None
         _, types = self._types
         return None if types is None else Recipe(self.methods[step], {**inputs, "columns": types})
+
+    def _inputs_of(self, clean: Node) -> dict[str, str] | None:
+        """Return what `transform` reads of a partition: its rows, and how far the bounds of the split reach into it."""
+        if clean.artifact is None or self._split is None:
+            return None
+        rows = {"rows": clean.content}
+        if self._split.by != "time":
+            return rows
+        return rows | {"split": digest_of(clip(self._split, times_of(clean.artifact.manifest, self._split)))}
+
+    @property
+    def _split(self) -> Split | None:
+        """The split with fixed bounds; None while a partition is yet to be read."""
+        clean = self.nodes("clean")
+        if self._fixed is None or self._fixed[0] is not clean:
+            self._fixed = (clean, split_of(self.job.spec, clean))
+        return self._fixed[1]
 
     @property
     def _types(self) -> tuple[dict[str, ColumnType] | None, str | None]:
@@ -194,6 +219,8 @@ class Chain:
             "champion": judged_against.evidence.model_digest if judged_against else "none",
             "rows": digest_of(rows),
         }
+        if self._split is not None and (bounds := describe_bounds(self._split)):
+            inputs["split"] = digest_of(bounds)
         return self._recipe("evaluate", inputs)
 
 
@@ -204,6 +231,15 @@ def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | Non
     if any(each.artifact is None for each in clean):
         return None
     return merge_columns({str(each.partition): each.artifact.manifest["columns"] for each in clean if each.artifact})
+
+
+def split_of(spec: Spec, clean: Sequence[Node]) -> Split | None:
+    """Return the split, with bounds that count back from the newest row fixed, once all partitions are read."""
+    if spec.split.by != "time":
+        return spec.split
+    if any(each.artifact is None for each in clean):
+        return None
+    return fix(spec.split, [times_of(each.artifact.manifest, spec.split) for each in clean if each.artifact])
 
 
 def champion_of(released: Sequence[Release], standing: Standing, model_digest: str) -> Release | None:

@@ -106,6 +106,7 @@ def _partitions(inputs: list[str]) -> list[str]:
 _INPUTS = {
     "rows": "its rows changed",
     "columns": "the types of the columns changed",
+    "split": "the times that part training, validation and test moved",
     "normalize/all": "the training matrix changed",
     "model": "the model changed",
     "champion": "the release it is compared with changed",

@@ -154,7 +154,8 @@ def _extra_libraries(step: str, wanted: Iterable[tuple[str, str]]) -> dict[str, 
 def method_digest(spec: Spec) -> str:
     """Hash the spec's and the code's part in a model, without the data's."""
     methods = methods_of(spec)
-    return digest_of([methods[step].digest for step in ("clean", "transform", "normalize", "train")])
+    steps = [methods[step].digest for step in ("clean", "transform", "normalize", "train")]
+    return digest_of([*steps, spec.split.model_dump(mode="json")])
 
 
 def made_with(spec: Spec) -> dict[str, str]:

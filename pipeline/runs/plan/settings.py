@@ -50,13 +50,19 @@ def transform_settings(spec: Spec) -> Settings:
     every = scaled.get(EVERY, "not robust")
     return _graph_settings(spec) | {
         "data.key": spec.data.key,
-        "split": _plain(spec.split),
+        "split": _split(spec),
         "clean.duplicates": _by_row(spec),
         "clean.missing": {name: _collected(spec, name, rule) for name, rule in spec.clean.missing.items()},
         "clean.outliers": {name: each for name, rule in spec.clean.outliers.items() if (each := _bounded(rule))},
         "normalize": {name: how for name, how in scaled.items() if how != every or (name == EVERY and how == "robust")},
         "transform": {name: _applied(rule) for name, rule in spec.transform.items()},
     }
+
+
+def _split(spec: Spec) -> Settings:
+    """Return the rule of the split; its bounds in time are an input, as far as they concern a partition."""
+    rule = spec.split
+    return {"by": rule.by, "column": rule.column} if rule.by == "time" else _plain(rule)
 
 
 def _graph_settings(spec: Spec) -> Settings:

@@ -19,6 +19,7 @@ from pipeline.model.columns import Side
 from pipeline.model.sentences import Sentences
 from pipeline.model.signature import Signature
 from pipeline.runs.inputs import Inputs
+from pipeline.runs.plan.split_bounds import describe_bounds
 from pipeline.runs.results import Made
 from pipeline.runs.work.clean_rows import PARTITION, POSITION, SIDE, clean_rows
 from pipeline.runs.work.derived import compile_derived
@@ -87,9 +88,12 @@ def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> 
     (folder / "model-card.md").write_text(card, "utf-8")
     (folder / "model-card.html").write_text(card_html(card, plots), "utf-8")
     kept = ("evaluation.json", "importances.json", "model-card.md", "model-card.html")
+    bounds = describe_bounds(inputs.chain.split())
+    since = f" from {bounds['test_from']}" if bounds else ""
     return Made(
-        f"{found.rows:,} test rows: {_say(found)}",
+        f"{found.rows:,} test rows{since}: {_say(found)}",
         found.rows,
+        params={f"split.{name}": at for name, at in bounds.items()},
         manifest={"example": _sample(tested, prediction, signature), "notes": list(found.notes)},
         files=(*kept, *(f"plot-{name}.png" for name in plots)),
         headline=_headline(found),
@@ -242,5 +246,6 @@ def _data_facts(inputs: Inputs) -> DataFacts:
         rows_quarantined=sum(each["rows_quarantined"] for each in clean),
         rows_dropped=dropped + normalized.manifest["duplicates"] + normalized.manifest["outliers"],
         split=normalized.manifest["sides"],
+        bounds=describe_bounds(inputs.chain.split()),
         known_categories={each["name"]: len(each["categories"]) for each in categories},
     )

@@ -28,7 +28,7 @@ def transform_partition(inputs: Inputs, node: Node, folder: Path) -> Made:
     rows = clean_rows(inputs, node.partition)
     compiled, target = compile_features(inputs)
     hashes = row_hashes(rows, spec.data.key)
-    sides = assign(_with_stratum(inputs, rows), hashes, spec.split)
+    sides = assign(_with_stratum(inputs, rows), hashes, inputs.chain.split())
     made = transform(rows, sides, spec, compiled, target, _encode(inputs))
     places = {
         SIDE: sides[made.kept],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.messages import count
 from pipeline.model.columns import merge_columns
 from pipeline.runs.job import Job
@@ -28,6 +30,7 @@ def clean_partition(job: Job, node: Node, folder: Path) -> Made:
         "rows_quarantined": len(reading.quarantined),
         "rows_dropped": cleaned.dropped,
         "columns": reading.columns,
+        "times": _times(cleaned.rows),
         "notes": list(reading.notes),
         "warnings": list(reading.warnings),
     }
@@ -35,3 +38,9 @@ def clean_partition(job: Job, node: Node, folder: Path) -> Made:
     dropped = sum(cleaned.dropped.values())
     say = f"{count(len(cleaned.rows), 'row')} kept, {len(reading.quarantined):,} quarantined, {dropped:,} dropped"
     return Made(say, len(cleaned.rows), manifest=report)
+
+
+def _times(rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Return the oldest and the newest of each column of times that has any."""
+    spans = {str(name): (rows[name].min(), rows[name].max()) for name in rows if rows[name].dtype.kind == "M"}
+    return {name: (low.isoformat(), high.isoformat()) for name, (low, high) in spans.items() if not pd.isna(low)}

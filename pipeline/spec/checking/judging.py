@@ -13,6 +13,9 @@ from pipeline.spec.findings import Finding, KeyPath, Place
 from pipeline.spec.schema.spec import Bound, Split
 
 
+_LESS_THAN_ALL = "less than 1 together, so that rows are left for training"
+
+
 def check_split(view: View) -> Iterator[Finding]:
     """Check that the rows can be told apart, and that each side has some."""
     split = view.spec.split
@@ -31,25 +34,38 @@ def check_split(view: View) -> Iterator[Finding]:
 
 
 def _check_time(view: View, split: Split) -> Iterator[Finding]:
-    for key in ("test", "validation"):
-        if key in split.model_fields_set:
-            found = f"a share ({getattr(split, key):g}) with by: time"
-            yield Finding(("split", key), found, f"the time from which rows count, split.{key}_from")
-    if split.test_from is None:
-        yield Finding(("split",), "no test_from with by: time", "the time from which rows are test rows", "key")
-    elif split.validation_from is not None and split.validation_from >= split.test_from:
+    for side in ("test", "validation"):
+        if split.extent(side) and getattr(split, f"{side}_from") is not None:
+            yield Finding(("split", side), f"it with {side}_from", "one of the two", "key")
+    if not split.extent("test") and split.test_from is None:
+        expected = "the newest rows that judge, such as 'test: 2 months' or 'test: 20%', or a fixed time, test_from"
+        yield Finding(("split",), "no test rows with by: time", expected, "key")
+    elif split.validation_from is not None and split.test_from is None:
+        expected = "one that moves as test does, such as 'validation: 1 month'"
+        yield Finding(("split", "validation_from"), "a fixed time", expected, "key")
+    elif split.validation_from is not None and split.test_from and split.validation_from >= split.test_from:
         yield Finding(
             ("split", "validation_from"), f"{split.validation_from}", f"a time before test_from, {split.test_from}"
         )
+    if (found := _sum_shares(split.extent("test"), split.extent("validation"))) >= 1:
+        yield Finding(("split",), f"shares of {found:g} together", _LESS_THAN_ALL, "key")
     type_ = view.type_of(split.column or "")
     if type_ is not None and type_ != "datetime":
         yield Finding(("split", "column"), f"{quote(str(split.column))}, {article(type_)} column", "a datetime column")
 
 
+def _sum_shares(*extents: float | str) -> float:
+    return sum(each for each in extents if not isinstance(each, str))
+
+
 def _check_shares(split: Split) -> Iterator[Finding]:
-    if split.test + split.validation >= 1:
+    spans = [side for side in ("test", "validation") if isinstance(getattr(split, side), str)]
+    for side in spans:
+        found = f"the span {quote(getattr(split, side))} with by: {split.by}"
+        yield Finding(("split", side), found, "a share such as 0.2; spans go with by: time")
+    if not spans and _sum_shares(split.test, split.validation) >= 1:
         found = f"shares of {split.test:g} for test and {split.validation:g} for validation"
-        yield Finding(("split",), found, "less than 1 together, so that rows are left for training", "key")
+        yield Finding(("split",), found, _LESS_THAN_ALL, "key")
     if split.test == 0:
         yield Finding(("split", "test"), "0", "more than 0: a model is judged on test rows")
     for key in ("validation_from", "test_from"):
@@ -72,10 +88,11 @@ def _check_stratify(view: View, split: Split) -> Iterator[Finding]:
 def check_validation_rows(view: View) -> Iterator[Finding]:
     """Check that early stopping and search have rows to choose by."""
     split, model = view.spec.split, view.spec.model
-    has_rows = split.validation_from is not None if split.by == "time" else split.validation > 0
+    by_time = split.by == "time"
+    has_rows = bool(split.validation_from or split.extent("validation")) if by_time else split.validation != 0
     for key in ("early_stopping", "search"):
         if getattr(model, key) is not None and not has_rows:
-            mend = "split.validation_from" if split.by == "time" else "split.validation above 0"
+            mend = "split.validation, such as 1 month" if by_time else "split.validation above 0"
             yield Finding(("model", key), "no validation rows to choose by", mend, "key")
 
 

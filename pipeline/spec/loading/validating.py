@@ -146,9 +146,17 @@ def _form(path: KeyPath, error: ErrorDetails) -> str | None:
         return "1, the only version that this Modelrail reads"
     if path == ("model", "name") and kind == "string_pattern_mismatch":
         return "a letter, then at most 62 letters, digits, '_' or '-'"
+    if path[0] == "split" and kind in _OF_EXTENTS:
+        return _OF_EXTENTS[kind]
     if kind == "model_type":
         return f"a mapping with keys of {join(_keys_of_class(context['class_name']), 'and')}"
     return _FORMS[kind](context)
+
+
+_OF_EXTENTS: Mapping[str, str | None] = {
+    "string_type": None,  # a number out of bounds is one that is no text either
+    "string_pattern_mismatch": "a share such as 20%, or a span of time such as 2 months",
+}
 
 
 def _bounded(words: str, key: str) -> Callable[[Mapping[str, Any]], str]:
@@ -171,6 +179,7 @@ _FORMS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "less_than_equal": _bounded("a number of at most", "le"),
     "too_short": lambda context: f"at least {count(context['min_length'], 'entry')}",
     "too_long": lambda context: f"a list of {context['max_length']}",
+    "string_pattern_mismatch": lambda context: f"a text of the form {context['pattern']}",
     "string_too_short": lambda _: "one character",
     "string_too_long": lambda _: "one character",
 }

@@ -6,6 +6,7 @@ Every description here is what editors show (through ``models/model.schema.json`
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -40,6 +41,22 @@ def _read_moment(value: Any) -> Any:
 
 
 Moment = Annotated[datetime, BeforeValidator(_read_moment)]
+
+SPAN = r"[1-9]\d{0,4} (minute|hour|day|week|month|year)s?"
+"""How a span of time is written: ``2 months``."""
+_PERCENT = r"\d{1,2}(\.\d+)?%"
+
+
+def _read_percent(value: Any) -> Any:
+    """Read ``20%`` as 0.2."""
+    return float(value[:-1]) / 100 if isinstance(value, str) and re.fullmatch(_PERCENT, value) else value
+
+
+Extent = Annotated[
+    Annotated[float, Field(ge=0, lt=1)] | Annotated[str, Field(pattern=f"^({SPAN}|{_PERCENT})$")],
+    BeforeValidator(_read_percent),
+]
+"""A share, or a span of time."""
 
 
 class EarlyStopping(Section):
@@ -265,22 +282,31 @@ class Features(Section):
 
 
 class Split(Section):
-    """Which rows train, which choose, which judge. A row never changes sides when data arrive."""
+    """Which rows train, which choose, which judge. A row never changes sides when data arrive, unless time moves on."""
 
     by: Literal["key", "time", "group"] = "key"
     """A hash of the row's key, a column's time, or a hash of a column's value (a group stays together)."""
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of the rows that judge the model."""
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the rows for early stopping, search and the parity check."""
+    test: Extent = 0.2
+    """Share of the rows that judge the model. For `time`: the newest `2 months`, or a share of the time line (`20%`).
+
+    Spans count back from the end of the day of the newest row, those of hours and minutes from the end of its hour or
+    minute; a share is one of the time between the oldest and the newest row. With an as-of date, of the rows until
+    then. `minutes`, `hours`, `days`, `weeks`, `months` and `years` are known."""
+    validation: Extent = 0.1
+    """Share of the rows for early stopping, search and the parity check. For `time`: as `test`, right before it; by
+    default there are none."""
     column: str | None = None
     """The time or group column."""
     validation_from: Moment | None = None
-    """For `time`: validation rows start here."""
+    """For `time`: validation rows start here, at a fixed time."""
     test_from: Moment | None = None
-    """For `time`: test rows start here."""
+    """For `time`: test rows start here, at a fixed time."""
     stratify: str | None = None
     """Column whose values get the same shares on each side, partition by partition."""
+
+    def extent(self, side: Literal["test", "validation"]) -> float | str:
+        """Return how far a side of a split by time reaches; 0 where that is not said."""
+        return getattr(self, side) if side in self.model_fields_set else 0.0
 
 
 class Bound(Section):

@@ -31,6 +31,8 @@ class DataFacts:
         Rows of the files, those that broke the contract, and those that cleaning removed.
     split : mapping of str to int
         Side (``train``, ``validation``, ``test``) → rows.
+    bounds : mapping of str to str
+        ``validation_from`` and ``test_from`` of a split by time.
     known_categories : mapping of str to int
         Text column → categories that are told apart.
     """
@@ -43,6 +45,7 @@ class DataFacts:
     rows_quarantined: int = 0
     rows_dropped: int = 0
     split: Mapping[str, int] = field(default_factory=dict)
+    bounds: Mapping[str, str] = field(default_factory=dict)
     known_categories: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -126,6 +129,8 @@ def _describe_data(data: DataFacts) -> str:
         "Quarantined": _share(data.rows_quarantined, data.rows_read),
         "Dropped in cleaning": _share(data.rows_dropped, data.rows_read),
         **{f"Rows for {side}": f"{count:,}" for side, count in data.split.items()},
+        "Validation rows from": data.bounds.get("validation_from", ""),
+        "Test rows from": data.bounds.get("test_from", ""),
     }
     return _table(("", ""), ((name, text) for name, text in rows.items() if text))
 
