@@ -230,6 +230,10 @@ def make_params(environments: Sequence[str]) -> dict[str, Param]:
             None, type=["null", "string"], title="Data commit", pattern=r"^\S{1,200}$",
             description_md="A commit, tag or branch of the data repository. Empty: the newest commit.",
         ),
+        "spec_commit": Param(
+            None, type=["null", "string"], title="Spec commit", pattern=r"^\S{1,200}$",
+            description_md="A commit, tag or branch whose spec is run. Empty: the spec as it lies here now.",
+        ),
         "as_of": Param(
             None, type=["null", "string"], format="date", title="As of",
             description_md="Leave out partitions later than this day. Empty: all; for backfills, the run's own date.",

@@ -60,7 +60,9 @@ def _request(airflow: Airflow, model: str, replay: Replay) -> Requested:
     if any(each["completed_at"] is None for each in known):
         return "busy"
     reason = f"data commit {replay.commit[:10]} changed old partitions"
-    airflow.create_backfill(model, replay.first, replay.last, {"data_commit": replay.commit, "reason": reason})
+    conf = {"data_commit": replay.commit, "reason": reason}
+    conf |= {"spec_commit": replay.spec_commit} if replay.spec_commit else {}
+    airflow.create_backfill(model, replay.first, replay.last, conf)
     return "created"
 
 
@@ -77,12 +79,15 @@ class Backfill:
     ----------
     dates : tuple of (datetime, int)
         Each with the number of partitions that it sees.
+    commit, spec_commit : str
+        The commits whose data and spec all of them run, whatever is committed meanwhile.
     id : int or None
         Airflow's number of the backfill; None for a dry run.
     """
 
     model: str
     commit: str
+    spec_commit: str
     dates: tuple[tuple[datetime, int], ...]
     id: int | None
     page: str
@@ -90,22 +95,29 @@ class Backfill:
     def to_json(self) -> dict[str, Any]:
         """Write a document for programs."""
         dates = [{"date": at.isoformat(), "partitions": count} for at, count in self.dates]
-        return {"model": self.model, "data_commit": self.commit, "backfill": self.id, "dates": dates, "page": self.page}
+        commits = {"data_commit": self.commit, "spec_commit": self.spec_commit}
+        return {"model": self.model, **commits, "backfill": self.id, "dates": dates, "page": self.page}
 
 
 def backfill(spec: Path, first: str, last: str, commit: str | None, *, dry_run: bool) -> Backfill:
-    """Run a model's scheduled dates anew at one data commit, by Airflow's own backfill.
+    """Run a model's scheduled dates anew at one data commit and one spec commit, by Airflow's own backfill.
 
     Raises
     ------
     InputError
-        If the dates are none, the model has no cron, no date falls between them, or another backfill goes on.
+        If the dates are none, the model has no cron, no date falls between them, another backfill goes on, or the spec
+        is not committed.
     """
     job = open_job(RunRequest(str(spec), data_commit=commit or None))
     if job.spec.schedule.cron is None:
         raise InputError(f"{spec}: schedule.cron: found none; expected one, since its dates are what is run")
     if job.data_commit in (WORK_TREE, BUILT_IN):
         raise InputError(f"{spec}: found data that are not committed; expected a data commit (--commit HEAD)")
+    if job.uncommitted:
+        raise InputError(
+            f"{spec}: found changes of {', '.join(job.uncommitted[:5])} that are not committed; expected none, since "
+            "every date runs the spec of one commit: commit them first"
+        )
     span = _moment("--from", first, time.min), _moment("--to", last, time.max)
     if (login := find_login(job.state)) is None:
         raise InputError(
@@ -117,11 +129,12 @@ def backfill(spec: Path, first: str, last: str, commit: str | None, *, dry_run: 
             raise InputError(f"backfill: found no scheduled date from {first} to {last}; expected at least one")
         made = None if dry_run else _create(airflow, job, *span)
     seen = tuple((each, len(up_to(job.partitions, each.date().isoformat()))) for each in dates)
-    return Backfill(job.model, job.data_commit, seen, made, f"{login[0]}/dags/{job.model}/backfills")
+    return Backfill(job.model, job.data_commit, job.spec_commit, seen, made, f"{login[0]}/dags/{job.model}/backfills")
 
 
 def _create(airflow: Airflow, job: Job, first: datetime, last: datetime) -> int:
-    conf = {"data_commit": job.data_commit, "reason": f"backfill at {job.data_commit[:10]}"}
+    reason = f"backfill at {job.data_commit[:10]}"
+    conf = {"data_commit": job.data_commit, "spec_commit": job.spec_commit, "reason": reason}
     return int(airflow.create_backfill(job.model, first, last, conf)["id"])
 
 

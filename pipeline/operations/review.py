@@ -15,7 +15,8 @@ from pipeline.delivery.releases import Release, same_model
 from pipeline.errors import ModelrailError
 from pipeline.messages import count
 from pipeline.operations.live_release import read_live_release
-from pipeline.runs.at_commit import explain_shallow, load_spec_at, open_job_at
+from pipeline.runs.at_commit import open_job_at
+from pipeline.runs.committed_specs import explain_shallow, load_spec_at
 from pipeline.runs.first_deployments import waiting_in
 from pipeline.runs.job import Job, open_job
 from pipeline.runs.memory import available_bytes

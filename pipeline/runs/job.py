@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from pipeline.errors import InputError, redact
 from pipeline.home import CHECKOUT, home, prepare_home
 from pipeline.messages import count
 from pipeline.runs.built_in_data import line_example
+from pipeline.runs.committed_specs import load_spec_at
 from pipeline.runs.request import RunRequest
 from pipeline.spec.companion_files import files_of
 from pipeline.spec.loading.loading import load_spec
@@ -131,15 +132,46 @@ def open_job(request: RunRequest, provider: CredentialsProvider | None = None) -
     InputError
         If there is no repository, no such commit or no partition.
     """
+    if request.spec_commit:
+        return _open_committed(request, request.spec_commit, provider)
     path = Path(request.spec)
     loaded = load_spec(path, request.environment)
     repository = open_repository(path.resolve().parent)
     companions = [loaded.path.parent / each for each in files_of(loaded.spec)]
     sources = [each for each in (loaded.path, loaded.overlay, *companions) if each is not None]
-    code = ["pipeline"] if repository.root == CHECKOUT else []
-    here = repository.work_tree([*map(repository.path_of, sources), *code])
+    here = repository.work_tree([*map(repository.path_of, sources), *_code_of(repository)])
     source = SpecSource(loaded.spec, repository.path_of(path), here.commit, repository, tuple(here.changes))
     return resolve(request, source, provider)
+
+
+def _open_committed(request: RunRequest, revision: str, provider: CredentialsProvider | None) -> Job:
+    """Resolve a request whose spec is that of a commit, and so are the data where they are in the same repository."""
+    path = Path(request.spec).absolute()
+    repository = repository_around(path)
+    commit, name = repository.resolve(revision), repository.path_of(path)
+    spec = load_spec_at(repository, commit, name, request.environment)
+    data = request.data_commit or (commit if _is_own(spec, repository) else None)
+    code = _code_of(repository)
+    source = SpecSource(spec, name, commit, repository, tuple(repository.changes(code)) if code else ())
+    return resolve(replace(request, data_commit=data, spec_commit=commit), source, provider)
+
+
+def _code_of(repository: Repository) -> list[str]:
+    """Name the code where it lies in the spec's repository: it decides the results too."""
+    return ["pipeline"] if repository.root == CHECKOUT else []
+
+
+def _is_own(spec: Spec, repository: Repository) -> bool:
+    """Tell whether the data are in the spec's repository, at the same commit."""
+    if spec.data.files is None or spec.data.branch:
+        return False
+    address = spec.data.repository
+    return address is None or (not is_url(address) and (repository.root / address).resolve() == repository.root)
+
+
+def repository_around(path: Path) -> Repository:
+    """Open the repository that a file is in, or was in: it need not be in the work tree."""
+    return open_repository(next(each for each in path.resolve().parents if each.is_dir()))
 
 
 def resolve(request: RunRequest, source: SpecSource, provider: CredentialsProvider | None = None) -> Job:

@@ -17,6 +17,8 @@ class RunRequest:
         Path of the spec.
     data_commit : str or None
         A revision of the data repository; its branch's newest commit (or the uncommitted files) if None.
+    spec_commit : str or None
+        A revision of the spec's repository whose spec it is; the work tree's if None.
     as_of : str or None
         ISO date: partitions whose period ends later are left out.
     force : bool
@@ -35,6 +37,7 @@ class RunRequest:
     reason: str = ""
     trigger: str = "command line"
     replay: bool = False
+    spec_commit: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a form that ``from_json`` reads."""

@@ -130,7 +130,8 @@ def _point(session: Session) -> LookedBack:
         values = {name: estimate["value"], f"{name}.low": estimate["low"], f"{name}.high": estimate["high"]}
         metrics |= {each: value for each, value in values.items() if value is not None}
     job = session.job
-    return LookedBack(job.model, job.data_commit, str(job.request.as_of)[:10], metrics)
+    as_of, digest = str(job.request.as_of)[:10], spec_digest(job.spec)
+    return LookedBack(job.model, job.data_commit, as_of, metrics, spec=digest, spec_commit=job.spec_commit)
 
 
 def run_one(

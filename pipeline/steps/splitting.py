@@ -33,9 +33,9 @@ def assign(frame: pd.DataFrame, hashes: Hashes, split: Split) -> Sides:
     hashes : uint64[n]
         As ``row_hashes`` gives them.
     split : Split
-        The spec's rule, its bounds in time fixed. By ``key`` and by ``group``, the lowest draws are test rows and the next ones validation
-        rows; rows without a group are one group. With ``stratify`` each stratum of the partition gets its shares to
-        within one row, so a row can change sides only when its own partition changes.
+        The spec's rule, its bounds in time fixed. By ``key`` and by ``group``, the lowest draws are test rows and the
+        next ones validation rows; rows without a group are one group. With ``stratify`` each stratum of the partition
+        gets its shares to within one row, so a row can change sides only when its own partition changes.
 
     Returns
     -------

@@ -144,7 +144,11 @@ def test_airflows_own_command_and_modelrails_do_the_same(place: tuple[Path, str,
     done = subprocess.run(
         [*command, "--from", SPAN[0], "--to", SPAN[1], "--json"], cwd="/", check=True, capture_output=True, text=True
     )
-    assert [each["date"][:10] for each in json.loads(done.stdout)["dates"]] == list(first)
+    told = json.loads(done.stdout)
+    assert [each["date"][:10] for each in told["dates"]] == list(first)
+    assert told["spec_commit"] == git(project, "rev-parse", "HEAD").strip()
+    (project / "models/late.yaml").write_text(SPEC.replace("ridge,", "ridge, params: {alpha: 9},"))
+    git(project, "commit", "-q", "-a", "-m", "Another spec, while the backfill goes on")
     wait_for_backfills(airflow, 2)
     assert ended(airflow) == first
     assert walked(project) == points

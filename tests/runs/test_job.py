@@ -155,3 +155,25 @@ def test_git_is_asked_four_times_for_a_job(commit: Commit, project: Path, monkey
         *("status", "ls-tree"),  # the same for the data; their files
     ]
     assert (job.spec_commit, job.data_commit) == (head, head)
+
+
+def test_a_spec_commit_is_run_whatever_the_work_tree_says_by_now(project: Path, commit: Commit) -> None:
+    spec = SPEC.replace("REPOSITORY", "")
+    old = commit({"models/m.yaml": spec, "data/2013-01.csv": "x,y\n1,2\n"})
+    newer = commit({"models/m.yaml": spec.replace("ridge", "lasso"), "data/2013-02.csv": "x,y\n1,2\n"})
+    path = project / "models/m.yaml"
+    path.write_text(spec.replace("ridge", "elastic_net"))
+    job = open_job(RunRequest(str(path), spec_commit=old[:10], data_commit=newer))
+    assert (job.spec.model.trainer, job.spec_commit, job.data_commit) == ("ridge", old, newer)
+    assert job.uncommitted == ()
+    assert list(job.partitions) == ["2013-01", "2013-02"]
+    path.unlink()
+    assert open_job(RunRequest(str(path), spec_commit=old)).spec.model.trainer == "ridge"
+    with pytest.raises(InputError, match="expected a branch, tag or commit"):
+        open_job(RunRequest(str(path), spec_commit="never"))
+
+
+def test_a_request_for_a_branch_stays_with_the_commit_that_it_stood_on(project: Path, commit: Commit) -> None:
+    old = commit({"models/m.yaml": SPEC.replace("REPOSITORY", ""), "data/2013-01.csv": "x,y\n1,2\n"})
+    job = open_job(RunRequest(str(project / "models/m.yaml"), spec_commit="main"))
+    assert (job.request.spec_commit, job.request.data_commit) == (old, old)

@@ -11,7 +11,7 @@ from pipeline.errors import InputError, ModelrailError
 from pipeline.home import home
 from pipeline.operations.provenance.code import code_checkout, commit_of, has_changes
 from pipeline.operations.provenance.sources import OWN
-from pipeline.runs.at_commit import explain_shallow, load_spec_at
+from pipeline.runs.committed_specs import explain_shallow, load_spec_at
 from pipeline.runs.job import BUILT_IN
 from pipeline.storage.git.credentials import without_login
 from pipeline.storage.git.mirrors import is_url, mirror_folder

@@ -20,7 +20,7 @@ from pipeline.model.signature import Signature
 from pipeline.operations.data_comparison import Difference, compare
 from pipeline.operations.provenance.code import CodeChange, compare_code
 from pipeline.operations.provenance.metrics import MetricChange, compare_metrics
-from pipeline.runs.at_commit import load_spec_at, read_spec_at
+from pipeline.runs.committed_specs import load_spec_at, read_spec_at
 from pipeline.runs.job import SpecSource, resolve
 from pipeline.runs.request import RunRequest
 from pipeline.spec.comparing import Change

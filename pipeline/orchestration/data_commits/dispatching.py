@@ -20,7 +20,7 @@ from pipeline.orchestration.data_commits.history import Stretch, list_commits, r
 from pipeline.orchestration.data_commits.replaying import Replay, plan_replay
 from pipeline.orchestration.data_commits.sources import Watched, open_source
 from pipeline.storage.git.credentials import Credentials, no_credentials
-from pipeline.storage.git.repository import Repository
+from pipeline.storage.git.repository import Repository, open_repository
 from pipeline.storage.large_files import Layout
 from pipeline.storage.large_files.remotes import Remotes
 
@@ -267,11 +267,21 @@ class _Dispatch:
         schedule = self.watched.spec.schedule
         present = Contents(self.layout.key, self.view.files(mark.replay_at)).keys
         found = plan_replay(schedule.cron, mark.replay_keys, present, mark.replay_at, self.now(), schedule.replay_limit)
+        found = found and replace(found, spec_commit=self._spec_commit())
         outcome: Requested = self.runs.replay(self.model, found) if found else "exists"
         if found:
             self._tell_replay(found, outcome)
         if outcome in ("created", "exists"):
             self.runs.remember(self.model, replace(mark, replay_at="", replay_keys=()))
+
+    def _spec_commit(self) -> str:
+        """Return the newest commit of the spec's repository, if it has the spec."""
+        path = self.watched.path.absolute()
+        repository = open_repository(path.parent)
+        if not repository.has_commits():
+            return ""
+        commit = repository.commit().id
+        return commit if repository.read_path(commit, repository.path_of(path)) is not None else ""
 
     def _tell_replay(self, found: Replay, outcome: Requested) -> None:
         span = f"{found.first:%Y-%m-%d} to {found.last:%Y-%m-%d} ({len(found.dates)} dates) at {found.commit[:10]}"

@@ -22,11 +22,14 @@ class Replay:
         Those that are run.
     left_out : tuple of datetime
         Later ones, beyond the limit.
+    spec_commit : str
+        The commit whose spec all of them run; empty where the spec was never committed.
     """
 
     commit: str
     dates: tuple[datetime, ...]
     left_out: tuple[datetime, ...] = ()
+    spec_commit: str = ""
 
     @property
     def first(self) -> datetime:

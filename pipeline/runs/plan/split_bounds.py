@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.errors import DataError
 from pipeline.spec.schema.spec import Split
 
+_FIRST = datetime(1, 1, 1)  # noqa: DTZ001 - UTC without a zone, as in all frames
 _CALENDAR = {"month": 1, "year": 12}
 _DAY = timedelta(days=1)
 _UNITS = {
@@ -63,8 +64,8 @@ def fix(split: Split, times: Iterable[Times | None]) -> Split:
     first = validation_from or test_from
     if first <= line.oldest:
         raise DataError(
-            f"split: validation and test rows begin at {first}, no later than the oldest row ({line.oldest}; the newest "
-            f"is of {line.newest}), so that none trains; expected shorter ones, or older rows (split.test, "
+            f"split: validation and test rows begin at {first}, no later than the oldest row ({line.oldest}; the "
+            f"newest is of {line.newest}), so that none trains; expected shorter ones, or older rows (split.test, "
             "split.validation)"
         )
     fixed = {"test": 0.0, "validation": 0.0, "test_from": test_from, "validation_from": validation_from}
@@ -79,7 +80,7 @@ def _back(end: datetime, extent: float | str, line: Times) -> datetime:
     if months := _CALENDAR.get(unit):
         return _months_before(end, months * number)
     step = _UNITS[unit] * number
-    return end - step if end - datetime.min > step else datetime.min
+    return end - step if end - _FIRST > step else _FIRST
 
 
 def _end_of(newest: datetime, extent: float | str) -> datetime:
@@ -87,7 +88,7 @@ def _end_of(newest: datetime, extent: float | str) -> datetime:
     if not isinstance(extent, str):
         return newest
     step = min(_UNITS.get(_parse(extent)[1], _DAY), _DAY)
-    return newest - (newest - datetime.min) % step + step
+    return newest - (newest - _FIRST) % step + step
 
 
 def _parse(span: str) -> tuple[int, str]:
@@ -99,7 +100,7 @@ def _months_before(moment: datetime, months: int) -> datetime:
     """Go back by months; where the month has no such day, to its last one."""
     year, month = divmod(moment.year * 12 + moment.month - 1 - months, 12)
     if year < 1:
-        return datetime.min
+        return _FIRST
     return moment.replace(year=year, month=month + 1, day=min(moment.day, calendar.monthrange(year, month + 1)[1]))
 
 

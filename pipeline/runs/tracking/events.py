@@ -94,12 +94,16 @@ class Released:
 
 @dataclass(frozen=True)
 class LookedBack:
-    """A scheduled date was replayed; its metrics are added to the walk-forward evaluation of its data commit.
+    """A scheduled date was replayed; its metrics are added to the walk-forward evaluation of its data commit and spec.
 
     Attributes
     ----------
     metrics : dict
         Metric → value; ``NAME.low`` and ``NAME.high`` are its interval.
+    spec : str
+        Digest of the spec: dates that ran different ones are never one curve.
+    spec_commit : str
+        Where that spec is from.
     """
 
     model: str
@@ -107,6 +111,8 @@ class LookedBack:
     as_of: str
     metrics: Mapping[str, float]
     run: str | None = None
+    spec: str = ""
+    spec_commit: str = ""
 
 
 @dataclass(frozen=True)

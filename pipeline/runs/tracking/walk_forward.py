@@ -1,4 +1,4 @@
-"""The metrics of replayed dates, lined up in one MLflow run for each data commit."""
+"""The metrics of replayed dates, lined up in one MLflow run for each data commit and spec."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from pipeline.steps.evaluate.walk_forward import Point
 
 TAG = "modelrail.walk_forward"
+_SPEC = f"{TAG}_spec"
 _BOUNDS = ("low", "high")
 
 
 def record_point(client: MlflowClient, experiment: str, event: LookedBack) -> str:
-    """Add a date's metrics to the run of its data commit, and draw the plot anew; return the run's id.
+    """Add a date's metrics to the run of its data commit and spec, and draw the plot anew; return the run's id.
 
     The step of each metric is the as-of date as a number (20131101), its time stamp that date.
     """
@@ -39,15 +40,16 @@ def record_point(client: MlflowClient, experiment: str, event: LookedBack) -> st
 
 
 def _find(client: MlflowClient, experiment: str, event: LookedBack) -> str | None:
-    asked = f"tags.`{TAG}` = '{event.data_commit}'"
+    asked = f"tags.`{TAG}` = '{event.data_commit}' and tags.`{_SPEC}` = '{event.spec}'"
     found = client.search_runs([experiment], asked, max_results=1, order_by=["attributes.start_time ASC"])
     return str(found[0].info.run_id) if found else None
 
 
 def _create(client: MlflowClient, experiment: str, event: LookedBack) -> str:
-    tags = {TAG: event.data_commit, "modelrail.data_commit": event.data_commit}
-    run = client.create_run(experiment, run_name=f"walk-forward {event.data_commit[:10]}", tags=tags)
-    return str(run.info.run_id)
+    commits = {"modelrail.data_commit": event.data_commit, "modelrail.spec_commit": event.spec_commit}
+    tags = {TAG: event.data_commit, _SPEC: event.spec, **commits}
+    name = f"walk-forward {event.data_commit[:10]} {event.spec_commit[:10]}".rstrip()
+    return str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
 
 
 def _draw(client: MlflowClient, run: str, event: LookedBack) -> None:
@@ -57,7 +59,7 @@ def _draw(client: MlflowClient, run: str, event: LookedBack) -> None:
     curves = {name: read_curve(client, run, name) for name in names}
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "walk_forward.png"
-        picture.write_bytes(draw_walk_forward(event.model, event.data_commit, curves))
+        picture.write_bytes(draw_walk_forward(event.model, event.data_commit, curves, event.spec_commit))
         client.log_artifact(run, str(picture))
 
 

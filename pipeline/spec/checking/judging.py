@@ -12,7 +12,6 @@ from pipeline.spec.checking.view import View
 from pipeline.spec.findings import Finding, KeyPath, Place
 from pipeline.spec.schema.spec import Bound, Split
 
-
 _LESS_THAN_ALL = "less than 1 together, so that rows are left for training"
 
 

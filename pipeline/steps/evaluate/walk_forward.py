@@ -26,7 +26,7 @@ class Point:
     high: float | None = None
 
 
-def draw_walk_forward(model: str, commit: str, curves: Mapping[str, Sequence[Point]]) -> bytes:
+def draw_walk_forward(model: str, commit: str, curves: Mapping[str, Sequence[Point]], spec_commit: str = "") -> bytes:
     """Draw each metric over the as-of dates, below each other, as PNG.
 
     Parameters
@@ -35,12 +35,15 @@ def draw_walk_forward(model: str, commit: str, curves: Mapping[str, Sequence[Poi
         The data commit that all dates saw.
     curves : mapping
         Metric → its points, by date; the first six are drawn.
+    spec_commit : str
+        The commit of the spec that all dates ran.
     """
     shown = dict(list(curves.items())[:MAX_CURVES])
     height = 0.9 + 1.7 * max(1, len(shown))
     figure = Figure(figsize=(7.2, height), dpi=110, facecolor="white")
     figure.text(0.02, 1 - 0.32 / height, "Walk-forward evaluation", fontsize=12, fontweight="bold")
-    figure.text(0.02, 1 - 0.58 / height, f"{plain(model)}, data commit {commit[:10]}", fontsize=9, color=GREY)
+    spec = f", spec commit {spec_commit[:10]}" if spec_commit else ""
+    figure.text(0.02, 1 - 0.58 / height, f"{plain(model)}, data commit {commit[:10]}{spec}", fontsize=9, color=GREY)
     for place, (name, points) in enumerate(shown.items()):
         bottom = 1 - (0.8 + 1.7 * (place + 1) - 0.35) / height
         _draw_curve(figure.add_axes((0.13, bottom, 0.83, 1.25 / height)), name, points)

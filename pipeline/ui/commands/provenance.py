@@ -164,7 +164,7 @@ def audit(
 ) -> None:
     """Say who changed, approved, released, promoted and rolled back what; what is unsigned or unreviewed is flagged."""
     from pipeline.operations.provenance.auditing import audit as list_events
-    from pipeline.runs.at_commit import explain_shallow
+    from pipeline.runs.committed_specs import explain_shallow
     from pipeline.storage.git.repository import open_repository
     from pipeline.ui.terminal.audits import show_audit
 

@@ -92,6 +92,8 @@ def show_backfill(found: Backfill) -> None:
     for at, seen in found.dates:
         console.print(f"{at:%Y-%m-%d %H:%M}  sees {count(seen, 'partition')}")
     word = "would run" if found.id is None else f"backfill {found.id}:"
-    console.print(f"{word} {count(len(found.dates), 'date')} of {found.model} at {found.commit[:12]}, oldest first")
+    commits = f"data {found.commit[:12]} and spec {found.spec_commit[:12]}"
+    console.print(f"{word} {count(len(found.dates), 'date')} of {found.model} at {commits}, oldest first")
     if found.id is not None:
-        console.print(f"follow it at {found.page}; the metrics are in MLflow: walk-forward {found.commit[:10]}")
+        run = f"walk-forward {found.commit[:10]} {found.spec_commit[:10]}"
+        console.print(f"follow it at {found.page}; the metrics are in MLflow: {run}")

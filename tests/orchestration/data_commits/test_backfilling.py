@@ -49,6 +49,12 @@ def test_data_that_are_not_committed_are_no_data_commit(spec: Path, project: Pat
     assert "found data that are not committed; expected a data commit (--commit HEAD)" in refusal(spec)
 
 
+def test_a_spec_that_is_not_committed_is_no_spec_for_every_date(spec: Path) -> None:
+    spec.write_text(SPEC.replace("ridge", "lasso"))
+    said = "found changes of models/m.yaml that are not committed; expected none, since every date runs the spec of one"
+    assert said in refusal(spec)
+
+
 def test_without_an_airflow_the_command_that_starts_one_is_named(spec: Path) -> None:
     said = f"backfill: found no Airflow running for {spec.parents[1]}; expected one: modelrail up --detach, there"
     assert refusal(spec) == said

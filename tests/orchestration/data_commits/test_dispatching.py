@@ -11,6 +11,7 @@ import pytest
 from pipeline.errors import ModelrailError, TransientError
 from pipeline.orchestration.data_commits.dispatching import dispatch
 from pipeline.orchestration.data_commits.sources import find_watched
+from tests.conftest import git
 
 from .conftest import Data, Killed
 
@@ -252,3 +253,18 @@ def test_an_image_that_rows_name_is_part_of_their_partition(begun: Data) -> None
     assert begun.runs.started("named")[1:] == [other, fewer]
     assert begun.runs.runs["named"][f"data__{fewer}"]["reason"].endswith(": mon")
     assert len(begun.runs.started("m")) == 1
+
+
+def test_a_replay_names_the_commit_of_its_spec_where_it_has_one(data: Data) -> None:
+    data.spec("{on_data_commit: every, cron: '0 3 1 * *', replay: true}")
+    for number in (1, 2):
+        data.month(number)
+    data.dispatch()
+    data.month(1, "7,8\n")
+    data.dispatch()
+    project = data.models.parent
+    git(project, "add", "models")
+    git(project, "commit", "-q", "-m", "The spec")
+    data.month(1, "9,8\n")
+    data.dispatch()
+    assert [each.spec_commit for each in data.runs.replays] == ["", git(project, "rev-parse", "HEAD").strip()]

@@ -43,3 +43,17 @@ def test_dates_become_one_curve_a_data_commit_and_a_date_replayed_twice_keeps_th
     assert [each.path for each in client.list_artifacts(run)] == ["walk_forward.png"]
     steps = {each.step: each.timestamp for each in client.get_metric_history(run, "roc_auc")}
     assert steps[20130201] == 1_359_676_800_000, "the time stamp is the as-of date"
+
+
+def test_dates_that_ran_different_specs_are_two_curves(tmp_path: Path) -> None:
+    recorder = DirectRecorder(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+
+    def look_back(as_of: str, spec: str, spec_commit: str) -> str:
+        return recorder.tell(LookedBack("late", "c" * 40, as_of, {"r2": 0.5}, spec=spec, spec_commit=spec_commit))
+
+    first = look_back("2013-01-01", "one", "a" * 40)
+    assert look_back("2013-02-01", "one", "b" * 40) == first, "another commit with the same spec"
+    assert look_back("2013-02-01", "two", "b" * 40) != first
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert client.get_run(first).info.run_name == f"walk-forward {'c' * 10} {'a' * 10}"
+    assert [each.as_of for each in read_curve(client, first, "r2")] == [date(2013, 1, 1), date(2013, 2, 1)]

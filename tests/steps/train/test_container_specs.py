@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.delivery.platforms.local.deployments import stop_all
 from pipeline.errors import InputError, SpecError
-from pipeline.runs.at_commit import load_spec_at, open_job_at
+from pipeline.runs.at_commit import open_job_at
+from pipeline.runs.committed_specs import load_spec_at
 from pipeline.runs.job import open_job
 from pipeline.runs.plan.recipes import methods_of
 from pipeline.runs.request import RunRequest

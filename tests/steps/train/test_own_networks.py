@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SpecError
-from pipeline.runs.at_commit import load_spec_at
+from pipeline.runs.committed_specs import load_spec_at
 from pipeline.runs.job import open_job
 from pipeline.runs.plan.recipes import methods_of
 from pipeline.runs.request import RunRequest
