@@ -13,26 +13,27 @@ from typing import Any
 from pipeline.delivery.releases import Release, same_model
 from pipeline.runs.job import WORK_TREE, Job
 from pipeline.runs.session import Session
-from pipeline.spec.schema.spec import Bound
+from pipeline.spec.schema.spec import Evaluate
 from pipeline.steps.evaluate.results import Evaluation
-from pipeline.steps.gate import Verdict, judge
+from pipeline.steps.gate import Rows, Verdict, judge
 
 
-def judge_candidate(gate: Mapping[str, Bound], found: Mapping[str, Any]) -> Verdict:
+def judge_candidate(rules: Evaluate, found: Mapping[str, Any]) -> Verdict:
     """Hold an evaluation, as ``evaluation.json`` has it, against the gate."""
-    champion = found["champion"]
+    champion, candidate = found["champion"], Evaluation.from_json(found["candidate"])
     return judge(
-        Evaluation.from_json(found["candidate"]).metrics,
+        candidate.metrics,
         Evaluation.from_json(champion["evaluation"]).metrics if champion and champion["evaluation"] else None,
-        gate,
+        rules.gate,
         champion["trouble"] if champion else "",
+        Rows(candidate.rows, rules.min_rows),
     )
 
 
 def judge_again(session: Session) -> Verdict:
     """Hold the evaluation that the store has against today's gate."""
     found = json.loads(session.chain.artifact("evaluate").file("evaluation.json").read_bytes())
-    return judge_candidate(session.job.spec.evaluate.gate, found)
+    return judge_candidate(session.job.spec.evaluate, found)
 
 
 def refuse(job: Job, verdict: Verdict) -> str | None:

@@ -39,7 +39,7 @@ def release(session: Session) -> StepResult:
     began = time.time()
     train, evaluation = session.chain.artifact("train"), session.chain.artifact("evaluate")
     found = json.loads(evaluation.file("evaluation.json").read_bytes())
-    verdict = judge_candidate(session.job.spec.evaluate.gate, found)
+    verdict = judge_candidate(session.job.spec.evaluate, found)
     facts = _facts(session.job.spec.evaluate.gate, found, verdict)
     if known := same_model(session.assignments.releases(), train.digest):
         register(session, known)
@@ -105,7 +105,7 @@ def deploy(session: Session, chosen: Release) -> StepResult:
 def _refuse_in(session: Session, spec: Spec) -> str | None:
     """Judge the evaluation by the gate of another environment."""
     found = json.loads(session.chain.artifact("evaluate").file("evaluation.json").read_bytes())
-    return refuse(session.job, judge_candidate(spec.evaluate.gate, found))
+    return refuse(session.job, judge_candidate(spec.evaluate, found))
 
 
 def _overtaken(chosen: Release, answering: Release, began: float) -> StepResult:

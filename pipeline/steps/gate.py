@@ -7,11 +7,12 @@ is itself a rounded sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, Protocol
 
+from pipeline.messages import count
 from pipeline.spec.catalogue.metrics import METRICS
 from pipeline.spec.schema.spec import Bound
 
@@ -44,7 +45,8 @@ class Line:
     Attributes
     ----------
     rule : str
-        The key in the spec: ``at_least``, ``at_most``, ``behind_champion_at_most`` or ``ahead_of_champion_at_least``.
+        The key in the spec: ``at_least``, ``at_most``, ``behind_champion_at_most`` or ``ahead_of_champion_at_least``;
+        ``min_rows`` for the number of test rows.
     value : float or None
         What was compared with the limit: the metric, or its distance from the champion's; None if undefined.
     text : str
@@ -78,6 +80,14 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """How many test rows there are, and how many there must be at least."""
+
+    found: int
+    fewest: int
+
+
+@dataclass(frozen=True)
 class _Case:
     """One bound and all that its judgement needs."""
 
@@ -90,7 +100,13 @@ class _Case:
     trouble: str
 
 
-def judge(candidate: Estimates, champion: Estimates | None, gate: Mapping[str, Bound], trouble: str = "") -> Verdict:
+def judge(
+    candidate: Estimates,
+    champion: Estimates | None,
+    gate: Mapping[str, Bound],
+    trouble: str = "",
+    rows: Rows | None = None,
+) -> Verdict:
     """Decide whether the candidate may be released.
 
     Parameters
@@ -103,11 +119,13 @@ def judge(candidate: Estimates, champion: Estimates | None, gate: Mapping[str, B
     trouble : str
         Why there is a live release that could not be evaluated. Bounds against it then fail: nothing shows that the
         candidate keeps them.
+    rows : Rows or None
+        How many test rows there are; None if that is not asked.
 
     Returns
     -------
     Verdict
-        With one line for each bound, in the order of the gate.
+        With one line for each bound, in the order of the gate, after one for too few rows.
     """
     bounds = [(metric, rule, getattr(bound, rule)) for metric, bound in gate.items() for rule in _RULES]
     known = champion or {}
@@ -116,9 +134,15 @@ def judge(candidate: Estimates, champion: Estimates | None, gate: Mapping[str, B
         for metric, rule, limit in bounds
         if limit is not None
     ]
-    lines = tuple(_RULES[case.rule](case) for case in cases)
+    lines = (*_judge_rows(rows), *(_RULES[case.rule](case) for case in cases))
     missed = sum(not line.passed for line in lines)
     return Verdict(promote=not missed, lines=lines, summary=_summarize(len(lines), missed))
+
+
+def _judge_rows(rows: Rows | None) -> Iterator[Line]:
+    if rows is not None and rows.found < rows.fewest:
+        told = f"{count(rows.found, 'test row')} instead of at least {rows.fewest} (evaluate.min_rows): failed"
+        yield Line("rows", "min_rows", rows.found, rows.fewest, passed=False, text=told)
 
 
 def _summarize(bounds: int, missed: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.spec.schema.spec import Bound
-from pipeline.steps.gate import Verdict, judge
+from pipeline.steps.gate import Rows, Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -152,3 +152,13 @@ def test_judging_imports_nothing_heavy():
     code = "import sys, pipeline.steps.gate; print({'numpy', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_too_few_test_rows_are_a_missed_bound_with_and_without_a_gate() -> None:
+    bare = judge({"f1": Found(0.9)}, None, {}, rows=Rows(1, 10))
+    assert not bare.promote
+    assert bare.summary == "1 of 1 bounds of the gate is missed: not released"
+    assert bare.lines[0].text == "1 test row instead of at least 10 (evaluate.min_rows): failed"
+    assert not judge({"f1": Found(0.9)}, None, {"f1": Bound(at_least=0.1)}, rows=Rows(9, 10)).promote
+    enough = judge({"f1": Found(0.9)}, None, {}, rows=Rows(10, 10))
+    assert (enough.promote, enough.lines) == (True, ())

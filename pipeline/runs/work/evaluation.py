@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,14 @@ from pipeline.runs.work.files import read_frame, read_json, write_json
 from pipeline.runs.work.records import record_of
 from pipeline.runs.work.scoring import Predict, encode, output_of, predictor_of
 from pipeline.steps.evaluate.card import DataFacts, Facts, model_card
-from pipeline.steps.evaluate.evaluating import evaluate
+from pipeline.steps.evaluate.evaluating import evaluate, warn_of_few_rows
 from pipeline.steps.evaluate.importance import permutation_importance
+from pipeline.steps.evaluate.leaks import find_leaks
 from pipeline.steps.evaluate.page import card_html
 from pipeline.steps.evaluate.results import Evaluation, Importances
 from pipeline.steps.evaluate.sample import Prediction
 from pipeline.steps.features import TARGET
-from pipeline.steps.gate import Verdict, judge
+from pipeline.steps.gate import Rows, Verdict, judge
 from pipeline.steps.transform.applying import compute_target
 from pipeline.storage.artifacts import Artifact, Store
 
@@ -77,6 +78,8 @@ def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> 
     found = evaluate(truth, prediction, spec.evaluate, tested, spec.model.seed, classes=signature.classes)
     metric = next(iter(found.metrics), "")
     columns = [each.name for each in signature.inputs]
+    leaks = find_leaks(tested[columns], truth, signature.task, spec.model.seed)
+    found = replace(found, notes=(*found.notes, *leaks))
     importances = permutation_importance(tested[columns], truth, predict, metric, spec.model.seed)
     champion = None if release is None else _evaluate_champion(inputs, release, tested, store)
     write_json({"candidate": found.to_json(), "champion": champion and champion.to_json()}, folder / "evaluation.json")
@@ -94,7 +97,11 @@ def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> 
         f"{found.rows:,} test rows{since}: {_say(found)}",
         found.rows,
         params={f"split.{name}": at for name, at in bounds.items()},
-        manifest={"example": _sample(tested, prediction, signature), "notes": list(found.notes)},
+        manifest={
+            "example": _sample(tested, prediction, signature),
+            "notes": list(found.notes),
+            "warnings": [*warn_of_few_rows(found), *leaks],
+        },
         files=(*kept, *(f"plot-{name}.png" for name in plots)),
         headline=_headline(found),
     )
@@ -228,7 +235,8 @@ def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _verdict(inputs: Inputs, found: Evaluation, champion: Champion | None) -> Verdict:
     against = champion.evaluation.metrics if champion and champion.evaluation else None
-    return judge(found.metrics, against, inputs.job.spec.evaluate.gate, champion.trouble if champion else "")
+    rules, trouble = inputs.job.spec.evaluate, champion.trouble if champion else ""
+    return judge(found.metrics, against, rules.gate, trouble, Rows(found.rows, rules.min_rows))
 
 
 def _data_facts(inputs: Inputs) -> DataFacts:

@@ -331,8 +331,10 @@ class Evaluate(Section):
     """Metric → bounds; a model that misses one is not released."""
     slices: list[str] = []
     """Columns by whose values the metrics are also computed."""
+    min_rows: NonNegativeInt = 10
+    """Fewest test rows that a model may be released on; below 30 the run says that they are few."""
     bootstrap: Annotated[int, Field(ge=0, le=10_000)] = 200
-    """Resamples behind the 95 % confidence intervals; 0 for none."""
+    """Resamples behind the 95 % confidence intervals; 0 for none. Of fewer than 10 rows there are none."""
 
 
 class Environment(Section):

@@ -20,6 +20,7 @@ from pipeline.steps.evaluate.sample import FloatArray, IntArray, Sample
 
 SHARES = (0.025, 0.975)
 MIN_DEFINED_SHARE = 0.9  # with fewer resamples in which the metric exists, an interval would be of a chosen few
+FEWEST_ROWS = 10  # resamples of fewer repeat them, and say nothing of others: then there is no interval
 _CELLS = 1 << 18  # weights held at a time: 2 MiB; with more they leave the cache, with fewer small slices cost more
 _STRETCH = 256  # rows that one random byte tells apart
 
@@ -90,7 +91,8 @@ def draw(total: int, random: np.random.Generator) -> IntArray:
 
 def estimate(sample: Sample, metrics: Sequence[str], drawn: FloatArray) -> dict[str, Estimate]:
     """Join each metric with the interval of its resamples, as `resample` found them: shape [metrics, resamples]."""
-    values = zip(metrics, scores(metrics, sample), drawn, strict=True)
+    enough = drawn if len(sample) >= FEWEST_ROWS else drawn[:, :0]
+    values = zip(metrics, scores(metrics, sample), enough, strict=True)
     return {name: _bound(value, found) for name, value, found in values}
 
 

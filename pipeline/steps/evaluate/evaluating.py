@@ -11,15 +11,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import DataError
+from pipeline.messages import count, quote
 from pipeline.spec.catalogue.metrics import DEFAULT_METRICS
 from pipeline.spec.schema.spec import Evaluate
-from pipeline.steps.evaluate.bootstrap import Part, estimate, resample
+from pipeline.steps.evaluate.bootstrap import FEWEST_ROWS, Part, estimate, resample
 from pipeline.steps.evaluate.metrics import METRIC_FUNCTIONS, Weighted
 from pipeline.steps.evaluate.results import Estimate, Evaluation, Slice
 from pipeline.steps.evaluate.sample import UNSEEN, FloatArray, IntArray, Prediction, Sample
 from pipeline.steps.evaluate.slicing import slice_rows
 
 FEW_ROWS = 50
+_SAID_ROWS = 30
+_FEW_OF_CLASS = 5
 
 _UNDEFINED = {
     "recall": "no test row is of the positive class",
@@ -84,6 +87,23 @@ def evaluate(
     )
 
 
+def warn_of_few_rows(found: Evaluation) -> list[str]:
+    """Say that there are too few test rows, or too few of a class, to believe the metrics."""
+    warned = []
+    if found.rows < _SAID_ROWS:
+        warned.append(
+            f"the model is judged on {count(found.rows, 'test row')}; expected at least {_SAID_ROWS}, since "
+            "the metrics of so few are chance (split.test)"
+        )
+    rows = {str(name): sum(each) for name, each in zip(found.classes or (), found.confusion or (), strict=False)}
+    if few := [f"{quote(name)} ({number})" for name, number in rows.items() if number < _FEW_OF_CLASS]:
+        warned.append(
+            f"{len(few)} of {len(rows)} classes have fewer than {_FEW_OF_CLASS} test rows: {', '.join(few[:5])}; "
+            "what the metrics say of them is chance (split.test, split.stratify)"
+        )
+    return warned
+
+
 def _check(truth: npt.NDArray[Any], prediction: Prediction, rules: Evaluate, slices: pd.DataFrame | None) -> None:
     if len(truth) != len(prediction):
         raise DataError(f"evaluate: found {len(prediction)} predictions; expected one for each of {len(truth)} rows")
@@ -145,11 +165,11 @@ def _unseen(sample: Sample) -> int:
 def _metric_notes(sample: Sample, estimates: Mapping[str, Estimate], rules: Evaluate) -> list[str]:
     """Say why a value or an interval is missing or misleading."""
     notes = [f"{name} is undefined: {_reason(name, sample)}" for name, each in estimates.items() if each.value is None]
-    notes += [
-        f"{name} has no interval: it is undefined in too many resamples"
-        for name, each in estimates.items()
-        if rules.bootstrap and each.value is not None and each.low is None
-    ]
+    bare = [name for name, each in estimates.items() if each.value is not None and each.low is None]
+    if rules.bootstrap and bare and len(sample) < FEWEST_ROWS:
+        notes.append(f"no metric has an interval: of fewer than {FEWEST_ROWS} rows, resamples say nothing of others")
+    elif rules.bootstrap:
+        notes += [f"{name} has no interval: it is undefined in too many resamples" for name in bare]
     return notes + [text for name, say in _CAUTIONS.items() if name in estimates for text in say(sample)]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.spec.schema.spec import Evaluate
-from pipeline.steps.evaluate.evaluating import evaluate
+from pipeline.steps.evaluate.evaluating import evaluate, warn_of_few_rows
 from pipeline.steps.evaluate.results import Evaluation
 from pipeline.steps.evaluate.sample import Prediction
 
@@ -118,8 +118,10 @@ def test_an_undefined_metric_is_none_with_a_note(truth, prediction, metric, note
         ([np.nan, 1.0] * 30, Prediction(values=np.ones(60)), "mae",
          "test rows without a true value, left out: 30"),
         ([0.0, 1.0], Prediction(values=np.ones(2)), "mae", "test rows, too few to judge by: 2"),
-        ([0.0, 1.0], Prediction(values=np.ones(2)), "r2",
+        ([0.0] * 19 + [1.0], Prediction(values=np.ones(20)), "r2",
          "r2 has no interval: it is undefined in too many resamples"),
+        ([0.0, 1.0, 2.0] * 3, Prediction(values=np.ones(9)), "mae",
+         "no metric has an interval: of fewer than 10 rows, resamples say nothing of others"),
         ([0, 1] * 30, Prediction(labels=np.array([0, 1] * 30), probabilities=np.full((60, 3), 1 / 3)), "roc_auc",
          "classes that no test row is of, left out of the averaged areas: 1"),
     ],
@@ -167,3 +169,24 @@ def test_an_evaluation_survives_json():
 def test_evaluate_says_what_does_not_fit(rules, frame, rows, message):
     with pytest.raises(DataError, match=message):
         evaluate(TRUTH[:rows], PREDICTION, rules, frame)
+
+
+def test_fewer_than_ten_rows_have_values_and_no_intervals_in_slices_too():
+    truth, prediction = np.arange(18.0), Prediction(values=np.ones(18))
+    column = pd.DataFrame({"c": text(["x", "y"] * 9)})
+    found = evaluate(truth, prediction, Evaluate(metrics=["mae"], slices=["c"]), column)
+    assert found.metrics["mae"].low is not None
+    assert [each.metrics["mae"].low for each in found.slices["c"].values()] == [None, None]
+    few = evaluate(truth[:9], prediction.take(slice(9)), Evaluate(metrics=["mae"]))
+    assert few.metrics["mae"].value is not None
+    assert (few.metrics["mae"].low, few.metrics["mae"].high) == (None, None)
+
+
+def test_few_rows_and_few_of_a_class_are_warned_of():
+    labels = np.array([0] * 28 + [1])
+    few = evaluate(labels, constant(labels), Evaluate(metrics=["accuracy"]), classes=["a", "b"])
+    rows, classes = warn_of_few_rows(few)
+    assert rows.startswith("the model is judged on 29 test rows; expected at least 30")
+    assert classes.startswith("1 of 2 classes have fewer than 5 test rows: 'b' (1); ")
+    enough = np.array([0, 1] * 15)
+    assert warn_of_few_rows(evaluate(enough, constant(enough), Evaluate(metrics=["accuracy"]))) == []
