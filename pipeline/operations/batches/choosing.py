@@ -9,7 +9,7 @@ from typing import get_args
 from pipeline.delivery.releases import Release, find_release
 from pipeline.delivery.stages import current
 from pipeline.model.signature import Input, Signature
-from pipeline.runs.at_commit import load_spec_at
+from pipeline.runs.committed_specs import load_spec_at
 from pipeline.spec.files import find_overlay
 from pipeline.spec.schema.spec import Column, Data, Environment
 from pipeline.steps.clean.reading.unpacking import FORMATS
