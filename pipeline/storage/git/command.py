@@ -33,6 +33,7 @@ _PLAIN = (
     *("-c", "clone.defaultRemoteName=origin", "-c", "init.templateDir="),
 )
 
+_GIT = ("git", "--no-optional-locks", *_PLAIN)
 
 UNREACHABLE = re.compile(
     r"could not resolve|unable to access|connection|timed out|early EOF|hung up|cannot lock ref|\.lock'", re.IGNORECASE
@@ -62,17 +63,32 @@ def run_git(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git in a folder; whether it succeeded is for the caller to see."""
     data = stdin.encode("utf-8", "surrogateescape")
+    variables = {**_variables(folder), **(environment or {})}
     try:
         return subprocess.run(
-            ["git", "--no-optional-locks", *_PLAIN, *arguments],
-            cwd=folder,
-            input=data,
-            capture_output=True,
-            env={**git_environment(), **_name_bare(folder), **(environment or {})},
-            check=False,
+            [*_GIT, *arguments], cwd=folder, input=data, capture_output=True, env=variables, check=False
         )
     except FileNotFoundError as error:
-        raise InputError("git: found no such command; expected Git 2.30 or newer on the PATH") from error
+        raise _missing() from error
+
+
+def start_git(arguments: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Start git in a folder, to be asked and answered through pipes; what goes wrong it says to nobody."""
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    try:
+        return subprocess.Popen(
+            [*_GIT, *arguments], cwd=folder, stdin=pipe, stdout=pipe, stderr=nowhere, env=_variables(folder)
+        )
+    except FileNotFoundError as error:
+        raise _missing() from error
+
+
+def _missing() -> InputError:
+    return InputError("git: found no such command; expected Git 2.30 or newer on the PATH")
+
+
+def _variables(folder: Path) -> dict[str, str]:
+    return {**git_environment(), **_name_bare(folder)}
 
 
 def _name_bare(folder: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.errors import InputError, TransientError
+from pipeline.storage.git.blobs import Blobs
 from pipeline.storage.git.command import UNREACHABLE, Attempt, GitError, git_environment, run_git, text_of
 from pipeline.storage.git.credentials import Credentials, no_credentials
 from pipeline.storage.regular_files import read_below
@@ -235,10 +236,9 @@ class Repository:
         """
         if isinstance(file, FileGroup):
             return self._pack(file, elsewhere)
-        result = run_git(["cat-file", "blob", file.id], self.root)
-        if result.returncode == 0:
-            return result.stdout
-        content = None if self.bare else read_below(self.root, file.path)
+        content = self._blobs.read(file.id)
+        if content is None and not self.bare:
+            content = read_below(self.root, file.path)
         if content is not None:
             return content
         raise InputError(f"{self.root}: found no content for {file.path} ({file.id[:10]}); expected it in Git")
@@ -324,6 +324,10 @@ class Repository:
         if not self._identity:
             return self._committer
         return f"{_IDENTITY['name']} <{_IDENTITY['email']}>"
+
+    @cached_property
+    def _blobs(self) -> Blobs:
+        return Blobs(self.root)
 
     @cached_property
     def _committer(self) -> str:
