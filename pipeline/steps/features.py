@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.model.sentences import Sentences
@@ -13,6 +14,7 @@ from pipeline.spec.schema.transform import Transformer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 Encoding = Literal["one_hot", "ordinal", "frequency"]
 Origin = Literal["none", "log", "sqrt", "power", "bins", "cyclic", "date_parts", "category", "indicator", "interaction"]
@@ -118,6 +120,13 @@ class Transform:
     required: tuple[str, ...]
     words: tuple[TextFeature, ...] = ()
     sentences: tuple[Sentences, ...] = ()
+
+    @cached_property
+    def bulk_session(self) -> InferenceSession | None:
+        """Load ``bulk``, once for all partitions and threads: to load it takes longer than a small partition."""
+        from pipeline.model.graphs import open_session  # imports ONNX Runtime: a plan needs none
+
+        return None if self.bulk is None else open_session(self.bulk)
 
     @property
     def names(self) -> tuple[str, ...]:

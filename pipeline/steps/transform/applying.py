@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnxruntime import InferenceSession
 
 from pipeline.errors import DataError
 from pipeline.model.columns import Side
-from pipeline.model.graphs import open_session
 from pipeline.model.sentences import Sentences
 from pipeline.spec.schema.spec import Spec
 from pipeline.steps.features import TARGET, Transform, needs_of, source_name
@@ -134,10 +133,9 @@ def _check(rows: pd.DataFrame, compiled: Transform, target: Target) -> None:
 
 
 def _batches(
-    model: ModelProto, rows: pd.DataFrame, numbers: Sequence[str], texts: Sequence[str]
+    session: InferenceSession, rows: pd.DataFrame, numbers: Sequence[str], texts: Sequence[str]
 ) -> Iterator[tuple[slice, dict[str, Any]]]:
     """Run a model over a frame, so many rows at a time that its inputs stay small."""
-    session = open_session(model)
     wanted = {value.name for value in session.get_inputs()}
     names = [value.name for value in session.get_outputs()]
     for start in range(0, max(len(rows), 1), BATCH_ROWS):
@@ -153,8 +151,8 @@ def _batches(
 def _run_bulk(rows: pd.DataFrame, compiled: Transform) -> tuple[Doubles, dict[str, pd.Series[Any]]]:
     measured = np.empty((len(rows), len(compiled.features) + len(compiled.sources)))
     labels = np.empty((len(rows), len(compiled.derived_labels)), dtype=object)
-    if compiled.bulk is not None:
-        for place, outputs in _batches(compiled.bulk, rows, compiled.numbers, compiled.bulk_texts):
+    if compiled.bulk_session is not None:
+        for place, outputs in _batches(compiled.bulk_session, rows, compiled.numbers, compiled.bulk_texts):
             for name, values in outputs.items():
                 (measured if name == "measured" else labels)[place] = values
     return measured, {name: _text(labels[:, i], rows) for i, name in enumerate(compiled.derived_labels)}
@@ -174,11 +172,11 @@ def _text(values: NDArray[np.object_], rows: pd.DataFrame) -> pd.Series[Any]:
 
 def compute_target(rows: pd.DataFrame, target: Target) -> pd.Series[Any]:
     """Compute a target, or any other derived column compiled as one, for cleaned rows."""
-    if target.model is None:
+    if target.session is None:
         values = rows[target.name]
         return values if target.is_text else values.mask(np.isinf(values))
     result = np.empty((len(rows), 1), dtype=object if target.is_text else np.float64)
-    for place, outputs in _batches(target.model, rows, target.numbers, target.texts):
+    for place, outputs in _batches(target.session, rows, target.numbers, target.texts):
         result[place] = outputs["target"]
     return _text(result[:, 0], rows) if target.is_text else pd.Series(result[:, 0], index=rows.index)
 

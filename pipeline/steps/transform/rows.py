@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
 from pipeline.errors import InputError
 from pipeline.model.columns import ColumnType
-from pipeline.model.graphs import Graph
+from pipeline.model.graphs import Graph, open_session
 from pipeline.model.sentences import Sentences
 from pipeline.model.words import Words
 from pipeline.spec.schema.spec import Spec
@@ -19,6 +21,9 @@ from pipeline.steps.features import TARGET, Feature, TextFeature, Transform, cat
 from pipeline.steps.transform.columns import Columns, Inputs, columns_of, features_of, needed_inputs
 from pipeline.steps.transform.compiling import Number, Text, as_number, compile_expression, is_missing
 from pipeline.steps.transform.transformers import ENCODINGS, Block, Task, apply, task_of
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class Target:
     model: ModelProto | None
     numbers: tuple[str, ...]
     texts: tuple[str, ...]
+
+    @cached_property
+    def session(self) -> InferenceSession | None:
+        """Load the model, once for all partitions and threads."""
+        return None if self.model is None else open_session(self.model)
 
 
 def compile_transform(spec: Spec, columns: Mapping[str, ColumnType]) -> Transform:
