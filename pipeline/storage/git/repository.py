@@ -197,6 +197,8 @@ class Repository:
         files, links = self._list(tree.commit, places) if tree.commit else ([], [])
         committed = sorted([*files, *self._follow(tree.commit, links)], key=_path_of)
         changed = tree.changes + self._links_to_changes(links)
+        if broken := next((path for path in (*map(_path_of, committed), *changed) if "\n" in path), None):
+            raise InputError(f"{self.root}: found a line break in the file name {broken!r}; expected none: rename it")
         return Listing(tree.commit, committed, self._present(committed, changed) if changed else committed)
 
     def _present(self, committed: Sequence[File], changed: Sequence[str]) -> list[File]:
@@ -204,8 +206,6 @@ class Repository:
         here = sorted({path for path in changed if (self.root / path).is_file()})
         astray = [path for path in here if self._leads_to(path).startswith("..")]
         here = [path for path in here if path not in astray]
-        if broken := next((path for path in (*map(_path_of, committed), *here) if "\n" in path), None):
-            raise InputError(f"{self.root}: found a line break in the file name {broken!r}; expected none: rename it")
         ids = self._git("hash-object", "--no-filters", "--stdin-paths", stdin="\n".join(here)).split() if here else []
         sizes = ((self.root / path).stat().st_size for path in here)
         kept = (file for file in committed if file.path not in set(changed))
