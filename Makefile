@@ -2,7 +2,7 @@
 # make test   set everything up, check the code, run every test
 # make test-quick  run the unit tests of what has changed since main, for a minute at most
 # make setup  set everything up
-# make extra-torch  install an extra: torch, tensorflow, images, boosting, text, dask, isolation, pods or signing (make extras: all of them)
+# make extra-torch  install an extra: torch, tensorflow, images, boosting, text, dask, isolation or signing (make extras: all of them)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,7 +14,7 @@ SHELL := /bin/bash
 # The first that this machine has: the locks hold for each.
 PYTHON ?= $(or $(shell for each in python3.11 python3.12 python3.13 python3; do command -v $$each && break; done),python3.11)
 MODELRAIL := .venv/bin/modelrail
-EXTRAS := kubernetes torch tensorflow images boosting text dask isolation pods signing
+EXTRAS := torch tensorflow images boosting text dask isolation signing
 
 # Some environments forbid bytecode; without it every process compiles every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -77,7 +77,7 @@ endef
 lock:
 	options="--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
 	uv pip compile $$options --extra airflow --extra examples --extra s3 -o requirements.txt pyproject.toml
-	uv pip compile $$options --extra airflow --extra examples --extra s3 --extra kubernetes --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	uv pip compile $$options --extra airflow --extra examples --extra s3 --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
 	uv pip compile $$options --group build -o requirements-build.txt
 	uv pip compile $$options --group serving -c requirements.txt -o requirements-serving.txt
 	# Extras agree with what is above and with each other, and a lock has only what an extra adds.
@@ -87,7 +87,9 @@ lock:
 	for extra in $(EXTRAS); do
 	  wanted $$extra | uv pip compile $$options --excludes requirements-excluded.in -c "$$folder/all.txt" -o requirements-$$extra.txt -
 	done
-	uv pip compile $$options --extra s3 --extra kubernetes -c requirements.txt -o requirements-pipeline.txt pyproject.toml
+	uv pip compile $$options --extra s3 -c requirements.txt -o requirements-pipeline.txt pyproject.toml
+	# What a pod of Airflow's own needs on top.
+	wanted airflow | uv pip compile $$options -c requirements.txt -o requirements-airflow.txt -
 	# Environments of programs: each is by itself.
 	for each in pipeline/steps/train/containers/*/requirements.in tests/isolated/requirements.in; do
 	  uv pip compile $$options -o "$${each%.in}.txt" "$$each"

@@ -29,7 +29,6 @@ class Extra:
 
 
 EXTRAS: Mapping[str, Extra] = {
-    "kubernetes": Extra(("kubernetes",), ()),
     "torch": Extra(("torch", "safetensors"), ("torch",)),
     "tensorflow": Extra(("tensorflow", "keras", "safetensors"), ("keras", "tensorflow-cpu")),
     "images": Extra(("cv2", "pybase64"), ("opencv-python-headless",)),
@@ -37,7 +36,6 @@ EXTRAS: Mapping[str, Extra] = {
     "text": Extra(("gensim", "tokenizers"), ("gensim", "tokenizers")),
     "dask": Extra(("distributed",), ()),
     "isolation": Extra(("uv",), ()),
-    "pods": Extra(("kubernetes", "kubernetes_asyncio"), ()),
     "signing": Extra(("model_signing", "OpenSSL"), ()),
 }
 

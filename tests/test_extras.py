@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -26,18 +27,21 @@ def locked(lock: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+LOCKS = [*EXTRAS, "airflow"]  # the latter for an image: who sets up a clone has it
+
+
+@pytest.mark.parametrize("extra", LOCKS)
 def test_the_lock_of_an_extra_goes_on_top_of_the_main_one_and_of_every_other(extra: str) -> None:
     own = locked(f"requirements-{extra}.txt")
-    for other in ("requirements.txt", "requirements-dev.txt", *(f"requirements-{each}.txt" for each in EXTRAS)):
+    for other in ("requirements.txt", "requirements-dev.txt", *(f"requirements-{each}.txt" for each in LOCKS)):
         there = locked(other)
         assert {name: there[name] for name in own if name in there} == {
             name: own[name] for name in own if name in there
         }
-    assert set(EXTRAS[extra].decisive) <= set(own)
+    assert set(EXTRAS[extra].decisive if extra in EXTRAS else ()) <= set(own)
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("extra", LOCKS)
 def test_a_lock_names_no_host_and_holds_a_digest_of_everything(extra: str) -> None:
     text = (CHECKOUT / f"requirements-{extra}.txt").read_text()
     assert "://" not in text
@@ -51,6 +55,22 @@ def test_every_extra_is_declared_and_can_be_made() -> None:
     assert made is not None
     assert made[1].split() == list(EXTRAS)
     assert set(EXTRAS) <= set(declared)
+
+
+def test_what_the_product_is_made_of_is_in_every_set_up() -> None:
+    makes = {"kubernetes", "apache-airflow-providers-cncf-kubernetes"}
+    assert makes <= locked("requirements.txt").keys()
+    assert "kubernetes" in locked("requirements-pipeline.txt"), "a pod deploys and trains with others"
+
+
+def test_what_speaks_to_clusters_is_not_imported_where_none_is_asked(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pipeline.cli import main; sys.argv[1:] = ['--help']\ntry: main()\nfinally: print(sorted("
+        "{each.partition('.')[0] for each in sys.modules} & {'kubernetes', 'kubernetes_asyncio', 'airflow'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "doctor" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.fixture

@@ -273,7 +273,6 @@ def _with_pods(opened: OpenedRun, job: Job) -> OpenedRun:
     from pipeline.runs.pods.step_pod import addresses, refuse_unclonable  # knows of clusters: only where there are pods
 
     spec, pods = job.spec, pod_steps(job.spec.run)
-    require("pods", f"{job.spec_path}: run", f"pods for {', '.join(pods)}")
     repository = spec.run.repository or job.repository.origin() or ""
     refuse_unclonable(job.spec_path, job.uncommitted, job.spec_commit, repository)
     addresses(os.environ)

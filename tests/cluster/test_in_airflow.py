@@ -26,7 +26,6 @@ from .lines import rollout_in
 
 pytestmark = [
     pytest.mark.airflow,
-    pytest.mark.extra("pods"),
     pytest.mark.skipif(not is_here(), reason=HOW),
     pytest.mark.filterwarnings("ignore:subprocess .* is still running"),
 ]

@@ -29,7 +29,7 @@ def find_worker_pods(spec: Spec) -> ClusterPods | None:
     leader = find_leader(os.environ)
     if leader is None or not has_worker_pods(spec):
         return None
-    return ClusterPods(spec, leader, open_cluster(None, spec.run.namespace, ("run.workers", "'pod'")))
+    return ClusterPods(spec, leader, open_cluster(None, spec.run.namespace))
 
 
 class ClusterPods:

@@ -16,7 +16,6 @@ from .world import World, pods_of, started, states
 pytestmark = [
     pytest.mark.airflow,
     pytest.mark.cluster,
-    pytest.mark.extra("pods"),
     pytest.mark.skipif(not is_here(), reason=HOW),
     pytest.mark.filterwarnings("ignore:subprocess .* is still running"),
 ]
@@ -162,7 +161,6 @@ def test_a_program_trains_in_the_pod_of_its_own_image_and_what_it_leaves_is_rele
     assert "train: ran in" in world.log(run, "train")
 
 
-@pytest.mark.extra("kubernetes")
 @pytest.mark.parametrize(
     "framework",
     [pytest.param("torch", marks=pytest.mark.extra("torch")), pytest.param("tensorflow", marks=inside("tensorflow"))],

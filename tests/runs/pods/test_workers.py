@@ -30,7 +30,6 @@ from .cluster import HOW, Namespace, is_here, poll
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.extra("kubernetes"),
     pytest.mark.skipif(not is_here(), reason=HOW),
 ]
 SPEC = """\

@@ -16,7 +16,6 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 from pipeline.errors import DeploymentError, InputError, TransientError
-from pipeline.extras import require
 from pipeline.serving.client import credentials, refusal
 
 MANAGER = "modelrail"
@@ -27,22 +26,14 @@ _DENIED = "admission webhook"  # so begins what is said of an object that somebo
 Object = dict[str, Any]
 
 
-def open_cluster(
-    context: str | None, namespace: str, wanted_by: tuple[str, str] = ("environment.platform", "'kubernetes'")
-) -> Cluster:
+def open_cluster(context: str | None, namespace: str) -> Cluster:
     """Reach the cluster of a kubeconfig's context, or the one that this process runs in.
-
-    Parameters
-    ----------
-    wanted_by : tuple of str
-        Key of the spec that asks for it, and what stands there.
 
     Raises
     ------
     InputError
-        If the extra ``kubernetes`` is not installed, or there is no kubeconfig or no such context.
+        If there is no kubeconfig or no such context.
     """
-    require("kubernetes", *wanted_by)
     from kubernetes import client, config
 
     settings = client.Configuration()
