@@ -20,6 +20,7 @@ A message says where, what was found, what was expected, and which key or comman
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,7 +114,9 @@ class OvertakenError(TransientError):
 
 def explain_os_error(error: OSError) -> ModelrailError:
     """Say what mends an error of the operating system, such as a full disk or a folder that is not ours."""
-    return ModelrailError(f"{error}; expected a place that can be read and written (MODELRAIL_HOME)")
+    store = os.environ.get("MODELRAIL_STORE")
+    key = "MODELRAIL_STORE" if store and str(error.filename).startswith(store) else "MODELRAIL_HOME"
+    return ModelrailError(f"{error}; expected a place that can be read and written ({key})")
 
 
 @dataclass(frozen=True, order=True)

@@ -26,6 +26,20 @@ def signs_bundles(environment: Mapping[str, str] = os.environ) -> bool:
     return bool(environment.get(KEY))
 
 
+def require_key(environment: Mapping[str, str] = os.environ) -> None:
+    """Make sure that bundles can be signed, if they are to be.
+
+    Raises
+    ------
+    InputError
+        If the extra ``signing`` is not installed, or the key is not there.
+    """
+    if key := environment.get(KEY):
+        require("signing", KEY, "signing of bundles")
+        if not os.access(key, os.R_OK):
+            raise InputError(f"{KEY}: found no file {key} that can be read; expected a PEM private key")
+
+
 def sign_bundle(folder: Path, environment: Mapping[str, str] = os.environ) -> None:
     """Sign a bundle as a whole, if a key is configured and it is not signed yet; no network is needed.
 

@@ -1,23 +1,25 @@
 """The one way in which a release goes live: it is packaged, assigned in Git, made live, and an abort is recorded.
 
-Git comes first. Where the platform then fails, what was live stays live, Git says what should be, and the same command
-again (or the model's next run) tries anew.
+The platform is asked first whether it is ready, then Git is told, then the release is made live. Where that still
+fails, what was live stays live, and Git says so: a person's change is recorded as aborted. A run's stands, since the
+next run tries it anew. What failed is noted in the store, for `modelrail status` and `releases`.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.delivery.applied_settings import remember
+from pipeline.delivery.applied_settings import note_failure, remember
 from pipeline.delivery.bundles import bundle_of
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release, Version, find_release
 from pipeline.delivery.stages import Action, Stage, Standing, assign, image_of, newer, stages, standing_of
 from pipeline.delivery.verification import ask, sample_of
-from pipeline.errors import AbortedError, DeploymentError, OvertakenError
+from pipeline.errors import AbortedError, DeploymentError, ModelrailError, OvertakenError
 from pipeline.retries import attempts
 from pipeline.spec.schema.spec import Spec
 from pipeline.storage.artifacts import Artifact, Store
@@ -94,6 +96,7 @@ def go_live(
     after: int | None = None,
     twin: Artifact | None = None,
     verified_later: bool = False,
+    standing: Standing | None = None,
 ) -> DeploymentResult:
     """Record that an environment should have a release, then make it live there.
 
@@ -108,6 +111,8 @@ def go_live(
     verified_later : bool
         A run's further steps ask what is live about a real record, and its next run tries again; otherwise that is
         asked here, and an error says what a person can do.
+    standing : Standing, optional
+        What stands, as the caller knows it; by default Git is asked.
 
     Raises
     ------
@@ -122,8 +127,10 @@ def go_live(
     bundle = bundle_of(release, store, slot.target.state, twin)
     # Only a promotion and a run try something new: the image is made anew, and a canary may come first.
     tried_before = action != "promote" and not verified_later
-    before, spec = slot.image(release.version) if tried_before else None, slot.spec
-    image, push = before or platform_of(spec).package(slot.target, release, bundle), spec.deploy.push_tags
+    before, platform = slot.image(release.version) if tried_before else None, platform_of(slot.spec)
+    if (standing or slot.standing()).current != release.version:
+        platform.require_ready(slot.target, packages=before is None)
+    image, push = before or platform.package(slot.target, release, bundle), slot.spec.deploy.push_tags
     stage = assign(
         slot.repository, release, slot.environment, action=action, why=why, who=who, push=push, after=after, image=image
     )
@@ -131,8 +138,12 @@ def go_live(
     make = _make_live if verified_later else _make_live_and_ask
     try:
         live, answering = make(there, stage, release, bundle, store)
-    except AbortedError as error:
-        _record_abort(slot, stage, error)
+    except OvertakenError:
+        raise
+    except ModelrailError as error:
+        if isinstance(error, AbortedError):
+            _record_abort(slot, stage, error)
+        note_failure(store, release, slot.environment, str(error))
         raise
     return DeploymentResult(stage, live, answering, time.monotonic() - began)
 
@@ -165,6 +176,8 @@ def _make_live_and_ask(slot: Slot, stage: Stage, release: Release, bundle: Path,
     except AbortedError:
         raise
     except DeploymentError as error:
+        if stable := _find_stable(slot, stage):
+            raise AbortedError(f"{error}; {stable} stays live, and Git says so", stable) from error
         raise DeploymentError(
             f"{error}; {stage.tag} says in Git that {release.tag} should be live: mend it and promote it again, or"
             f" 'modelrail rollback {slot.model} --environment {slot.environment} --why …'"
@@ -175,6 +188,16 @@ def _make_live_and_ask(slot: Slot, stage: Stage, release: Release, bundle: Path,
             f" expected {release.tag}: look at 'modelrail releases {slot.model}', and say it again if it still holds"
         )
     return live, answering
+
+
+def _find_stable(slot: Slot, stage: Stage) -> str | None:
+    """Find the release that was to be replaced, if it is live still."""
+    before = standing_of([each for each in slot.history() if each.number < stage.number]).current
+    with suppress(ModelrailError):  # the first error is the one to tell
+        now = platform_of(slot.spec).live(slot.target)
+        if now and now.version.removeprefix("v") == str(before) and before != stage.version:
+            return f"{slot.model}@v{before}"
+    return None
 
 
 def _until_it_answers(slot: Slot, stage: Stage, release: Release, bundle: Path, store: Store) -> tuple[Live, Release]:

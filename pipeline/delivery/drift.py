@@ -68,8 +68,13 @@ def _observe(repository: Repository, model: str, environment: str) -> Observatio
     return Observation(model, environment, release, live, differences)
 
 
-def find_due(slot: Slot, version: str | None = None) -> tuple[Release, str | None]:
+def find_due(slot: Slot, version: str | None = None, *, offline: bool = False) -> tuple[Release, str | None]:
     """Return the release that should be live, or a version of choice, and the image that it has or would have.
+
+    Parameters
+    ----------
+    offline : bool
+        Ask no registry: an image that Git does not name is None.
 
     Raises
     ------
@@ -81,10 +86,10 @@ def find_due(slot: Slot, version: str | None = None) -> tuple[Release, str | Non
     if wanted is None:
         raise InputError(
             f"found no release of {slot.model} in {slot.environment}; expected one: 'modelrail promote"
-            f" {slot.model} VERSION --environment {slot.environment} --why …', or a version"
+            f" {slot.model}@VERSION --environment {slot.environment} --why …', or a version"
         )
     release = find_release(slot.repository, f"{slot.model}@{wanted}")
-    return release, slot.image(release.version) or _image_to_be(slot, release)
+    return release, slot.image(release.version) or (None if offline else _image_to_be(slot, release))
 
 
 def compare(slot: Slot) -> Sequence[Difference]:

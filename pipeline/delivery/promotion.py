@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.delivery.deploying import DeploymentResult, Slot, go_live
 from pipeline.delivery.platforms.target import Target
-from pipeline.delivery.releases import Version, find_release
+from pipeline.delivery.releases import Version, find_release, newest_releases
 from pipeline.delivery.stages import Action, stages
 from pipeline.errors import InputError
 from pipeline.home import home, store_address
@@ -84,11 +84,13 @@ def goal_of(slot: Slot, to: Version | None) -> Version:
     if now is None:
         raise InputError(f"rollback: found nothing live of {where}; expected a release ('modelrail run', 'promote')")
     if goal is None:
-        raise InputError(f"rollback: found nothing live of {where} before v{now}; expected --to with a version")
+        raise InputError(
+            f"rollback: found nothing live of {where} before v{now}; expected a version: {slot.model}@VERSION"
+        )
     if goal >= now and goal not in standing.live[:-1]:
         raise InputError(
             f"rollback: found v{goal} while v{now} is live of {where}; expected an earlier version (or 'modelrail"
-            f" promote {slot.model} v{goal} --environment {slot.environment} --why …')"
+            f" promote {slot.model}@v{goal} --environment {slot.environment} --why …')"
         )
     return goal
 
@@ -101,7 +103,7 @@ def find_slot(repository: Repository, model: str, environment: str | None) -> Sl
     environment : str or None
         Name of the overlay, or of the platform of the spec as it is; None for the only one that has a stage.
     """
-    path = find_spec_of(model, repository.root / "models")
+    path = _spec_of(repository, model)
     plain = load_spec(path).spec
     default = plain.environment.platform
     if environment is None:
@@ -109,6 +111,12 @@ def find_slot(repository: Repository, model: str, environment: str | None) -> Sl
     overlay = None if environment == default and environment not in find_environments(path) else environment
     spec = load_spec(path, overlay).spec if overlay else plain
     return Slot(repository, environment, Target(spec, overlay, home(repository.root)))
+
+
+def _spec_of(repository: Repository, model: str) -> Path:
+    """Find a model's spec where specs are, or where its newest release was made from."""
+    newest, _ = newest_releases(repository, model, 1)
+    return find_spec_of(model, repository.root, [repository.root / each.evidence.spec_path for each in newest])
 
 
 def _only(environments: set[str], model: str) -> str | None:

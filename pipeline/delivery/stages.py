@@ -169,19 +169,29 @@ def places_assigned(repository: Repository) -> list[tuple[str, str]]:
 
 
 def standing_of(history: Sequence[Stage]) -> Standing:
-    """Derive from the stages of one environment what is live, what was before it and what was withdrawn."""
-    live: list[Version] = []
-    withdrawn: set[Version] = set()
+    """Derive from the stages of one environment what is live, what was before it and what was withdrawn.
+
+    A rollback that was aborted is as if it had not been: it holds nothing.
+    """
+    now = before = Standing()
+    last: Action | None = None
     for stage in history:
-        if stage.action in {"rollback", "abort"}:
-            kept = live.index(stage.version) + 1 if stage.version in live else len(live) - 1
-            withdrawn |= set(live[max(kept, 0) :])
-            live = live[: max(kept, 0)]
-        withdrawn.discard(stage.version)
-        if stage.version in live:
-            live.remove(stage.version)
-        live.append(stage.version)
-    return Standing(tuple(live), frozenset(withdrawn))
+        undone = (last, stage.action) == ("rollback", "abort") and before.current == stage.version
+        now, before, last = before if undone else _after(now, stage), now, stage.action
+    return now
+
+
+def _after(standing: Standing, stage: Stage) -> Standing:
+    """Say what stands after one more stage."""
+    live, withdrawn = list(standing.live), set(standing.withdrawn)
+    if stage.action in {"rollback", "abort"}:
+        kept = live.index(stage.version) + 1 if stage.version in live else len(live) - 1
+        withdrawn |= set(live[max(kept, 0) :])
+        live = live[: max(kept, 0)]
+    withdrawn.discard(stage.version)
+    if stage.version in live:
+        live.remove(stage.version)
+    return Standing((*live, stage.version), frozenset(withdrawn))
 
 
 def image_of(history: Sequence[Stage], version: Version) -> str | None:

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from pipeline.errors import ModelrailError
 from pipeline.home import home, tracking_address
+from pipeline.runs.job import open_job
+from pipeline.runs.preflight import require_extras, require_ready
+from pipeline.runs.request import RunRequest
 
 _GIB = 1 << 30
 _TIMEOUT_S = 5
@@ -73,6 +77,18 @@ def examine(state: Path | None = None) -> list[Finding]:
         _browser,
     )
     return [check() for check in checks]
+
+
+def examine_run(request: RunRequest) -> Finding:
+    """Ask for all that a run and its deployment will need, committed or not; nothing is computed or changed."""
+    name = f"run in {request.environment}" if request.environment else "run"
+    try:
+        job = open_job(request)
+        require_extras(job)
+        require_ready(job, deploys=True)
+    except ModelrailError as error:
+        return Finding(name, ok=False, found="not ready", needed_for=request.spec, mend=str(error))
+    return Finding(name, ok=True, found="ready", needed_for=request.spec)
 
 
 def _run(*argv: str) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.releases import Release, same_model
-from pipeline.runs.job import WORK_TREE, Job
+from pipeline.runs.job import Job
 from pipeline.runs.session import Session
 from pipeline.spec.schema.spec import Evaluate
 from pipeline.steps.evaluate.results import Evaluation
@@ -41,14 +41,7 @@ def refuse(job: Job, verdict: Verdict) -> str | None:
     if not verdict.promote:
         missed = next(line.text for line in verdict.lines if not line.passed)
         return f"{verdict.summary.removesuffix(': not released')} ({missed})"
-    if job.uncommitted or job.data_commit == WORK_TREE or not job.spec_commit:
-        files = ", ".join(job.uncommitted[:5]) or job.spec_path
-        return f"commit {files} first ('git add' and 'git commit'), then run again: all work is reused"
-    if job.request.replay:
-        return f"a replay of {job.request.as_of} is evaluated only"
-    if job.left_out:
-        return f"a look back to {job.request.as_of} leaves out {job.left_out} newer partitions"
-    return None
+    return job.kept_back
 
 
 def is_pending(session: Session) -> bool:
@@ -75,7 +68,7 @@ def choose(session: Session) -> tuple[Release | None, str]:
     standing, environment = session.assignments.standing(), session.job.environment
     if known.version == standing.current:
         return known, ""
-    mend = f"'modelrail promote {known.model} v{known.version} --environment {environment} --why …' makes it live"
+    mend = f"'modelrail promote {known.tag} --environment {environment} --why …' makes it live"
     if known.version in standing.withdrawn:
         return (
             None,

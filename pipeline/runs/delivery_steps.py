@@ -82,6 +82,7 @@ def deploy(session: Session, chosen: Release) -> StepResult:
         after=session.assignments.last_stage(),
         twin=train,
         verified_later=True,
+        standing=session.assignments.standing(),
     )
     now, answering = made.live, made.answering
     if answering != chosen:
@@ -145,7 +146,7 @@ def _with_release(step: str, act: Callable[[Session, Release], StepResult]) -> C
     def run(session: Session) -> StepResult:
         chosen, refusal = choose(session)
         if chosen is None:
-            return StepResult(step, "skipped", refusal, facts=DeliveryFacts(released=False))
+            return StepResult(step, "skipped", refusal, facts=DeliveryFacts(released=False, refusal=refusal))
         return act(session, chosen)
 
     return run

@@ -87,6 +87,18 @@ class Job:
         """Name of the environment; without an overlay it is named by its platform."""
         return self.request.environment or self.spec.environment.platform
 
+    @property
+    def kept_back(self) -> str | None:
+        """Why no model of this job may be released, however good; None if one may."""
+        if self.uncommitted or self.data_commit == WORK_TREE or not self.spec_commit:
+            files = ", ".join(self.uncommitted[:5]) or self.spec_path
+            return f"commit {files} first ('git add' and 'git commit'), then run again: all work is reused"
+        if self.request.replay:
+            return f"a replay of {self.request.as_of} is evaluated only"
+        if self.left_out:
+            return f"a look back to {self.request.as_of} leaves out {self.left_out} newer partitions"
+        return None
+
     @cached_property
     def code(self) -> str:
         """Version of Modelrail, with its commit where it runs from a checkout."""

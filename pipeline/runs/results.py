@@ -52,6 +52,8 @@ class DeliveryFacts:
         Of the model, by name; the bounds that they are held against.
     address, replaced, stage, image : str or None
         Where the release answers, the version that was live before, the tag that assigns it, its container image.
+    refusal : str or None
+        Why the release is not made live: it is held, say.
     first : mapping
         Environment that waited for its first release → the tag that assigns it; None if it still waits.
     record, prediction, prediction_id, truth, curl
@@ -68,6 +70,7 @@ class DeliveryFacts:
     replaced: str | None = None
     stage: str | None = None
     image: str | None = None
+    refusal: str | None = None
     first: Mapping[str, str | None] = field(default_factory=dict)
     record: Any = None
     prediction: Any = None

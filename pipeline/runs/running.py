@@ -19,22 +19,19 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from pipeline.delivery.platforms.platforms import maker_of
 from pipeline.errors import DamagedError, InputError, ModelrailError, OvertakenError, TransientError
-from pipeline.extras import require
 from pipeline.home import home, tracking_address, working
-from pipeline.messages import quote
 from pipeline.retries import attempts
 from pipeline.runs.computing import accounted, compute, mend, refuse_unknown
 from pipeline.runs.job import BUILT_IN, WORK_TREE, Job, open_job
 from pipeline.runs.opened_run import OpenedRun, StepPlan
 from pipeline.runs.plan.planning import ORDER, PlannedStep
 from pipeline.runs.plan.recipes import STEPS, method_digests, spec_digest
+from pipeline.runs.preflight import require_extras, require_ready
 from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import DirectRecorder, LookedBack, PipedRecorder, Recorder, RunClosed, RunOpened
-from pipeline.spec.catalogue.tasks import extras_of
 from pipeline.spec.placement import is_led, most_batches, pod_steps
 from pipeline.storage.artifacts import FolderStore
 from pipeline.storage.git.credentials import CredentialsProvider
@@ -58,13 +55,14 @@ def open_run(request: RunRequest, provider: CredentialsProvider | None = None) -
 
 
 def _open_run(job: Job) -> OpenedRun:
-    session = Session(job, holds=True)
-    _refuse_platform(session.job)
+    session, pods = Session(job, holds=True), pod_steps(job.spec.run)
+    require_extras(job, pods)
     session.refresh()
     steps = session.plan()
     opened = _opened(session, steps)
     if not _has_news(session, steps):
         return opened
+    require_ready(job, pods)
     recorder = _direct(session.job)
     recorder.tell(_opening(session))
     return replace(opened, mlflow_run=recorder.run_id(), mlflow_experiment=recorder.experiment_id())
@@ -169,14 +167,13 @@ def run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]
 
 def _run(request: RunRequest, report: Report) -> tuple[Outcome, list[StepResult]]:
     session = Session(open_job(request), holds=True)
-    _refuse_platform(session.job)
-    for path, by, extra in extras_of(session.job.spec):  # in Airflow, only the step's own pod may have it
-        require(extra, ".".join(path), quote(by))
+    require_extras(session.job)
     session.refresh()
     if isinstance(session.artifacts.store, FolderStore):
         session.artifacts.store.sweep()
     if not _has_news(session, session.plan()):
         return _run_all(session, report)
+    require_ready(session.job)
     recorder = _recorder(session.job)
     recorder.tell(_opening(session))
     session.recorder = recorder
@@ -304,10 +301,6 @@ def _summarize(step: str, mine: Sequence[PlannedStep]) -> StepPlan:
 def _refuse_other_spec(job: Job, opened: OpenedRun) -> None:
     if spec_digest(job.spec) != opened.spec_digest:
         raise InputError(f"{job.spec_path}: found another spec than when the run began; expected the same: start anew")
-
-
-def _refuse_platform(job: Job) -> None:
-    maker_of(job.spec, f"{job.spec_path}: environment.platform")
 
 
 def _recorder(job: Job) -> Recorder:

@@ -132,12 +132,17 @@ HISTORIES: list[tuple[str, str, str]] = [
     ("d1 d2 p1", "2 1", ""),
     ("d1 d2 p1 r2", "2", "1"),
     ("r1", "1", ""),
+    ("d1 d2 a1", "1", "2"),
+    ("d1 d2 p1 a2", "2", "1"),
+    ("d1 d2 r1 a2", "1 2", ""),
+    ("d1 d2 d3 r2 r1 a2", "1 2", "3"),
+    ("d1 d2 r1 a2 r1", "1", "2"),
 ]
 
 
 @pytest.mark.parametrize(("history", "live", "withdrawn"), HISTORIES, ids=[each[0] for each in HISTORIES])
 def test_a_rollback_goes_back_and_holds_what_it_left(history: str, live: str, withdrawn: str) -> None:
-    actions: dict[str, Action] = {"d": "deploy", "p": "promote", "r": "rollback"}
+    actions: dict[str, Action] = {"d": "deploy", "p": "promote", "r": "rollback", "a": "abort"}
     blank = Stage("m", "prod", 0, Version(0, 0, 0), "deploy", "", "")
     found = standing_of(
         [

@@ -98,18 +98,35 @@ def package(
         source = opened.enter_context(closing(Registry(origin.host)))
         same = place.host == origin.host
         target = source if same else opened.enter_context(closing(Registry(place.host)))
-        found = source.manifest(origin.name, origin.version)
-        if found is None:
-            raise DeploymentError(
-                f"{base}: found no such image; expected the serving image: build and push it with"
-                f" 'modelrail images build serving --tag {base} --push'"
-            )
+        found = find_base(source, origin, base)
         made = _Push(source, origin.name, target, place.name, Blob(model_layer(bundle)), labels, dry=not push)
-        content, media_type = made.append(json.loads(found[0]))
+        content, media_type = made.append(json.loads(found))
         digest = digest_of(content)
         named = f"{tag}-{digest.partition(':')[2][:12]}"
         made.store(named, content, media_type)
     return Image(f"{place}@{digest}", f"{place}:{named}", made.blobs)
+
+
+def find_base(registry: Registry, origin: Reference, base: str) -> bytes:
+    """Fetch the manifest of the serving image.
+
+    Parameters
+    ----------
+    base : str
+        How the spec names it.
+
+    Raises
+    ------
+    DeploymentError
+        If it is not there.
+    """
+    found = registry.manifest(origin.name, origin.version)
+    if found is None:
+        raise DeploymentError(
+            f"{base}: found no such image; expected the serving image: build and push it with"
+            f" 'modelrail images build serving --tag {base} --push'"
+        )
+    return found[0]
 
 
 def model_layer(bundle: Path) -> bytes:

@@ -102,6 +102,11 @@ class Registry:
         self._finish(name, blob.digest, begun, blob.content)
         return "pushed"
 
+    def require_push(self, name: str) -> None:
+        """Make sure that a repository takes blobs: an upload is begun, and given up at once."""
+        begun = self._good(self._ask("POST", f"/v2/{name}/blobs/uploads/", name), f"{name}: upload")
+        self._ask("DELETE", str(begun.request.url.join(begun.headers["location"])), name)
+
     def take(self, name: str, digest: str, other: Registry, source: str) -> str:
         """Bring a blob of another repository here; return ``there``, ``mounted`` or ``copied``."""
         if self.has(name, digest):

@@ -69,6 +69,22 @@ class Live:
 class Platform(Protocol):
     """What a platform can do with releases; each method may be called again at any time."""
 
+    def require_ready(self, target: Target, *, packages: bool) -> None:
+        """Ask for all that making a release live will need, before there is one; nothing is changed.
+
+        Parameters
+        ----------
+        packages : bool
+            Whether an image will be made, so that a registry is needed too.
+
+        Raises
+        ------
+        InputError, DeploymentError
+            If anything is missing, with all that is.
+        TransientError
+            If the platform does not answer, and nothing else is missing.
+        """
+
     def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> str | None:
         """Make the image of a release, the same one each time; return its name with its digest.
 

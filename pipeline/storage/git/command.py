@@ -36,7 +36,9 @@ _PLAIN = (
 _GIT = ("git", "--no-optional-locks", *_PLAIN)
 
 UNREACHABLE = re.compile(
-    r"could not resolve|unable to access|connection|timed out|early EOF|hung up|cannot lock ref|\.lock'", re.IGNORECASE
+    r"could not resolve|unable to access(?!.*error: 40[134])|connection|timed out|early EOF|hung up|cannot lock ref"
+    r"|\.lock'",
+    re.IGNORECASE,
 )
 
 

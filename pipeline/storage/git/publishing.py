@@ -71,6 +71,27 @@ def publish(
     raise TransientError(f"git push to {review or branch} failed: {done.message}; run again")
 
 
+def require_push(repository: Repository, branch: str) -> None:
+    """Make sure that a branch may be pushed to; nothing is.
+
+    Raises
+    ------
+    DeploymentError
+        If the remote refuses.
+    TransientError
+        If it does not answer.
+    """
+    tip = _resolve(repository, f"refs/heads/{branch}")
+    commit = tip or _commit(repository, None, "asked", None, "Nothing\n")
+    done = repository.push(f"+{commit}:refs/heads/{branch}", dry_run=True)
+    if done.transient:
+        raise TransientError(f"git push to {branch} failed: {done.message}; run again")
+    if not done.succeeded:
+        raise DeploymentError(
+            f"git push to {branch} failed: {done.message}; expected the right to push there (deploy.gitops)"
+        )
+
+
 def write_folder(repository: Repository, files: Mapping[str, str]) -> str:
     """Write a folder of files into the object database; return its id."""
     hashed = {name: repository.ask("hash-object", "-w", "--stdin", stdin=text).strip() for name, text in files.items()}

@@ -297,10 +297,11 @@ class Repository:
         with self.credentials() as login:
             self._git("fetch", "--quiet", "--prune", "--force", "origin", *everything, environment=login)
 
-    def push(self, target: str) -> Attempt:
+    def push(self, target: str, *, dry_run: bool = False) -> Attempt:
         """Push to where a mirror was cloned from, with the login that cloned it."""
+        options = ["--quiet", *(["--dry-run"] if dry_run else [])]
         with self.credentials() as login:
-            return self.attempt("push", "--quiet", "origin", target, environment=login)
+            return self.attempt("push", *options, "origin", target, environment=login)
 
     def is_ancestor(self, earlier: str, later: str) -> bool:
         """Tell whether a commit is part of another one's history (or is that one); False where either is not here."""

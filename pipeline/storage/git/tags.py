@@ -167,6 +167,21 @@ def fetch_tags(repository: Repository, *patterns: str) -> None:
     raise _refusal("git fetch of tags", done, "nothing was recorded")
 
 
+def require_push(repository: Repository, tag: str) -> None:
+    """Make sure that ``origin`` lets this user push tags; none is pushed.
+
+    Raises
+    ------
+    ReleaseError
+        If it refuses.
+    TransientError
+        If it does not answer.
+    """
+    done = repository.attempt("push", "--dry-run", "--no-verify", "--quiet", "origin", f"HEAD:refs/tags/{tag}")
+    if not done.succeeded:
+        raise _refusal("git push of tags", done, "nothing was recorded")
+
+
 def settle(repository: Repository) -> None:
     """Finish pushes that a killed process had begun; a tag that somebody else took meanwhile becomes theirs."""
     for name in repository.ask("for-each-ref", "--format=%(refname)", _PUSHING).split():

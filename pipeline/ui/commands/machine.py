@@ -56,22 +56,25 @@ def status(as_json: Json = False) -> None:
     """Say what runs on this machine, which release of each model is live, and what was changed by hand elsewhere."""
     from dataclasses import asdict
 
+    from pipeline.delivery.applied_settings import failures
     from pipeline.delivery.drift import observe
     from pipeline.delivery.platforms.local.deployments import deployments
     from pipeline.delivery.platforms.local.state import name_of
-    from pipeline.home import home
+    from pipeline.home import home, store_address
     from pipeline.orchestration.services import find_dead, running
     from pipeline.runs.first_deployments import find_waiting
-    from pipeline.spec.files import list_yaml
+    from pipeline.spec.loading.names import list_specs
+    from pipeline.storage.artifacts import open_store
     from pipeline.storage.git.repository import open_repository
-    from pipeline.ui.terminal.machine import show_elsewhere, show_status, show_waiting
+    from pipeline.ui.terminal.machine import show_elsewhere, show_failures, show_status, show_waiting
 
     services, live = running(home()), deployments(home())
+    failed = failures(open_store(store_address(home()), home()))
     try:
         repository = open_repository(Path.cwd())
         elsewhere, waiting = (
             observe(repository),
-            find_waiting(repository, list_yaml(repository.root / "models")),
+            find_waiting(repository, list_specs(repository.root)),
         )
     except InputError:  # no repository: then no other place is known
         elsewhere, waiting = [], []
@@ -83,6 +86,7 @@ def status(as_json: Json = False) -> None:
                 "deployments": [asdict(each) for each in live],
                 "elsewhere": [asdict(each) for each in elsewhere],
                 "waiting": [{"model": model, "environment": environment} for model, environment in waiting],
+                "failed": [asdict(each) for each in failed],
             }
         )
     else:
@@ -91,6 +95,7 @@ def status(as_json: Json = False) -> None:
         show_status(services, find_dead(services) if services else (), here)
         show_elsewhere(elsewhere)
         show_waiting(waiting)
+        show_failures(failed)
 
 
 @app.command(epilog="Example: modelrail example flights ~/flights")
@@ -104,13 +109,22 @@ def example(
     typer.echo(f"{EXAMPLES[name](folder)}: ready")
 
 
-@app.command(epilog="Example: modelrail doctor")
-def doctor(as_json: Json = False) -> None:
-    """Say what is missing on this machine, what for, and how to get it."""
-    from pipeline.operations.doctor import examine
+@app.command(epilog="Example: modelrail doctor models/flight-delay.yaml --environment prod")
+def doctor(
+    spec: Annotated[
+        Path | None, typer.Argument(help="A spec whose run and deployment are asked about too.", metavar="[SPEC]")
+    ] = None,
+    environment: Environment = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is missing on this machine, and for a spec's run and deployment, what for, and how to get it."""
+    from pipeline.operations.doctor import examine, examine_run
     from pipeline.ui.terminal.machine import show_findings
 
-    findings = examine()
+    if environment and spec is None:
+        raise InputError("--environment: found no spec; expected one: modelrail doctor SPEC --environment NAME")
+    asked = [examine_run(request(spec, environment, None, None, force=False))] if spec else []
+    findings = [*examine(), *asked]
     if as_json:
         print_json([vars(each) for each in findings])
     else:

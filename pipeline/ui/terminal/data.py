@@ -89,6 +89,8 @@ def _rows(number: int | None) -> str:
 
 def show_backfill(found: Backfill) -> None:
     """Show the dates, how much each sees, and where to follow them."""
+    for at in found.empty:
+        console.print(f"{at:%Y-%m-%d %H:%M}  [yellow]left out[/]: no partition had ended by then")
     for at, seen in found.dates:
         console.print(f"{at:%Y-%m-%d %H:%M}  sees {count(seen, 'partition')}")
     word = "would run" if found.id is None else f"backfill {found.id}:"

@@ -11,6 +11,7 @@ from pipeline.orchestration.mlflow_links import link_experiments
 from pipeline.ui.terminal.console import console
 
 if TYPE_CHECKING:
+    from pipeline.delivery.applied_settings import Failure
     from pipeline.delivery.drift import Observation
     from pipeline.delivery.platforms.local.deployments import Deployment
     from pipeline.operations.doctor import Finding
@@ -23,7 +24,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
     for each in findings:
         console.print(f"{marks[each.ok]} {each.name:<22} {each.found}  [dim]{each.needed_for}[/]")
         if each.ok is not True and each.mend:
-            console.print(f"    {each.mend}")
+            console.print("\n".join(f"    {line}" for line in escape(each.mend).splitlines()))
 
 
 def show_status(services: Services | None, dead: Sequence[Service], live: Sequence[Deployment]) -> None:
@@ -44,6 +45,14 @@ def show_waiting(found: Sequence[tuple[str, str]]) -> None:
     """Print which models environments name that were never live there."""
     for model, environment in found:
         console.print(f"{model} in {environment}: [yellow]waiting for its first release[/]")
+
+
+def show_failures(found: Sequence[Failure]) -> None:
+    """Print which releases could not be made live, where nothing was made live since."""
+    for each in found:
+        console.print(
+            f"{each.release} [red]could not be made live[/] in {each.environment} ({each.at}): {escape(each.said)}"
+        )
 
 
 def show_elsewhere(found: Sequence[Observation]) -> None:

@@ -45,6 +45,8 @@ def show_summary(outcome: str, facts: Mapping[str, Any], seconds: float) -> None
     """Print the summary of a run from its steps' facts; the same after ``modelrail run`` and after Airflow."""
     tag = f" {facts['tag']}" if facts.get("released") else ""
     console.print(f"{_OUTCOMES[outcome]}{tag} [dim]({seconds:.1f} s)[/]")
+    if facts.get("tag") and (refusal := facts.get("refusal")):
+        console.print(f"  [bold yellow]not live[/]: {escape(refusal)}")
     for name, estimate in facts.get("metrics", {}).items():
         console.print(f"  {name:<12} {interval(estimate)}")
     for line in facts.get("verdict", ()):

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.delivery.platforms.differences import Difference
 from pipeline.delivery.platforms.host.changes import remove, steps
 from pipeline.delivery.platforms.host.facts import Facts, Wanted, ask, differences, look, read_facts
+from pipeline.delivery.platforms.host.readiness import inspect
 from pipeline.delivery.platforms.host.runtimes import collected
 from pipeline.delivery.platforms.host.ssh import RefusedError, run
 from pipeline.delivery.platforms.host.systemd_units import Installation, installation_of, units
@@ -21,6 +22,14 @@ from pipeline.spec.object_names import former_unit_name, unit_name
 
 class SystemdHost:
     """A host that systemd runs on."""
+
+    def require_ready(self, target: Target, *, packages: bool) -> None:
+        """Ask the host for its folder, its systemd, its Python and the space."""
+        del packages
+        installed = _installation(target)
+        found = run(installed.settings, inspect(installed, _own(installed), units(target.spec, installed)))
+        if faults := found.strip().splitlines():
+            raise DeploymentError("\n".join(f"{installed.settings.host}: {each}" for each in faults))
 
     def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> None:
         """Do nothing: the bundle itself is copied."""

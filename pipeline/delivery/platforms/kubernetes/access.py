@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pipeline.messages import join
 from pipeline.spec.placement import has_worker_pods
 from pipeline.spec.schema.spec import Spec
 
 Rule = tuple[str, tuple[str, ...], tuple[str, ...]]
+Right = tuple[str, str, str]
+"""Group, resource and verb."""
 NAME, TRAINER = "modelrail-deployer", "modelrail-trainer"
 
 _APPLY = ("get", "create", "patch")
@@ -30,6 +33,13 @@ _RULES: Sequence[Rule] = (
     ("", ("pods/proxy",), ("get",)),
 )
 
+_OPTIONAL: Mapping[str, str] = {
+    "monitoring.coreos.com": "servicemonitors",
+    "gateway.networking.k8s.io": "httproutes",
+    "argoproj.io": "rollouts",
+}
+"""Groups that a cluster may lack: what it lacks needs no right."""
+
 _TRAINER_RULES: Sequence[Rule] = (
     ("batch", ("jobs",), ("create", "get", "delete")),
     ("trainer.kubeflow.org", ("trainjobs",), ("create", "get", "delete")),
@@ -38,6 +48,58 @@ _TRAINER_RULES: Sequence[Rule] = (
     # To see why a worker does not come; `get` above is to see whether others still do.
     ("", ("pods",), ("list",)),
 )
+
+
+def rights_to_deploy(spec: Spec, groups: Iterable[str]) -> list[Right]:
+    """List the rights without which a spec's release cannot be made live.
+
+    Those to remove are left out: they are needed only where the spec has given something up.
+
+    Parameters
+    ----------
+    groups : iterable of str
+        Those of the APIs that the cluster has.
+    """
+    lacked = _OPTIONAL.keys() - set(groups) | ({"argoproj.io"} if spec.deploy.strategy != "argo-rollouts" else set())
+    return [
+        (group, resource, verb)
+        for group, resources, verbs in _RULES
+        if group not in lacked
+        for resource in resources
+        for verb in verbs
+        if verb != "delete"
+    ]
+
+
+def unlisted(rights: Iterable[Right], rules: Sequence[Mapping[str, Any]]) -> list[Right]:
+    """List the rights that none of a cluster's rules gives for every object.
+
+    Parameters
+    ----------
+    rules : sequence of mapping
+        As ``SelfSubjectRulesReview`` has them.
+    """
+    return [each for each in rights if not any(_gives(rule, each) for rule in rules)]
+
+
+def _gives(rule: Mapping[str, Any], right: Right) -> bool:
+    group, resource, verb = right
+    _, _, part = resource.partition("/")
+    names = {resource, "*"} | ({f"*/{part}"} if part else set())
+    return (
+        not rule.get("resourceNames")
+        and not {group, "*"}.isdisjoint(rule.get("apiGroups") or ())
+        and not names.isdisjoint(rule.get("resources") or ())
+        and not {verb, "*"}.isdisjoint(rule.get("verbs") or ())
+    )
+
+
+def describe_rights(rights: Iterable[Right]) -> str:
+    """Write rights as prose: ``create and patch deployments.apps``."""
+    verbs: dict[str, list[str]] = {}
+    for group, resource, verb in rights:
+        verbs.setdefault(f"{resource}.{group}".rstrip("."), []).append(verb)
+    return ", ".join(f"{join(each, 'and')} {what}" for what, each in verbs.items())
 
 
 def accounts(spec: Spec) -> list[dict[str, Any]]:

@@ -123,6 +123,24 @@ class Cluster:
         groups = self._ask("GET", "/apis")["groups"]
         return frozenset(version["groupVersion"] for group in groups for version in group["versions"])
 
+    def rules(self) -> Sequence[Object]:
+        """List what this account may do in the namespace, as far as the cluster can list it."""
+        answer = self._review("SelfSubjectRulesReview", {"namespace": self.namespace})
+        rules: Sequence[Object] = answer["status"]["resourceRules"]
+        return rules
+
+    def allows(self, group: str, resource: str, verb: str, name: str) -> bool:
+        """Ask whether this account may do something in the namespace with an object; an empty name stands for any."""
+        kind, _, part = resource.partition("/")
+        what = {"group": group, "resource": kind, "subresource": part, "verb": verb, "name": name}
+        answer = self._review("SelfSubjectAccessReview", {"resourceAttributes": {"namespace": self.namespace, **what}})
+        return bool(answer["status"]["allowed"])
+
+    def _review(self, kind: str, spec: Object) -> Object:
+        api = "authorization.k8s.io/v1"
+        document = {"apiVersion": api, "kind": kind, "spec": spec}
+        return self._ask("POST", f"/apis/{api}/{kind.lower()}s", None, document, "application/json")
+
     def post(self, service: str, path: str, body: bytes, timeout_s: float, scheme: str) -> tuple[int, bytes]:
         """Ask a Service, by way of the API server; return the status and the body of the answer."""
         where = f"/api/v1/namespaces/{self.namespace}/services/{scheme}:{service}:http/proxy{path}"

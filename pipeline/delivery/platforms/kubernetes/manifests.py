@@ -24,6 +24,8 @@ Manifest = dict[str, Any]
 
 TRACK, VERSION = f"{PREFIX}/track", f"{PREFIX}/version"
 STABLE = "stable"
+OPEN_IMAGE = "IMAGE-LEFT-OPEN"
+"""Stands for an image whose digest is not known; for `leave_open`."""
 APPS, SCALING = "apps/v1", "autoscaling/v2"
 ROUTES = "gateway.networking.k8s.io/v1"
 """The Gateway API, whose routes have weights."""
@@ -268,6 +270,12 @@ def _disruption_budget(name: str) -> Manifest:
 def _monitor(name: str, deploy: Deploy) -> Manifest:
     endpoint = {"port": _PORT_NAME, "path": "/metrics", "interval": "15s", **pod_settings.scraping(name, deploy)}
     return {"selector": {"matchLabels": {"app.kubernetes.io/name": name}}, "endpoints": [endpoint]}
+
+
+def leave_open(text: str, repository: str) -> str:
+    """Leave out an image whose digest is not known, and say so: a cluster refuses a Deployment without one."""
+    comment = f"# left open: {repository}@sha256:…, which 'modelrail manifests' without --offline asks the registry for"
+    return text.replace(f" {OPEN_IMAGE}\n", f"  {comment}\n")
 
 
 def to_yaml(objects: Sequence[Manifest]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.images.packaging import PREFIX, labels_of, package
+from pipeline.delivery.images.readiness import require_registry
 from pipeline.delivery.platforms.differences import Difference, adopt, compare
 from pipeline.delivery.platforms.kubernetes.argo.objects import ARGO
 from pipeline.delivery.platforms.kubernetes.blue_green import exchange
@@ -28,12 +29,14 @@ from pipeline.delivery.platforms.kubernetes.manifests import (
 )
 from pipeline.delivery.platforms.kubernetes.owning import get_own, require_all_own, require_own
 from pipeline.delivery.platforms.kubernetes.pod_settings import scheme
+from pipeline.delivery.platforms.kubernetes.readiness import require_cluster
 from pipeline.delivery.platforms.kubernetes.rolling import await_rollout
 from pipeline.delivery.platforms.kubernetes.scaling import replicas_to_apply
 from pipeline.delivery.platforms.kubernetes.traffic import TRACKS
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import AbortedError, DeploymentError, InputError
+from pipeline.preflight import ask_all
 from pipeline.serving.client import Post
 from pipeline.spec.object_names import ENOUGH, former_name, name_of
 
@@ -57,6 +60,16 @@ _OBJECTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 class Kubernetes:
     """Any cluster that a kubeconfig reaches."""
+
+    def require_ready(self, target: Target, *, packages: bool) -> None:
+        """Ask the cluster and the registry, at the same time."""
+        registry = [partial(require_registry, target.spec)] if packages else []
+        ask_all([partial(self.require_cluster, target), *registry])
+
+    def require_cluster(self, target: Target) -> None:
+        """Ask the cluster for all that a deploy needs of it."""
+        with open_target(target) as cluster:
+            require_cluster(cluster, target)
 
     def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> str:
         """Append the bundle to the serving image, in the registry.

@@ -18,6 +18,10 @@ from pipeline.serving.client import Post, post
 class Local:
     """A supervised process of this machine, on a loopback port."""
 
+    def require_ready(self, target: Target, *, packages: bool) -> None:
+        """Do nothing: what serves here is installed with Modelrail, and a port that is taken gives way to the next."""
+        del target, packages
+
     def package(self, target: Target, release: Release, bundle: Path, *, push: bool = True) -> None:
         """Do nothing: the bundle itself is served."""
         del target, release, bundle, push

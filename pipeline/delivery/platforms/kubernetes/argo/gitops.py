@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from pipeline.delivery.platforms.kubernetes.rolling import await_rollout
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import DeploymentError, InputError, TransientError
+from pipeline.preflight import ask_all
 from pipeline.spec.object_names import application_name, folder_of, former_application_name, name_of
 from pipeline.spec.schema.deploy import GitOps
 from pipeline.storage.git.mirrors import mirror
-from pipeline.storage.git.publishing import Published, publish, read_folder, read_tree, write_folder
+from pipeline.storage.git.publishing import Published, publish, read_folder, read_tree, require_push, write_folder
 from pipeline.storage.git.repository import Repository
 
 _POLL_S = 1.0
@@ -35,6 +37,10 @@ _EMPTY = "Nothing is deployed here.\n"
 
 class GitOpsKubernetes(Kubernetes):
     """A cluster that Argo CD, or Flux, brings to what a deployment repository says."""
+
+    def require_cluster(self, target: Target) -> None:
+        """Ask the cluster whether it answers and is free, and the deployment repository whether it can be written."""
+        ask_all([partial(_require_answer, target), partial(_require_repository, target)])
 
     def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
         """Commit the release's objects and wait until they are live; else commit what was there before."""
@@ -235,6 +241,18 @@ class _Manifests:
         context = self.settings.argocd_context or self.target.spec.deploy.context
         with open_cluster(context, self.settings.argocd_namespace) as cluster:
             yield cluster
+
+
+def _require_answer(target: Target) -> None:
+    """Ask for no right to change anything: Argo CD, or Flux, has it."""
+    with open_target(target) as cluster:
+        own(cluster, target)
+
+
+def _require_repository(target: Target) -> None:
+    manifests = _Manifests(target, mirror(_settings(target).repository, target.state))
+    manifests.require_own()
+    require_push(manifests.repository, manifests.settings.review_branch or manifests.settings.branch)
 
 
 def _settings(target: Target) -> GitOps:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,10 +35,12 @@ from pipeline.delivery.platforms.kubernetes.platform import (
     render,
     retire,
 )
+from pipeline.delivery.platforms.kubernetes.readiness import require_cluster
 from pipeline.delivery.platforms.kubernetes.troubles import diagnose
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release
 from pipeline.errors import AbortedError, DeploymentError, InputError, TransientError
+from pipeline.preflight import ask_all
 from pipeline.spec.object_names import name_of
 
 Object = Mapping[str, Any]
@@ -57,6 +60,11 @@ class State(Enum):
 
 class ArgoKubernetes(Kubernetes):
     """A cluster with Argo Rollouts, which takes a release step by step."""
+
+    def require_cluster(self, target: Target) -> None:
+        """Ask the cluster for Argo Rollouts too."""
+        with open_target(target) as cluster:
+            ask_all([partial(_require_argo, cluster), partial(require_cluster, cluster, target)])
 
     def deploy(self, target: Target, release: Release, bundle: Path, image: str | None) -> Live:
         """Apply the release and wait until Argo says that it is healthy; else bring back what was."""
