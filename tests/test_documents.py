@@ -51,12 +51,14 @@ RUN_ELSEWHERE = {
     "modelrail serve diabetes@v1.0.0 --port 8090": "tests/serving",
     "modelrail example flights ../flights": "tests/ui/test_examples.py",
     "modelrail doctor": "tests/operations/test_doctor.py",
+    "modelrail doctor models/diabetes.yaml": "tests/runs/test_preflight.py",
     "modelrail plan --commit HEAD --environment prod --markdown": "tests/operations/test_review.py",
     "modelrail diff --environment dev prod": "tests/operations/provenance",
-    "modelrail rebuild diabetes v1.0.1": "tests/operations/provenance, where the code is committed",
+    "modelrail rebuild diabetes@v1.0.1": "tests/operations/provenance, where the code is committed",
     "modelrail images build serving --tag registry.example/serving:1 --push": "tests/cluster",
     "modelrail manifests flight-delay --environment kubernetes": "tests/cluster",
     "modelrail manifests flight-delay --environment kubernetes --access": "tests/cluster",
+    "modelrail manifests flight-delay@v1.0.0 --environment kubernetes --offline": "tests/ui/test_naming.py",
     "modelrail backfill flight-delay --from 2013-06-01 --to 2013-12-01": "tests/airflow/test_backfill.py",
 }
 

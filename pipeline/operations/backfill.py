@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.orchestration.services.rest_client import Airflow
 from pipeline.orchestration.services.services import running
 from pipeline.runs.job import BUILT_IN, WORK_TREE, Job, open_job
 from pipeline.runs.request import RunRequest
+from pipeline.storage.git.repository import File
 from pipeline.storage.periods import up_to
 
 Login = tuple[str, str, str]
@@ -81,6 +83,8 @@ class Backfill:
         Each with the number of partitions that it sees.
     commit, spec_commit : str
         The commits whose data and spec all of them run, whatever is committed meanwhile.
+    empty : tuple of datetime
+        Dates before the first partition has ended: they are left out, since nothing could be trained as of them.
     id : int or None
         Airflow's number of the backfill; None for a dry run.
     """
@@ -91,12 +95,14 @@ class Backfill:
     dates: tuple[tuple[datetime, int], ...]
     id: int | None
     page: str
+    empty: tuple[datetime, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Write a document for programs."""
         dates = [{"date": at.isoformat(), "partitions": count} for at, count in self.dates]
         commits = {"data_commit": self.commit, "spec_commit": self.spec_commit}
-        return {"model": self.model, **commits, "backfill": self.id, "dates": dates, "page": self.page}
+        told = {"model": self.model, **commits, "backfill": self.id, "dates": dates, "page": self.page}
+        return {**told, "empty": [at.isoformat() for at in self.empty]}
 
 
 def backfill(spec: Path, first: str, last: str, commit: str | None, *, dry_run: bool) -> Backfill:
@@ -127,9 +133,23 @@ def backfill(spec: Path, first: str, last: str, commit: str | None, *, dry_run: 
         dates = sorted(airflow.preview_backfill(job.model, *span))
         if not dates:
             raise InputError(f"backfill: found no scheduled date from {first} to {last}; expected at least one")
-        made = None if dry_run else _create(airflow, job, *span)
-    seen = tuple((each, len(up_to(job.partitions, each.date().isoformat()))) for each in dates)
-    return Backfill(job.model, job.data_commit, job.spec_commit, seen, made, f"{login[0]}/dags/{job.model}/backfills")
+        seen, empty = split_dates(dates, job.partitions)
+        if not seen:
+            raise InputError(
+                f"backfill: found no partition that had ended by {last}; expected a later date, since nothing could be"
+                " trained as of that"
+            )
+        made = None if dry_run else _create(airflow, job, max(span[0], seen[0][0]), span[1])
+    page = f"{login[0]}/dags/{job.model}/backfills"
+    return Backfill(job.model, job.data_commit, job.spec_commit, seen, made, page, empty)
+
+
+def split_dates(
+    dates: Iterable[datetime], partitions: Mapping[str, File]
+) -> tuple[tuple[tuple[datetime, int], ...], tuple[datetime, ...]]:
+    """Return the dates that see partitions, each with their number; and those before any had ended, which must fail."""
+    counted = [(each, len(up_to(partitions, each.date().isoformat()))) for each in dates]
+    return tuple(each for each in counted if each[1]), tuple(at for at, count in counted if not count)
 
 
 def _create(airflow: Airflow, job: Job, first: datetime, last: datetime) -> int:

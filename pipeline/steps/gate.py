@@ -188,7 +188,7 @@ def _judge_lead(case: _Case, test: Callable[[float, float], bool], demand: str, 
     if case.trouble and not case.has_champion:
         return _line(case, None, False, f"{case.metric}: the live release could not be evaluated ({case.trouble})")
     if not case.has_champion:
-        return _line(case, None, True, f"{case.metric}: there is no live release to compare with")
+        return _line(case, None, True, f"{case.metric}: there is no other release to compare with")
     if against is None:
         return _line(case, None, False, f"{case.metric} is undefined for the live release")
     lead = (value - against) if METRICS[case.metric].greater_is_better else (against - value)

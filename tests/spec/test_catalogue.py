@@ -8,7 +8,7 @@ import pytest
 from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
 from pipeline.spec.catalogue.parameters import ParameterProblem, parameter_problems, parameters_of
 from pipeline.spec.catalogue.tasks import task_of
-from pipeline.spec.catalogue.trainers import NETWORK_EXTRAS, TRAINERS, suggest_trainer, trainer_name
+from pipeline.spec.catalogue.trainers import NETWORK_EXTRAS, TRAINER_KINDS, TRAINERS, suggest_trainer, trainer_name
 from pipeline.spec.schema.spec import Column, Data, Model, Spec
 from pipeline.steps.train.estimators import ESTIMATORS
 from pipeline.steps.train.parameters import TARGET, render_parameters
@@ -142,6 +142,10 @@ def test_every_trainer_has_an_estimator_for_each_of_its_tasks() -> None:
         name: info for name, info in TRAINERS.items() if info.extra not in {*NETWORK_EXTRAS, "boosting", "isolation"}
     }
     assert {(name, task) for name, info in plain.items() for task in info.tasks} == set(ESTIMATORS) | ours
+
+
+def test_every_trainer_is_of_one_kind() -> None:
+    assert sorted(name for names in TRAINER_KINDS.values() for name in names) == sorted(TRAINERS)
 
 
 def test_default_metrics_suit_their_task() -> None:

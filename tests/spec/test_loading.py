@@ -239,6 +239,44 @@ def test_two_environments_of_a_model_may_not_have_one_namespace_of_one_cluster(t
     assert check_specs([path], "test") == []
 
 
+HOST = """
+environment: {platform: server}
+deploy: {server: {host: root@shop}, port: 9000}
+"""
+
+
+def test_two_models_may_not_listen_on_one_port_of_a_host(tmp_path: Path) -> None:
+    first = _write(tmp_path, "model: {name: churn}", "models/a.yaml")
+    second = _write(tmp_path, "model: {name: fraud}", "models/b.yaml")
+    _write(tmp_path, HOST, "environments/prod.yaml")
+    (problem,) = check_specs([first, second])
+    assert problem.where == "deploy.port"
+    assert problem.found == f"9000, on which 'churn' listens too in the environment 'prod' ({first})"
+    _write(tmp_path, HOST.replace("{platform", "{models: [churn], platform"), "environments/prod.yaml")
+    assert check_specs([first, second]) == [], "only one of them goes there"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ({}, {}, True),
+        ({"listen": "::"}, {"listen": "10.0.0.1"}, True),
+        ({"listen": "10.0.0.2"}, {"listen": "10.0.0.1"}, False),
+        ({"host": "ann@shop"}, {"host": "shop"}, True),
+        ({"host": "shop"}, {"host": "office"}, False),
+    ],
+)
+def test_servers_meet_on_one_port_of_one_address(
+    one: dict[str, str], other: dict[str, str], tmp_path: Path, *, meet: bool
+) -> None:
+    paths = []
+    for name, server in (("churn", one), ("fraud", other)):
+        told = {"host": "shop", **server}
+        text = f"model: {{name: {name}}}\nenvironment: {{platform: server}}\ndeploy: {{server: {told}, port: 9000}}\n"
+        paths.append(_write(tmp_path, text, f"models/{name}.yaml"))
+    assert [each.where for each in check_specs(paths)] == (["deploy.port"] if meet else [])
+
+
 def test_check_looks_at_every_environment(tmp_path: Path) -> None:
     path = _write(tmp_path, LINE)
     _write(tmp_path, "deploy: {port: x}", "environments/prod.yaml")

@@ -73,7 +73,7 @@ def judge_one(metric, bound, candidate, champion=None, trouble=""):
         ),
         (
             "roc_auc", {"behind_champion_at_most": 0.1}, 0.5, None, True,
-            "roc_auc: there is no live release to compare with: passed",
+            "roc_auc: there is no other release to compare with: passed",
         ),
         (
             "roc_auc", {"at_least": 0.7}, None, None, False,

@@ -18,7 +18,7 @@ from pipeline.runs.plan.recipes import STEPS
 from pipeline.runs.request import RunRequest
 from pipeline.runs.session import Session
 from pipeline.spec.files import find_environments, find_specs
-from pipeline.spec.loading.names import names_in
+from pipeline.spec.loading.names import list_specs, names_in
 from pipeline.storage.artifacts import Entry, Store, open_store
 from pipeline.storage.artifacts.claims import CLAIM_LASTS, Claim, cut, read_claims
 from pipeline.storage.git.repository import Repository, open_repository
@@ -127,7 +127,7 @@ def _sessions(repository: Repository, blind: dict[str, str]) -> Iterator[Session
     InputError
         If a spec is so broken that not even the name of its model is known.
     """
-    for path in find_specs(repository.root / "models"):
+    for path in _specs(repository):
         name = names_in([path]).get(path)
         for environment in (None, *find_environments(path)):
             try:
@@ -138,6 +138,11 @@ def _sessions(repository: Repository, blind: dict[str, str]) -> Iterator[Session
                         f"gc: nothing is removed, since nobody knows whose spec this is: {error}"
                     ) from error
                 blind.setdefault(name, str(error))
+
+
+def _specs(repository: Repository) -> list[Path]:
+    """List the repository's specs; there must be one, since else nothing would be needed."""
+    return list_specs(repository.root) or find_specs(repository.root / "models")
 
 
 def _open(path: Path, environment: str | None, repository: Repository) -> Iterator[Session]:
@@ -154,7 +159,7 @@ def _learn_releases(repository: Repository) -> None:
     if not repository.attempt("remote", "get-url", "origin").succeeded:
         return
     released = (name.partition("@")[0] for name in list_names(repository, "*@v*"))
-    models = dict.fromkeys([*names_in(find_specs(repository.root / "models")).values(), *released])
+    models = dict.fromkeys([*names_in(_specs(repository)).values(), *released])
     settle(repository)
     fetch_tags(repository, *(pattern for model in models for pattern in (f"{model}@v*", f"{model}#*")))
 

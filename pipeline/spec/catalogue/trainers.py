@@ -105,6 +105,24 @@ TRAINERS: Mapping[str, TrainerInfo] = {
     "mxnet": _isolated(),
 }
 
+TRAINER_KINDS: Mapping[str, tuple[str, ...]] = {
+    "linear": (
+        *("linear_regression", "least_squares", "ridge", "lasso", "elastic_net", "logistic_regression", "linear_svm"),
+    ),
+    "trees": (
+        *("decision_tree", "random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting"),
+        *("xgboost", "lightgbm"),
+    ),
+    "others of scikit-learn": ("k_neighbors", "svm", "mlp"),
+    "networks": (
+        *("torch_mlp", "torch_cnn", "torch_text", "tensorflow_mlp", "tensorflow_cnn", "tensorflow_text"),
+        "mxnet",
+    ),
+    "your own network (docs/networks.md)": ("torch_custom", "tensorflow_custom"),
+    "your own program (docs/containers.md)": ("container",),
+}
+"""Every trainer, by its kind."""
+
 _PLACE_AND_VALUE = 8
 
 

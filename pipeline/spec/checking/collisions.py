@@ -1,4 +1,4 @@
-"""Checks of all specs and environments together: no two of them may want the same object of a cluster."""
+"""Checks of all specs and environments together: no two may want the same object of a cluster, or port of a host."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pipeline.spec.findings import Finding
 from pipeline.spec.object_names import objects_of
 from pipeline.spec.schema.spec import Spec
 
+_ALL = ("0.0.0.0", "::")  # noqa: S104 - what a spec may say
 Candidate = tuple[str, str | None, Spec]
 """A spec's file, the environment that was laid over it, and the spec that it is then."""
 
@@ -26,6 +27,36 @@ def find_collisions(candidates: Sequence[Candidate]) -> Iterator[tuple[int, Find
             if other is not candidate and not _has_name_twice(other, candidate):
                 yield number, _finding(other, candidate, f"{wanted[-2]} {wanted[-1]}")
                 break
+    yield from _find_shared_ports(candidates)
+
+
+def _find_shared_ports(candidates: Sequence[Candidate]) -> Iterator[tuple[int, Finding]]:
+    """Find models that want to listen on one port of a host."""
+    seen: list[Candidate] = []
+    for number, candidate in enumerate(candidates):
+        if other := next((each for each in seen if _share_port(each[2], candidate[2])), None):
+            file, environment, theirs = other
+            there = f" in the environment {quote(environment)}" if environment else ""
+            found = f"{candidate[2].deploy.port}, on which {quote(theirs.model.name)} listens too{there} ({file})"
+            yield number, Finding(("deploy", "port"), found, "another port of the host for one of them")
+        if _listens(candidate[2]):
+            seen.append(candidate)
+
+
+def _listens(spec: Spec) -> bool:
+    """Tell whether a spec's model has a server on a host: not where the environment names others alone."""
+    named = spec.environment.models
+    return spec.environment.platform == "server" and (not named or spec.model.name in named)
+
+
+def _share_port(one: Spec, other: Spec) -> bool:
+    here, there = one.deploy.server, other.deploy.server
+    if here is None or there is None or one.model.name == other.model.name or not _listens(other):
+        return False
+    hosts = {each.host.rpartition("@")[2] for each in (here, there)}
+    ports = {one.deploy.port, other.deploy.port}
+    addresses = {here.listen, there.listen}
+    return len(hosts) == len(ports) == 1 and (len(addresses) == 1 or not addresses.isdisjoint(_ALL))
 
 
 def _wanted(candidate: Candidate) -> Iterator[tuple[str, ...]]:

@@ -19,6 +19,11 @@ from pipeline.spec.schema.spec import Column, Scalar
 _ENDINGS = (".csv", ".parquet", ".jsonl", *IMAGE_ENDINGS)
 _PACKED = (".gz", ".zip")
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://[^/@%\s]+(/\S*)?|(/|~).*")
+_NO_GIT = re.compile(r"(?!(https?|ssh|git|git\+ssh|ssh\+git|file)://)[A-Za-z][A-Za-z0-9.+-]*://")
+_INSTEAD = (
+    "a folder, or a URL by https://, ssh:// or file://; files of an object store are read through pointers of Git LFS"
+    " or DVC (docs/large-files.md), and rows of a database once they are exported to files and committed"
+)
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -42,6 +47,8 @@ def check_files(view: View) -> Iterator[Finding]:
             yield Finding(("data", "remotes", place), quote(remote), expected)
     if data.repository == "":
         yield Finding(("data", "repository"), "an empty text", "the path or URL of a Git repository")
+    elif match := _NO_GIT.match(data.repository or ""):
+        yield Finding(("data", "repository"), f"an address by {match[0]}, where no Git repository is", _INSTEAD)
     try:
         codecs.lookup(data.encoding)
     except (LookupError, ValueError):

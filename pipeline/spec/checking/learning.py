@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.messages import join, quote
 from pipeline.spec.catalogue.parameters import parameter_problems
 from pipeline.spec.catalogue.tasks import task_of
-from pipeline.spec.catalogue.trainers import TRAINERS, suggest_trainer
+from pipeline.spec.catalogue.trainers import TRAINER_KINDS, TRAINERS, suggest_trainer
 from pipeline.spec.checking.judging import metric_finding
 from pipeline.spec.checking.view import View
 from pipeline.spec.companion_files import EXCHANGED, naming_parameters, own_image
@@ -88,7 +88,8 @@ def check_trainer(view: View) -> Iterator[Finding]:
     if info is None:
         match = suggest_trainer(str(model.trainer))
         hint = f"; did you mean {quote(match)}?" if match else ""
-        expected = f"one of {', '.join(TRAINERS)}{hint}"
+        kinds = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in TRAINER_KINDS.items())
+        expected = f"one of these – {kinds}{hint}"
         yield Finding(("model", "trainer"), f"the unknown trainer {quote(str(model.trainer))}", expected)
         return
     if model.task is None and model.target is not None and view.knows(model.target):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.errors import InputError
@@ -16,19 +16,32 @@ def names_in(paths: Iterable[Path]) -> dict[Path, str]:
     return {file: name for file, _, name in read_names(paths)}
 
 
-def find_spec_of(model: str, folder: Path) -> Path:
-    """Find the spec of a model in a folder by the model's name.
+def list_specs(root: Path) -> list[Path]:
+    """List the specs of a repository: what is in ``models/``, and what at its root says of which model it is."""
+    return [*list_yaml(root / "models"), *names_in(list_yaml(root))]
+
+
+def find_spec_of(model: str, root: Path, elsewhere: Sequence[Path] = ()) -> Path:
+    """Find the spec of a model in a repository by the model's name; one in ``models/`` comes first.
+
+    Parameters
+    ----------
+    elsewhere : sequence of Path
+        Further files that may be it.
 
     Raises
     ------
     InputError
-        If no spec there has that name, with the names that there are.
+        If no spec has that name, with the names that there are.
     """
-    files = {name: file for file, name in names_in(list_yaml(folder)).items()}
-    if model not in files:
-        expected = suggest(model, files, f"one of {examples(files)}" if files else f"a spec of it in {folder}")
-        raise InputError(f"found no model {quote(model)}; expected {expected}")
-    return files[model]
+    known: dict[str, Path] = {}
+    for places in (list_yaml(root / "models"), list_yaml(root), elsewhere):
+        files = {name: file for file, name in names_in(places).items()}
+        if model in files:
+            return files[model]
+        known |= files
+    expected = suggest(model, known, f"one of {examples(known)}" if known else f"a spec of it in {root / 'models'}")
+    raise InputError(f"found no model {quote(model)}; expected {expected}")
 
 
 def read_names(files: Iterable[Path]) -> Iterator[tuple[Path, Mark, str]]:

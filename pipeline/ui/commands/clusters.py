@@ -9,7 +9,7 @@ import typer
 
 from pipeline.delivery.images.building import Image, Program
 from pipeline.errors import InputError
-from pipeline.ui.commands.options import Json, Model, print_json
+from pipeline.ui.commands.options import Json, Model, Reference, print_json
 from pipeline.ui.commands.releases import Stage, tell_change
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ def build(
 
 @app.command(epilog="Example: modelrail manifests flight-delay --environment kubernetes")
 def manifests(
-    model: Model,
+    model: Reference,
     environment: Stage = None,
-    version: Annotated[str | None, typer.Option(help="A release; by default the one that should be live.")] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no registry: a digest that Git does not name is left open.")
+    ] = False,
     access: Annotated[
         bool,
         typer.Option(
@@ -58,12 +60,14 @@ def manifests(
         typer.Option("--application", help="Print Argo CD's application for the model, instead (deploy.mode: gitops)."),
     ] = False,
 ) -> None:
-    """Print a release as Kubernetes objects, in YAML, or a server's systemd units. Nothing is pushed or applied."""
+    """Print a release as Kubernetes objects, in YAML, or a server's systemd units: by default what should be live."""
     from pipeline.delivery.drift import find_due
     from pipeline.delivery.platforms.kubernetes import manifests as objects
     from pipeline.delivery.platforms.kubernetes.access import accounts
+    from pipeline.spec.object_names import name_of
 
-    slot = _slot(model, environment)
+    name, _, version = model.partition("@")
+    slot = _slot(name, environment)
     if access:
         typer.echo(objects.to_yaml(accounts(slot.spec)), nl=False)
         return
@@ -78,13 +82,16 @@ def manifests(
 
         typer.echo(to_text(units_of(slot.target)), nl=False)
         return
-    release, image = find_due(slot, version)
-    if image is None:
+    if slot.spec.environment.platform != "kubernetes":
         raise InputError(
             f"{slot.environment}: found the platform {slot.spec.environment.platform}; expected one with"
             " objects or units (environment.platform: kubernetes or server)"
         )
-    typer.echo(objects.to_yaml(objects.manifests(slot.spec, release, slot.target.environment, image)), nl=False)
+    release, image = find_due(slot, version or None, offline=offline)
+    made = objects.manifests(slot.spec, release, slot.target.environment, image or objects.OPEN_IMAGE)
+    images = slot.spec.deploy.image
+    place = f"{images.repository}/{name_of(release.model)}" if images else "deploy.image.repository"
+    typer.echo(objects.leave_open(objects.to_yaml(made), place), nl=False)
 
 
 @app.command(epilog="Example: modelrail deploy flight-delay --environment kubernetes --dry-run")

@@ -57,7 +57,21 @@ def find_model(name: str) -> str:
     return name if named == name or name in names_in(find_specs(path.parent)).values() else named
 
 
-# Down here, since it needs the function above.
+def find_reference(text: str) -> str:
+    """Accept what `find_model` does, with or without ``@VERSION`` after it."""
+    name, mark, version = (text, "", "") if Path(text).is_file() else text.partition("@")
+    return f"{find_model(name)}{mark}{version}"
+
+
+# Down here, since they need the functions above.
+Reference = Annotated[
+    str,
+    typer.Argument(
+        help="A model as in the other commands, and a release's version.",
+        metavar="MODEL[@VERSION]",
+        callback=find_reference,
+    ),
+]
 Model = Annotated[
     str,
     typer.Argument(
@@ -65,6 +79,24 @@ Model = Annotated[
         callback=find_model,
     ),
 ]
+
+
+Versioned = Annotated[
+    str,
+    typer.Argument(
+        help="A model as in the other commands, and a release's version.",
+        metavar="MODEL@VERSION",
+        callback=find_reference,
+    ),
+]
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Split ``MODEL@VERSION``; refuse what names no version."""
+    model, _, version = reference.partition("@")
+    if not version:
+        raise InputError(f"found {reference!r} without a version; expected one, such as {model}@v1.0.0")
+    return model, version
 
 
 def print_json(value: Any) -> None:

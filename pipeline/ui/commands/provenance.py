@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import InputError, ModelrailError
-from pipeline.ui.commands.options import Json, Model, find_model, print_json, read_date
+from pipeline.ui.commands.options import Json, Versioned, find_reference, print_json, read_date, split_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,13 +23,18 @@ app = typer.Typer()
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request's comment.")]
 
 
-@app.command(epilog="Example: modelrail diff flight-delay v1.0.0 v1.1.0")
+@app.command(epilog="Example: modelrail diff flight-delay@v1.0.0 flight-delay@v1.1.0")
 def diff(
-    model: Annotated[
-        str | None, typer.Argument(help="The model's name, or its spec; of environments, by default all models.")
+    before: Annotated[
+        str | None,
+        typer.Argument(
+            help="A model, of environments by default all; its version is by default the one before the other.",
+            metavar="[MODEL[@VERSION]]",
+        ),
     ] = None,
-    before: Annotated[str | None, typer.Argument(help="A version; by default the one before the other.")] = None,
-    after: Annotated[str | None, typer.Argument(help="Another; by default the newest.")] = None,
+    after: Annotated[
+        str | None, typer.Argument(help="Another version of it; by default the newest.", metavar="[MODEL@VERSION]")
+    ] = None,
     environment: Annotated[
         tuple[str, str] | None, typer.Option("--environment", "-e", help="Compare two environments instead.")
     ] = None,
@@ -40,22 +45,32 @@ def diff(
     from pipeline.storage.git.repository import open_repository
 
     repository = open_repository(Path.cwd())
-    name = find_model(model) if model else None
+    name, _, version = find_reference(before).partition("@") if before else ("", "", "")
     if environment is not None:
-        if before is not None:
-            raise InputError(f"diff: found '{before}' beside --environment; expected at most the name of a model")
-        _diff_environments(repository, name, environment, markdown=markdown, as_json=as_json)
+        if version or after:
+            raise InputError(f"diff: found '{after or before}' beside --environment; expected at most a model's name")
+        _diff_environments(repository, name or None, environment, markdown=markdown, as_json=as_json)
         return
-    if name is None:
-        raise InputError("diff: found no model; expected one: modelrail diff MODEL v1.0.0 v1.1.0")
+    if not name:
+        raise InputError("diff: found no model; expected one: modelrail diff MODEL@v1.0.0 MODEL@v1.1.0")
     from pipeline.operations.provenance.differences import compare_releases, find_pair
     from pipeline.ui.terminal.differences import release_sections, release_title
 
-    found = compare_releases(repository, *find_pair(repository, name, before, after))
+    found = compare_releases(repository, *find_pair(repository, name, version or None, _version_of(name, after)))
     if as_json:
         print_json(found.to_json())
     else:
         _tell(release_title(found), release_sections(found), markdown=markdown)
+
+
+def _version_of(model: str, reference: str | None) -> str | None:
+    """Return the version that a further reference names; it must be one of the same model."""
+    if reference is None:
+        return None
+    other, version = split_reference(find_reference(reference))
+    if other != model:
+        raise InputError(f"diff: found releases of {model} and of {other}; expected two of one model")
+    return version
 
 
 def _diff_environments(
@@ -63,10 +78,14 @@ def _diff_environments(
 ) -> None:
     from pipeline.operations.provenance.environments import compare_environments
     from pipeline.spec.files import find_specs
-    from pipeline.spec.loading.names import names_in
+    from pipeline.spec.loading.names import list_specs, names_in
     from pipeline.ui.terminal.differences import environment_sections, environment_title
 
-    models = [model] if model else sorted(names_in(find_specs(repository.root / "models")).values())
+    models = (
+        [model]
+        if model
+        else sorted(names_in(list_specs(repository.root) or find_specs(repository.root / "models")).values())
+    )
     found, failures = _each(models, lambda name: compare_environments(repository, name, *names))
     if as_json:
         print_json([each.to_json() for each in found] if model is None else found[0].to_json() if found else None)
@@ -124,10 +143,9 @@ def trace(
         show_trace(found)
 
 
-@app.command(epilog="Example: modelrail rebuild flight-delay v1.0.0")
+@app.command(epilog="Example: modelrail rebuild flight-delay@v1.0.0")
 def rebuild(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="A release's version, such as v1.2.0.")],
+    reference: Versioned,
     keep: Annotated[
         Path | None, typer.Option("--keep", help="New folder to rebuild in, and leave there; else a temporary one.")
     ] = None,
@@ -145,7 +163,7 @@ def rebuild(
     if keep is not None and keep.exists():
         raise InputError(f"--keep: found {keep}; expected a folder that is not there yet")
     repository = open_repository(Path.cwd())
-    release = find_release(repository, f"{model}@{version}")
+    release = find_release(repository, "@".join(split_reference(reference)))
     with TemporaryDirectory(prefix="modelrail-") as place:
         folder = keep.resolve() if keep else Path(place).resolve()
         done = compute_again(repository, release, folder, lambda said: typer.echo(f"… {said}", err=True))

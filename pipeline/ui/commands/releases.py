@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.ui.commands.options import Json, Model, print_json
+from pipeline.ui.commands.options import Json, Model, Reference, Versioned, print_json, split_reference
 
 if TYPE_CHECKING:
     from pipeline.delivery.deploying import DeploymentResult
@@ -31,13 +31,16 @@ def releases(
     """List a model's newest releases with their evidence, and where they should be live and are."""
     from sys import maxsize
 
+    from pipeline.delivery.applied_settings import failures
     from pipeline.delivery.environments import statuses_here
     from pipeline.delivery.releases import newest_releases
     from pipeline.delivery.stages import current_stages, find_unreadable
-    from pipeline.home import home
+    from pipeline.home import home, store_address
     from pipeline.spec.loading.declared_environments import find_declared
     from pipeline.spec.loading.names import find_spec_of
+    from pipeline.storage.artifacts import open_store
     from pipeline.storage.git.repository import open_repository
+    from pipeline.ui.terminal.machine import show_failures
     from pipeline.ui.terminal.releases import describe_releases, show_releases
 
     repository = open_repository(Path.cwd())
@@ -45,19 +48,20 @@ def releases(
     declared = find_declared(repository.root / "models" / "any.yaml", model)
     places = statuses_here(model, current_stages(repository, model), home(), declared)
     if not (history or places):
-        find_spec_of(model, repository.root / "models")
+        find_spec_of(model, repository.root)
+    failed = failures(open_store(store_address(home()), home()), model)
     if as_json:
-        print_json(describe_releases(model, history, places, count))
+        print_json({**describe_releases(model, history, places, count), "failed": [vars(each) for each in failed]})
     else:
         show_releases(model, history, places, count)
+        show_failures(failed)
     for each in find_unreadable(repository, model):
         typer.echo(f"passed over: {each}", err=True)
 
 
-@app.command(epilog="Example: modelrail promote flight-delay v1.2.0 --environment prod --why 'two weeks well in dev'")
+@app.command(epilog="Example: modelrail promote flight-delay@v1.2.0 --environment prod --why 'two weeks well in dev'")
 def promote(
-    model: Model,
-    version: Annotated[str, typer.Argument(help="A release's version, such as v1.2.0.")],
+    release: Versioned,
     why: Reason,
     environment: Stage = None,
     as_json: Json = False,
@@ -65,21 +69,21 @@ def promote(
     """Make a release live in an environment, and record that in Git."""
     from pipeline.delivery import promotion
 
-    tell_change(promotion.promote(model, version, environment, why=why), as_json=as_json)
+    tell_change(promotion.promote(*split_reference(release), environment, why=why), as_json=as_json)
 
 
 @app.command(epilog="Example: modelrail rollback flight-delay --why 'too many false alarms'")
 def rollback(
-    model: Model,
+    release: Reference,
     why: Reason,
-    to: Annotated[str | None, typer.Option(help="A version; by default the one that was live before.")] = None,
     environment: Stage = None,
     as_json: Json = False,
 ) -> None:
-    """Make an earlier release live again, and record that in Git; runs leave what was rolled back from alone."""
+    """Make an earlier release live again, by default the one before; runs leave what was rolled back from alone."""
     from pipeline.delivery import promotion
 
-    tell_change(promotion.rollback(model, to, environment, why=why), as_json=as_json)
+    model, _, to = release.partition("@")
+    tell_change(promotion.rollback(model, to or None, environment, why=why), as_json=as_json)
 
 
 def tell_change(change: DeploymentResult, *, as_json: bool) -> None:

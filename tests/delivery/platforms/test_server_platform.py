@@ -200,7 +200,7 @@ def test_the_commands_lead_from_a_commit_to_the_host_and_back(host: Host, tmp_pa
         back = modelrail(["rollback", "LinearRegression", "--environment", "shop", "--why", "a test"], project)
         assert back.returncode == 0, back.stderr
         assert live() == "1.0.0"
-        forward = modelrail(["promote", "LinearRegression", second, "-e", "shop", "--why", "again"], project)
+        forward = modelrail(["promote", f"LinearRegression@{second}", "-e", "shop", "--why", "again"], project)
         assert forward.returncode == 0, forward.stderr
         assert live() == second
         assert "v1.0.0" in modelrail(["audit"], project).stdout

@@ -112,7 +112,7 @@ def test_a_release_of_other_code_is_rebuilt_by_that_code(tmp_path: Path, monkeyp
         "Train otherwise", code, {"pipeline/steps/train/training.py": trainer.read_text() + "\nTODAY = True\n"}
     )
     assert '"action": "run"' in modelrail("plan", "line", "--json").stdout, "the key of train is another one now"
-    done = modelrail("rebuild", "line", "v1.0.0", "--json")
+    done = modelrail("rebuild", "line@v1.0.0", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert found["proven"]

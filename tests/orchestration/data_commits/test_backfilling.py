@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.operations.backfill import backfill, find_login, request_replay
+from pipeline.operations.backfill import backfill, find_login, request_replay, split_dates
 from pipeline.orchestration.data_commits.replaying import Replay
+from pipeline.storage.git.repository import File
 from tests.conftest import Commit
 from tests.ports import CLOSED
 
@@ -42,6 +43,12 @@ def test_a_model_without_dates_has_none_to_run(spec: Path) -> None:
 def test_a_date_that_is_none_is_named_with_its_option(spec: Path) -> None:
     assert refusal(spec, first="2013-13-01") == "--from: found '2013-13-01'; expected a date such as 2013-12-31"
     assert refusal(spec, last="March") == "--to: found 'March'; expected a date such as 2013-12-31"
+
+
+def test_dates_before_the_first_partition_has_ended_are_told_apart() -> None:
+    partitions = {key: File(f"data/{key}.csv", "0" * 40, 1) for key in ("2013-01", "2013-02")}
+    dates = [datetime(2013, month, 1, 3, tzinfo=UTC) for month in (1, 2, 3)]
+    assert split_dates(dates, partitions) == (((dates[1], 1), (dates[2], 2)), (dates[0],))
 
 
 def test_data_that_are_not_committed_are_no_data_commit(spec: Path, project: Path) -> None:
