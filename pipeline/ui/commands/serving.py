@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import InputError
-from pipeline.ui.commands.options import Environment, Json, Model, print_json
+from pipeline.ui.commands.options import Environment, Json, Reference, print_json
 
 if TYPE_CHECKING:
     from pipeline.delivery.platforms.local.deployments import Deployment
@@ -20,7 +20,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: modelrail serve flight-delay@v1.0.0 --port 8080")
 def serve(
-    model: Annotated[str, typer.Argument(help="MODEL or MODEL@VERSION.")],
+    model: Reference,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
@@ -45,13 +45,13 @@ def serve(
 
 @app.command(epilog="""Example: modelrail predict LinearRegression --record '{"x": 0.5}'""")
 def predict(
-    model: Model,
+    model: Reference,
     environment: Environment = None,
     record: Annotated[str | None, typer.Option(help="One record or a list, as JSON; by default the example.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Ask for class probabilities too.")] = False,
     batch: Annotated[
         Path | None,
-        typer.Option(help="A CSV, JSON Lines or Parquet file, whose rows are scored here; also of MODEL@VERSION."),
+        typer.Option(help="A CSV, JSON Lines or Parquet file, whose rows are scored here."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --batch: the file for the predictions.")] = None,
     keep: Annotated[
