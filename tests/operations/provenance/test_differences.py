@@ -33,7 +33,7 @@ def told(*arguments: str) -> dict[str, Any]:
 
 
 def test_a_release_on_more_data_differs_in_partitions_metrics_and_importances(at_project: Story) -> None:
-    found = told("line", "v1.0.0", "v1.0.1")
+    found = told("line@v1.0.0", "line@v1.0.1")
     assert (found["before"]["tag"], found["after"]["tag"]) == ("line@v1.0.0", "line@v1.0.1")
     assert found["spec"] == []
     assert [(each["key"], each["kind"], each["rows_after"]) for each in found["data"]["partitions"]] == [
@@ -56,7 +56,7 @@ def test_a_release_of_another_spec_differs_by_key(at_project: Story) -> None:
     found = told("line", "1.0.1", "1.1.0")
     assert [each["path"] for each in found["spec"]] == ["normalize.z"]
     assert found["data"]["partitions"] == []
-    said = call("line", "v1.0.1", "v1.1.0").stdout
+    said = call("line@v1.0.1", "line@v1.1.0").stdout
     assert re.search(r"normalize\.z +none +min_max", said)
     assert "the same commit" in said
 
@@ -64,11 +64,11 @@ def test_a_release_of_another_spec_differs_by_key(at_project: Story) -> None:
 def test_without_versions_the_newest_is_compared_with_the_one_before(at_project: Story) -> None:
     found = told("line")
     assert (found["before"]["version"], found["after"]["version"]) == ("1.0.1", "1.1.0")
-    assert told("line", "v1.0.0")["after"]["version"] == "1.1.0"
+    assert told("line@v1.0.0")["after"]["version"] == "1.1.0"
 
 
 def test_a_difference_is_written_as_markdown(at_project: Story) -> None:
-    said = call("line", "v1.0.0", "v1.1.0", "--markdown").stdout
+    said = call("line@v1.0.0", "line@v1.1.0", "--markdown").stdout
     assert said.startswith("### line@v1.0.0 → line@v1.1.0\n")
     assert "| partition |  | rows before | rows after | difference |\n|---|---|---:|---:|---:|\n" in said
     assert "| 2024-02 | added | – | 400 | +400 |" in said
@@ -77,7 +77,7 @@ def test_a_difference_is_written_as_markdown(at_project: Story) -> None:
 
 def test_what_the_store_has_lost_is_noted_and_the_rest_is_told(at_project: Story, monkeypatch: Any) -> None:
     monkeypatch.setenv("MODELRAIL_STORE", str(at_project.folder / "empty"))
-    found = told("line", "v1.0.0", "v1.0.1")
+    found = told("line@v1.0.0", "line@v1.0.1")
     assert found["importances"] == []
     assert "the importances of line@v1.0.0 are not in this store" in " ".join(found["notes"])
     assert found["metrics"][0]["difference"]
@@ -87,7 +87,7 @@ def test_data_that_are_gone_are_noted_and_the_rest_is_told(at_project: Story, tm
     clone = tmp_path / "elsewhere"
     subprocess.run(["git", "clone", "-q", str(at_project.project), str(clone)], check=True)
     monkeypatch.chdir(clone)
-    found = told("line", "v1.0.0", "v1.0.1")
+    found = told("line@v1.0.0", "line@v1.0.1")
     assert found["data"] is None
     assert re.search(r"the data could not be compared: .*found no such folder", " ".join(found["notes"]))
     assert [each["metric"] for each in found["metrics"]] == ["rmse", "r2"]
@@ -101,7 +101,7 @@ def test_a_shallow_clone_says_how_to_get_the_rest(at_project: Story, tmp_path: P
     as_person(shallow, "Ann <ann@example.org>", "fetch", "-q", "--depth", "1", "origin", "tag", "line@v1.1.0")
     as_person(shallow, "Ann <ann@example.org>", "fetch", "-q", "--depth", "1", "origin", "tag", "line@v1.0.1")
     monkeypatch.chdir(shallow)
-    found = told("line", "v1.0.1", "v1.1.0")
+    found = told("line@v1.0.1", "line@v1.1.0")
     assert "this clone is shallow: 'git fetch --unshallow' gets the rest" in " ".join(found["notes"])
 
 
@@ -122,11 +122,14 @@ def test_environments_differ_by_key_and_by_what_is_live(at_project: Story) -> No
     ("arguments", "message"),
     [
         (("lime",), "found no release of 'lime'.*did you mean 'line'"),
-        (("line", "v1.0.0", "v9.0.0"), r"found no release line@v9\.0\.0; expected one of v1\.1\.0, v1\.0\.1, v1\.0\.0"),
-        (("line", "newest"), "found the version 'newest'; expected one such as v1.2.3"),
+        (
+            ("line@v1.0.0", "line@v9.0.0"),
+            r"found no release line@v9\.0\.0; expected one of v1\.1\.0, v1\.0\.1, v1\.0\.0",
+        ),
+        (("line", "line@newest"), "found the version 'newest'; expected one such as v1.2.3"),
         ((), "diff: found no model; expected one"),
         (("--environment", "dev", "prud"), "found 'prud'; expected one of 'dev', 'prod'; did you mean 'prod'"),
-        (("line", "v1.0.0", "--environment", "dev", "prod"), "found 'v1.0.0' beside --environment"),
+        (("line@v1.0.0", "--environment", "dev", "prod"), "found 'line@v1.0.0' beside --environment"),
         (("lime", "--environment", "dev", "prod"), "found no model 'lime'"),
     ],
 )

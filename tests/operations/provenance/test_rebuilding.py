@@ -46,7 +46,7 @@ def release(at_project: Story) -> Release:
 
 def test_a_release_is_rebuilt_from_git_and_proven(release: Release, tmp_path: Path) -> None:
     skip_uncommitted(release)
-    done = call("line", "v1.0.1", "--json", "--keep", str(tmp_path / "kept"))
+    done = call("line@v1.0.1", "--json", "--keep", str(tmp_path / "kept"))
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["proven"]
@@ -80,7 +80,7 @@ def test_a_clone_without_a_store_proves_a_release_by_its_tag_and_shows_what_diff
     forged = asdict(replace(story.evidence, model_digest="0" * 64))
     write_tag(open_repository(clone), "line@v1.0.2", story.commit, with_facts(["forged", ""], forged))
     monkeypatch.chdir(clone)
-    done = call("line", "v1.0.2")
+    done = call("line@v1.0.2")
     assert done.exit_code == 1
     assert re.search(r"clean +2 partitions +not compared +not compared +not in this store", done.output)
     assert re.search(r"train +\w{12} +the same +DIFFER", done.output)
@@ -162,16 +162,16 @@ def test_data_that_are_not_beside_the_clone_are_named(release: Release, tmp_path
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", ".", str(clone)], check=True)
     monkeypatch.chdir(clone)
-    done = call("line", "v1.0.1")
+    done = call("line@v1.0.1")
     assert re.search(r"rebuild: found no folder .*data; expected the data repository", str(done.exception))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("line", "v9.9.9"), r"found no release line@v9\.9\.9; expected one of v1\.1\.0"),
-        (("lime", "v1.0.0"), "found no release of 'lime'"),
-        (("line", "v1.0.0", "--keep", "."), "--keep: found .; expected a folder that is not there yet"),
+        (("line@v9.9.9",), r"found no release line@v9\.9\.9; expected one of v1\.1\.0"),
+        (("lime@v1.0.0",), "found no release of 'lime'"),
+        (("line@v1.0.0", "--keep", "."), "--keep: found .; expected a folder that is not there yet"),
     ],
 )
 def test_what_cannot_be_rebuilt_is_told(at_project: Story, arguments: tuple[str, ...], message: str) -> None:
