@@ -15,7 +15,7 @@ from pipeline.delivery.platforms.local.deployments import deploy, live, stop, st
 from pipeline.delivery.promotion import promote, rollback
 from pipeline.delivery.releases import find_release, releases
 from pipeline.delivery.stages import current, stages
-from pipeline.errors import DeploymentError, InputError, ReleaseError
+from pipeline.errors import AbortedError, DeploymentError, InputError, ReleaseError
 from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
 from pipeline.runs.running import run
@@ -155,6 +155,41 @@ def test_what_another_machine_deployed_is_not_taken_for_dead(spec: Path, tmp_pat
     run_job(spec)
     done = CliRunner(env={"MODELRAIL_HOME": str(tmp_path / "empty")}).invoke(app, ["releases", "line"])
     assert re.search(r"local +v1\.0\.0 .* not on this machine \('modelrail status'", done.stdout)
+
+
+def test_a_promotion_that_fails_after_git_was_told_is_taken_back_and_told_until_something_goes_live(
+    spec: Path, project: Path, commit: Commit
+) -> None:
+    run_job(spec)
+    commit({"data/2.csv": part(3)})
+    run_job(spec)
+    graph = project / ".modelrail/releases/line/v1.0.0/model.onnx"
+    intact = graph.read_bytes()
+    graph.write_bytes(intact[:-1])
+    with pytest.raises(AbortedError, match=r"line@v1\.0\.1 stays live, and Git says so"):
+        rollback("line", None, None, why="no")
+    graph.write_bytes(intact)
+    last = stages(open_repository(project), "line", "local")[-2:]
+    assert [(str(each.version), each.action) for each in last] == [("1.0.0", "rollback"), ("1.0.1", "abort")]
+    assert served(project) == "1.0.1"
+    for command in (["releases", "line"], ["status"]):
+        said = CliRunner().invoke(app, command).stdout
+        assert re.search(r"line@v1\.0\.0 could not be made live in local \(.*\): .*model\.onnx", said)
+    (failed,) = listed()["failed"]
+    assert (failed["release"], failed["environment"]) == ("line@v1.0.0", "local")
+
+    assert run_job(spec)["deploy"].action == "reused", "what is live is what Git says"
+    assert listed()["failed"] == []
+    assert rollback("line", None, None, why="a rollback that was aborted held nothing").stage.release == "line@v1.0.0"
+
+
+def test_a_run_says_why_its_release_is_not_live(spec: Path, commit: Commit) -> None:
+    run_job(spec)
+    commit({"data/2.csv": part(3)})
+    run_job(spec)
+    rollback("line", None, None, why="no")
+    said = CliRunner().invoke(app, ["run", str(spec)]).stdout
+    assert "not live: line@v1.0.1 is held, since local was rolled back from it" in said
 
 
 def test_a_reverted_commit_makes_the_old_release_live_again_without_a_new_version(

@@ -29,11 +29,11 @@ def diff(
         str | None,
         typer.Argument(
             help="A model, of environments by default all; its version is by default the one before the other.",
-            metavar="[MODEL[@VERSION]]",
+            metavar="MODEL[@VERSION]",
         ),
     ] = None,
     after: Annotated[
-        str | None, typer.Argument(help="Another version of it; by default the newest.", metavar="[MODEL@VERSION]")
+        str | None, typer.Argument(help="Another version of it; by default the newest.", metavar="MODEL@VERSION")
     ] = None,
     environment: Annotated[
         tuple[str, str] | None, typer.Option("--environment", "-e", help="Compare two environments instead.")

@@ -284,6 +284,20 @@ def test_what_an_earlier_version_named_ambiguously_keeps_its_place(
 
 
 @needs_sshd
+def test_what_a_host_lacks_is_said_all_at_once_and_nothing_is_changed(host: Host) -> None:
+    fine = host.target(server={"folder": str(host.folder / "not" / "there")})
+    platform_of(fine.spec).require_ready(fine, packages=True)
+    assert not (host.folder / "not").exists()
+    target = host.target(server={"folder": "/proc/modelrail", "python": "python2.7", "units": "system", "sudo": True})
+    with pytest.raises(DeploymentError) as caught:
+        platform_of(target.spec).require_ready(target, packages=True)
+    said = str(caught.value).splitlines()
+    assert all(each.startswith("shop: found ") for each in said)
+    expected = ("MiB free for /proc/modelrail", "found systemd to say: ", "expected Python 3.11 or newer, with venv")
+    assert [next(each for each in said if part in each) for part in expected]
+
+
+@needs_sshd
 def test_a_host_that_does_not_answer_is_worth_another_try(host: Host) -> None:
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]

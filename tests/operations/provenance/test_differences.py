@@ -53,7 +53,7 @@ def test_a_release_on_more_data_differs_in_partitions_metrics_and_importances(at
 
 
 def test_a_release_of_another_spec_differs_by_key(at_project: Story) -> None:
-    found = told("line", "1.0.1", "1.1.0")
+    found = told("line@1.0.1", "line@1.1.0")
     assert [each["path"] for each in found["spec"]] == ["normalize.z"]
     assert found["data"]["partitions"] == []
     said = call("line@v1.0.1", "line@v1.1.0").stdout
