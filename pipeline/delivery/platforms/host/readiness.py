@@ -55,7 +55,7 @@ def _unit_folder(installed: Installation) -> Iterator[str]:
 
 def _python(installed: Installation) -> Iterator[str]:
     python = quoted(installed.settings.python)
-    found = f'"$({python} --version 2>&1)"'
+    found = f'"$({python} --version 2>&1 | head -n 1)"'
     expected = f"Python 3.11 or newer, with venv (deploy.server.python: {installed.settings.python})"
     test = f"{python} -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null"
     yield _unless(test, f"found %s; expected {expected}", found)
