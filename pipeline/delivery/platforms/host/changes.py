@@ -53,7 +53,7 @@ set -u
 {systemctl} disable --now {installed.socket} {installed.service}
 {sudo}rm -f {folder}/{installed.socket} {folder}/{installed.service}
 {systemctl} daemon-reload
-cd {quoted(installed.home)} && rm -rf releases runtimes current runtime owner
+if cd {quoted(installed.home)} 2>/dev/null; then rm -rf releases runtimes current runtime owner; fi
 """
     return Command("remove the server", script)
 
