@@ -35,10 +35,11 @@ from pipeline.serving.protocols.invocations import read_invocation
 from pipeline.serving.protocols.open_inference import read_inference
 from pipeline.serving.protocols.predicting import read_prediction
 from pipeline.serving.protocols.tables import ARROW, PARQUET
-from pipeline.serving.rows.bodies import RejectedError
 from pipeline.serving.rows.columns import check_count
-from pipeline.serving.scoring.model import ServedModel, load_model
+from pipeline.serving.rows.faults import RejectedError
+from pipeline.serving.scoring.model import load_model
 from pipeline.serving.scoring.questions import Dialect, score
+from pipeline.serving.scoring.served import ServedModel
 from tests.serving.bundles import is_equal_graph, sum_graph, write_bundle
 
 SLOW_S, HUNG_S = 1.0, 20

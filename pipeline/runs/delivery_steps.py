@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ from pipeline.runs.results import DeliveryFacts, StepResult
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import Released
 from pipeline.serving.client import abbreviate, curl_line
+from pipeline.serving.settings import PREFIX
 from pipeline.spec.schema.spec import Bound, Spec
 from pipeline.steps.gate import Verdict
 from pipeline.storage.artifacts import Artifact
@@ -62,7 +64,14 @@ def register(session: Session, release: Release) -> None:
         return
     tags = {"modelrail.tag": release.tag, "modelrail.data_commit": release.evidence.data_commit}
     bundle = _bundle(session, release)
-    session.recorder.tell(Released(release.model, f"v{release.version}", str(bundle), str(marker), tags))
+    private = private_columns(session.job.spec)
+    session.recorder.tell(Released(release.model, f"v{release.version}", str(bundle), str(marker), tags, private))
+
+
+def private_columns(spec: Spec, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """List the columns that captures hide, as the spec says for pods and the environment for servers here."""
+    said = [str(spec.deploy.settings.get("capture_private", "")), environment.get(f"{PREFIX}CAPTURE_PRIVATE", "")]
+    return sorted({rule.rpartition("=")[0].strip() for text in said for rule in text.split(",") if "=" in rule})
 
 
 def deploy(session: Session, chosen: Release) -> StepResult:

@@ -33,7 +33,7 @@ from pipeline.serving.inference.fleet import load_fleet
 from pipeline.serving.lineup import LineupEntry
 from pipeline.serving.observing.capture import Capture
 from pipeline.serving.observing.metrics import Meters
-from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.scoring.answers import Reply
 from pipeline.serving.scoring.model import load_model
 from pipeline.serving.scoring.questions import Question

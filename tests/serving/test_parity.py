@@ -22,7 +22,8 @@ from pipeline.model.graphs import compose
 from pipeline.model.sentences.encoding import SentenceEncoder
 from pipeline.model.signature import Input, Signature
 from pipeline.model.task import Task
-from pipeline.serving.scoring.model import ServedModel, load_model
+from pipeline.serving.scoring.model import load_model
+from pipeline.serving.scoring.served import ServedModel
 from pipeline.spec.catalogue.trainers import TRAINERS
 from pipeline.spec.schema.spec import Spec
 from pipeline.spec.schema.transform import Transformer

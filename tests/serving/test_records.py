@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.model.signature import Input, Signature
-from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.rows.records import Reader
 
 ALL = Signature(

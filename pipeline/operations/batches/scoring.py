@@ -22,7 +22,8 @@ from pipeline.runs.work.records import record_of
 from pipeline.runs.work.scoring import BATCH_ROWS, predict_rows
 from pipeline.serving.client import predict as ask
 from pipeline.serving.protocols.tables import predicted, probability_columns
-from pipeline.serving.scoring.model import Predictions, ServedModel, load_model
+from pipeline.serving.scoring.model import load_model
+from pipeline.serving.scoring.served import Predictions, ServedModel
 from pipeline.spec.schema.spec import Data, Text
 from pipeline.steps.clean.repair.texts import make_uniform
 from pipeline.storage.artifacts import open_store

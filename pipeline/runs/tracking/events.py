@@ -82,6 +82,8 @@ class Released:
         Folder with ``model.onnx`` (or the native model), ``signature.json`` and ``release.json``.
     marker : str
         File to make once it is registered.
+    private : list of str
+        Columns whose values must not be shown, not even in an example.
     """
 
     model: str
@@ -89,6 +91,7 @@ class Released:
     bundle: str
     marker: str
     tags: Mapping[str, str]
+    private: list[str] = field(default_factory=list)
     run: str | None = None
 
 

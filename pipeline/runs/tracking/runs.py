@@ -6,7 +6,7 @@ import fcntl
 import json
 import logging
 import os
-import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -162,7 +162,7 @@ class Tracker:
             self._client.create_registered_model(event.model)
         known = self._client.search_model_versions(f"name = '{event.model}'")
         if not any(each.tags.get("modelrail.version") == event.version for each in known):
-            source = self._log_model(parent, Path(event.bundle))
+            source = self._log_model(parent, event)
             tags = {**event.tags, "modelrail.version": event.version}
             version = self._client.create_model_version(event.model, source, parent, tags=tags)
             self._client.set_registered_model_alias(event.model, "champion", version.version)
@@ -176,22 +176,15 @@ class Tracker:
 
         return record_point(self._client, self._experiment(event.model), event)
 
-    def _log_model(self, run: str, bundle: Path) -> str:
+    def _log_model(self, run: str, event: Released) -> str:
         """Log the bundle as a model that MLflow can load, with its signature and an example."""
         from mlflow.models import Model
 
-        model = Model(run_id=run)
-        if (bundle / "model.onnx").exists():
-            model.add_flavor("onnx", data="model.onnx", onnx_version=_version("onnx"), code=None)
-            model.add_flavor(
-                "python_function", loader_module="mlflow.onnx", data="model.onnx", python_version=sys.version.split()[0]
-            )
-        model.metadata = json.loads((bundle / "signature.json").read_bytes())
-        for path in sorted(bundle.iterdir()):
-            self._client.log_artifact(run, str(path), "model")
-        self._client.log_text(run, model.to_yaml(), "model/MLmodel")
-        self._client.log_text(run, f"onnxruntime=={_version('onnxruntime')}\n", "model/requirements.txt")
-        self._client.log_dict(run, model.metadata["example"], "model/input_example.json")
+        from pipeline.runs.tracking.model_files import write_model
+
+        with tempfile.TemporaryDirectory() as place:
+            write_model(Path(place), Path(event.bundle), Model(run_id=run).to_dict(), event.private)
+            self._client.log_artifacts(run, place, "model")
         return f"{self._client.get_run(run).info.artifact_uri}/model"
 
     def _close(self, event: RunClosed) -> str:
@@ -238,9 +231,3 @@ def _making_tables(file: Path) -> Iterator[None]:
     with file.with_name(f"{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _version(distribution: str) -> str:
-    from importlib.metadata import version
-
-    return version(distribution)

@@ -12,7 +12,8 @@ import pandas as pd
 
 from pipeline.model.images.rules import ImageRule
 from pipeline.model.signature import Input, Signature
-from pipeline.serving.scoring.model import Predictions, ServedModel, load_model
+from pipeline.serving.scoring.model import load_model
+from pipeline.serving.scoring.served import Predictions, ServedModel
 from pipeline.steps.evaluate.sample import Prediction
 from pipeline.steps.transform import number_matrix, text_matrix
 

@@ -32,7 +32,7 @@ from pipeline.serving.observing.metrics import Meters
 from pipeline.serving.protocols.invocations import read_invocation
 from pipeline.serving.protocols.open_inference import EXTENSIONS, metadata, read_inference
 from pipeline.serving.protocols.predicting import read_prediction
-from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.scoring.answers import Headers, Reply, content, refuse
 from pipeline.serving.scoring.questions import Dialect
 from pipeline.serving.settings import Settings

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NoReturn
 
-from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.settings import Settings
 
 Message = MutableMapping[str, Any]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DeploymentError
-from pipeline.serving.rows.bodies import RejectedError
+from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.settings import Settings
 
 _MAX_REMEMBERED = 1024

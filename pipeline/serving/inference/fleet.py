@@ -10,8 +10,9 @@ from pipeline.errors import DeploymentError
 from pipeline.messages import examples, quote, suggest
 from pipeline.serving.lineup import Lineup, Track
 from pipeline.serving.observing.metrics import Meter, Meters
-from pipeline.serving.rows.bodies import RejectedError, shorten
-from pipeline.serving.scoring.model import ServedModel, load_model
+from pipeline.serving.rows.faults import RejectedError, shorten
+from pipeline.serving.scoring.model import load_model
+from pipeline.serving.scoring.served import ServedModel
 from pipeline.serving.settings import PREFIX, Settings
 
 

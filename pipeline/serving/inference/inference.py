@@ -20,14 +20,14 @@ from pipeline.serving.inference.shadows import Shadows
 from pipeline.serving.observing.capture import Capture
 from pipeline.serving.observing.logs import Details, Log, event
 from pipeline.serving.observing.tracing import Exporter, Span, span_of
-from pipeline.serving.rows.bodies import RejectedError
 from pipeline.serving.rows.columns import check_count
+from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.scoring.answers import Reply, fail, refuse
 from pipeline.serving.scoring.questions import Dialect, Question, score, score_together
 from pipeline.serving.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.serving.scoring.model import Predictions
+    from pipeline.serving.scoring.served import Predictions
 
 RETRY_S = 1
 """When a caller who is one too many should come again."""

@@ -12,8 +12,8 @@ from time import perf_counter
 import numpy as np
 
 from pipeline.serving.inference.fleet import Served
-from pipeline.serving.scoring.model import Predictions, ServedModel
 from pipeline.serving.scoring.questions import Question
+from pipeline.serving.scoring.served import Predictions, ServedModel
 
 _MAX_WAITING = 64
 _TOLERANCE = 1e-5

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.serving.scoring.answers import encode
-from pipeline.serving.scoring.model import Predictions, ServedModel
 from pipeline.serving.scoring.questions import Question
+from pipeline.serving.scoring.served import Predictions, ServedModel
 from pipeline.serving.settings import Settings
 
 _MAX_WAITING = 256

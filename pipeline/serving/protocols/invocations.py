@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.serving.rows.bodies import Fault, describe, parse, shorten
+from pipeline.serving.rows.bodies import parse
 from pipeline.serving.rows.columns import read_columns
+from pipeline.serving.rows.faults import Fault, describe, shorten
 from pipeline.serving.rows.records import rejected
 from pipeline.serving.scoring.answers import Reply, encode
-from pipeline.serving.scoring.model import ServedModel
 from pipeline.serving.scoring.questions import Question, Scores
+from pipeline.serving.scoring.served import ServedModel
 
 
 def read_invocation(model: ServedModel, body: bytes | bytearray, _headers: Mapping[bytes, bytes]) -> Question:

@@ -14,12 +14,13 @@ import numpy as np
 
 from pipeline.model.signature import Signature
 from pipeline.serving.protocols.tensors import read_tensor, write_binary
-from pipeline.serving.rows.bodies import Fault, RejectedError, describe, parse, shorten
+from pipeline.serving.rows.bodies import parse
 from pipeline.serving.rows.columns import Column, read_columns
+from pipeline.serving.rows.faults import Fault, RejectedError, describe, shorten
 from pipeline.serving.rows.records import rejected
 from pipeline.serving.scoring.answers import Reply, encode
-from pipeline.serving.scoring.model import ServedModel
 from pipeline.serving.scoring.questions import Question, Scores
+from pipeline.serving.scoring.served import ServedModel
 
 EXTENSIONS = ("binary_tensor_data",)
 _LENGTH = b"inference-header-content-length"

@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.serving.rows.bodies import parse
 from pipeline.serving.scoring.answers import Reply, encode
-from pipeline.serving.scoring.model import ServedModel
 from pipeline.serving.scoring.questions import Question, Scores
+from pipeline.serving.scoring.served import ServedModel
 
 _TABLES = (b"application/vnd.apache.arrow", b"application/vnd.apache.parquet")
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.serving.rows.bodies import Fault, RejectedError
 from pipeline.serving.rows.columns import Column, read_columns
+from pipeline.serving.rows.faults import Fault, RejectedError
 from pipeline.serving.rows.opening import open_table
 from pipeline.serving.scoring.answers import Reply, encode
-from pipeline.serving.scoring.model import Predictions, ServedModel
 from pipeline.serving.scoring.questions import Question, Scores
+from pipeline.serving.scoring.served import Predictions, ServedModel
 
 ARROW, PARQUET = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.parquet"
 _BROKEN = (OSError, ValueError, ArithmeticError, LookupError)

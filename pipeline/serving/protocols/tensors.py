@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.serving.rows.bodies import Fault, describe, shorten
 from pipeline.serving.rows.columns import Column
+from pipeline.serving.rows.faults import Fault, describe, shorten
 from pipeline.serving.rows.records import rejected
 
 DTYPES: Mapping[str, np.dtype[Any]] = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.model.signature import Input
-from pipeline.serving.rows.bodies import Fault, NotFinite, RejectedError, describe, shorten
+from pipeline.serving.rows.faults import Fault, NotFinite, RejectedError, describe, shorten
 from pipeline.serving.rows.records import LARGEST_INTEGER, Reader, Rows, rejected
 
 Column = Sequence[Any] | NDArray[Any]
@@ -83,6 +83,8 @@ def _vectorized(column: Input, values: NDArray[Any]) -> NDArray[np.float64] | No
     kind = values.dtype.kind
     if column.type == "bool" and kind == "b":
         return values.astype(np.float64)
+    if column.kind == "time" and kind == "M":
+        return _seconds(column, values)
     if column.type not in {"float", "int"} or kind not in _NUMERIC:
         return None
     numbers = values.astype(np.float64)
@@ -95,6 +97,15 @@ def _vectorized(column: Input, values: NDArray[Any]) -> NDArray[np.float64] | No
         whole = missing | ((np.floor(numbers) == numbers) & (np.abs(numbers) <= LARGEST_INTEGER))
         return numbers if whole.all() else None
     return numbers
+
+
+def _seconds(column: Input, moments: NDArray[Any]) -> NDArray[np.float64]:
+    """Convert times in UTC to seconds since 1970."""
+    missing = np.isnat(moments)
+    if missing.any() and not column.nullable:
+        fault = Fault("null", "a value (the column is not nullable)", int(missing.argmax()), column.name)
+        raise rejected([fault])
+    return np.where(missing, np.nan, moments.astype("datetime64[us]").astype(np.int64) / 1e6)
 
 
 def _cell_faults(column: Input, values: Sequence[Any], convert: Callable[[Any], Any]) -> Iterator[Fault]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serving.rows.bodies import Fault, RejectedError
+from pipeline.serving.rows.faults import Fault, RejectedError
 from pipeline.serving.rows.parquet_pages import page_sizes
 
 _LARGEST_GROWTH = 64

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.model.images.headers import ImageError
 from pipeline.model.signature import Input, Signature
 from pipeline.model.texts import moment, uniform
-from pipeline.serving.rows.bodies import Fault, RejectedError, describe, parse, shorten
+from pipeline.serving.rows.faults import Fault, RejectedError, describe, shorten
 
 if TYPE_CHECKING:  # the spec's schema costs more to import than all else here
     from pipeline.model.columns import ColumnType
@@ -202,6 +202,8 @@ class Reader:
         RejectedError
             With status 400 if it is not JSON, 422 if it does not fit the signature.
         """
+        from pipeline.serving.rows.bodies import parse  # needs msgspec, which a model in MLflow does without
+
         rows, probabilities = self.open(parse(body))
         return self.arrays(rows, probabilities=probabilities)
 

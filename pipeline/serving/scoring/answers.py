@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
 
-from pipeline.serving.rows.bodies import Fault, RejectedError
+from pipeline.serving.rows.faults import Fault, RejectedError
 
 JSON = b"application/json"
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -21,7 +22,7 @@ class Refusal(msgspec.Struct, omit_defaults=True):
 
     error: str
     id: str | None = None
-    problems: tuple[Fault, ...] = ()
+    problems: tuple[dict[str, Any], ...] = ()
 
 
 class Reply(msgspec.Struct):
@@ -48,11 +49,15 @@ class Reply(msgspec.Struct):
 
 def refuse(error: RejectedError, prediction_id: str | None = None) -> Reply:
     """Build the answer to a request that cannot be answered."""
-    body = encode(Refusal(str(error), prediction_id, error.faults))
+    body = encode(Refusal(str(error), prediction_id, tuple(map(_problem, error.faults))))
     headers: Headers = ((b"retry-after", b"%d" % error.retry_after_s),) if error.retry_after_s else ()
     if error.status == 401:
         headers += ((b"www-authenticate", b"Bearer"),)
     return Reply(error.status, body, headers, error=str(error)[:500], close=error.status in _CLOSING)
+
+
+def _problem(fault: Fault) -> dict[str, Any]:
+    return {name: value for name, value in asdict(fault).items() if value is not None}
 
 
 def fail(error: Exception, prediction_id: str) -> Reply:

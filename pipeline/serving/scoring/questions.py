@@ -7,12 +7,11 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.serving.rows.bodies import Fault, RejectedError
+from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.rows.records import Rows
 from pipeline.serving.scoring.answers import Reply, fail, refuse
-from pipeline.serving.scoring.model import Predictions, ServedModel
+from pipeline.serving.scoring.served import Predictions, ServedModel, refuse_overflow
 
 MAX_TOGETHER = 4096
 """Most rows of several requests that are scored in one go."""
@@ -70,7 +69,7 @@ def score(model: ServedModel, question: Question, prediction_id: str) -> tuple[R
         if not rows.count:
             return question.answer(Scores(model, prediction_id, [], _NOTHING)), None
         predictions = model.predict(rows.numbers, rows.texts)
-        _refuse_overflow(predictions.values)
+        refuse_overflow(predictions.values)
         reply = question.answer(Scores(model, prediction_id, model.outputs(predictions), predictions))
         reply.rows = rows.count
     except RejectedError as error:
@@ -94,7 +93,7 @@ def score_together(
     try:
         rows = model.reader.arrays(listed)
         together = model.predict(rows.numbers, rows.texts)
-        _refuse_overflow(together.values)
+        refuse_overflow(together.values)
     except Exception:  # noqa: BLE001  # whose fault it is will be seen when each is tried alone
         return None
     outputs, start = model.outputs(together), 0
@@ -110,11 +109,3 @@ def score_together(
         result.append((reply, mine))
         start = stop
     return result
-
-
-def _refuse_overflow(values: NDArray[Any]) -> None:
-    """Refuse to answer "null", which is all that JSON has for a number without end."""
-    if not (finite := np.isfinite(values)).all():
-        row = int(np.argmin(finite))
-        fault = Fault("values too large to compute with", "values like those the model was trained on", row)
-        raise RejectedError(422, str(fault), [fault])
