@@ -36,9 +36,11 @@ class Answer:
     outputs : tuple
         n numbers (regression) or classes (classification).
     probabilities : tuple of tuples of float, or None
-        n × C, in the order of the signature's classes; only if asked for.
+        n × C, in the order of `classes`; only if asked for.
     id : str
         By which the server's log knows this prediction.
+    classes : tuple or None
+        C classes; None without probabilities, or from a server of before they were named.
     """
 
     outputs: tuple[Any, ...]
@@ -46,6 +48,7 @@ class Answer:
     version: str
     id: str
     probabilities: tuple[tuple[float, ...], ...] | None = None
+    classes: tuple[Any, ...] | None = None
 
 
 def predict(
@@ -92,6 +95,7 @@ def predict(
         version=answer["version"],
         id=answer["id"],
         probabilities=tuple(map(tuple, given)) if given is not None else None,
+        classes=tuple(answer["classes"]) if answer.get("classes") is not None else None,
     )
 
 

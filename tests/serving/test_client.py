@@ -32,6 +32,7 @@ def test_probabilities_are_given_when_asked_for(start: Start, tmp_path: Path) ->
     live = start(write_bundle(tmp_path / "b", signature=GREETING, graph=is_equal_graph("hello")))
     answer = predict(live.address, {"word": "hello"}, probabilities=True)
     assert (answer.outputs, answer.probabilities) == (("yes",), ((0.25, 0.75),))
+    assert answer.classes == ("no", "yes")
 
 
 def test_the_curl_line_asks_the_same(line: Live) -> None:

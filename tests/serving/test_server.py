@@ -175,7 +175,8 @@ def test_classes_and_probabilities_are_answered(start: Start, tmp_path: Path) ->
     live = start(write_bundle(tmp_path / "b", signature=GREETING, graph=is_equal_graph("hello")))
     _, _, answer = predict(live, {"inputs": [{"word": " HELLO "}, [""]][:1], "probabilities": True})
     assert (answer["outputs"], answer["probabilities"]) == (["yes"], [[0.25, 0.75]])
-    assert "probabilities" not in predict(live, {"inputs": [["x"], [None]]})[2]
+    assert answer["classes"] == ["no", "yes"]
+    assert not {"probabilities", "classes"} & predict(live, {"inputs": [["x"], [None]]})[2].keys()
 
 
 def test_requests_are_counted_and_logged(start: Start, tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def _predictions(fleet: Fleet) -> dict[str, Any]:
             "version": {"type": "string"},
             "id": {"type": "string"},
             "probabilities": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+            "classes": {"type": "array", "description": "Of each row's probabilities, in their order."},
         },
     }
     free = {"type": "object", "required": ["outputs"], "properties": {"outputs": {"type": "array"}}}

@@ -1,7 +1,8 @@
 """The Open Inference Protocol V2, as KServe and Triton speak it: metadata, and ``infer``.
 
 A column of the signature is an input of shape [rows]; one tensor of shape [rows, columns] holds all of them, in the
-signature's order. Nothing is missing but what is null, NaN or an empty text.
+signature's order. Nothing is missing but what is null, NaN or an empty text. The output ``probabilities`` names its
+classes by its parameter ``classes``, a JSON array in a text: parameters of the protocol are single values.
 """
 
 from __future__ import annotations
@@ -119,10 +120,13 @@ def _answer(scores: Scores, request_id: str | None, wanted: Mapping[str, bool]) 
             continue
         values = _values(scores, name, kind, width)
         output: dict[str, Any] = {"name": name, "datatype": kind, "shape": [len(scores.outputs), *width]}
+        parameters: dict[str, Any] = {"classes": scores.model.class_list} if width else {}
         if wanted[name]:
             blobs.append(write_binary(values, kind))
-            output["parameters"] = {"binary_data_size": len(blobs[-1])}
-        else:
+            parameters["binary_data_size"] = len(blobs[-1])
+        if parameters:
+            output["parameters"] = parameters
+        if not wanted[name]:
             output["data"] = np.asarray(values).ravel().tolist() if width else list(values)
         outputs.append(output)
     body = encode(

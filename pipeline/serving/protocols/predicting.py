@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     version: str
     id: str
     probabilities: list[list[float]] | None = None
+    classes: Sequence[Any] | None = None
 
 
 def read_prediction(model: ServedModel, body: bytes | bytearray, headers: Mapping[bytes, bytes]) -> Question:
@@ -44,4 +45,5 @@ def _answer(scores: Scores) -> Reply:
 def _answer_with_probabilities(scores: Scores) -> Reply:
     model, given = scores.model, scores.predictions.probabilities
     listed = np.asarray(given, dtype=np.float64).tolist() if given is not None and scores.outputs else None
-    return Reply(200, encode(Answer(scores.outputs, model.model, model.version, scores.prediction_id, listed)))
+    classes = model.signature.classes if listed is not None else None
+    return Reply(200, encode(Answer(scores.outputs, model.model, model.version, scores.prediction_id, listed, classes)))

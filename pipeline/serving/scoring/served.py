@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +73,11 @@ class ServedModel:
     reader: Reader
     score: Callable[[Feeds], Predictions]
     encoder: SentenceEncoder | None = None
+
+    @cached_property
+    def class_list(self) -> str:
+        """The classes as a JSON array, in the order of the probabilities."""
+        return json.dumps(self.signature.classes, ensure_ascii=False)
 
     def predict(self, numbers: NDArray[np.float64] | None, texts: NDArray[np.object_] | None) -> Predictions:
         """Predict rows of raw values.

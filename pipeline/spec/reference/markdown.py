@@ -175,13 +175,18 @@ def _trainers() -> str:
         )
         for name, info in TRAINERS.items()
     ]
+    losses = (
+        "What learns in rounds has curves of its loss in MLflow (`loss`, `validation_loss`) and as a plot, as its library\n"
+        "measures them. `hist_gradient_boosting` without early stopping measures none: there they are computed on 1,000\n"
+        "evenly spaced rows of each side, at most. Metrics are always of all test rows."
+    )
     head = ("trainer", "tasks", "early stopping", "class weight", "reads missing values", "held", "extra", "params")
     note = "Case, `_`, `-` and spaces don't matter, and scikit-learn's class names are understood too."
     held = (
         "`held`: bytes of memory for each number of the rows, at least; below 4 they are read a block at a time\n"
         "(XGBoost's: with `tree_method: hist`, its default)."
     )
-    return "\n".join(["## Trainers", "", note, "", held, "", *_table(head, rows)])
+    return "\n".join(["## Trainers", "", note, "", held, "", losses, "", *_table(head, rows)])
 
 
 def _parameters(trainer: str) -> list[str]:
@@ -200,10 +205,35 @@ def _metrics() -> str:
             ", ".join(sorted(metric.tasks)),
             "greater" if metric.greater_is_better else "smaller",
             ", ".join(task for task in sorted(metric.tasks) if name in DEFAULT_METRICS[task]) and "yes",
+            _MEANINGS[name],
         )
         for name, metric in METRICS.items()
     ]
-    return "\n".join(["## Metrics", "", *_table(("metric", "task", "better", "by default"), rows)])
+    head = ("metric", "task", "better", "by default", "meaning")
+    averages = (
+        "Each is scikit-learn's of the same meaning, on all test rows. Of two classes the second one (`true`, the greater\n"
+        "number, the later text) is the positive one. Of more, `precision`, `recall` and `f1` are the plain mean over the\n"
+        "classes that occur in the truth or the predictions (`macro`), and `roc_auc` and `pr_auc` that over each class\n"
+        "against all others: a rare class counts as much as a frequent one."
+    )
+    return "\n".join(["## Metrics", "", averages, "", *_table(head, rows)])
+
+
+_MEANINGS: Mapping[str, str] = {
+    "accuracy": "share of rows whose class is right",
+    "precision": "share of rows predicted as a class that are of it",
+    "recall": "share of a class's rows that are predicted as it",
+    "f1": "harmonic mean of precision and recall",
+    "roc_auc": "area under the curve of recall over the false positive rate",
+    "pr_auc": "average precision: area under the steps of precision over recall",
+    "log_loss": "mean of -ln of the probability given to the true class",
+    "brier": "mean squared distance of the probabilities from the truth; with two classes half of it",
+    "mse": "mean squared error",
+    "rmse": "root of the mean squared error, in the target's unit",
+    "mae": "mean absolute error, in the target's unit",
+    "r2": "share of the target's variance that is explained; below 0 where the mean would do better",
+    "mape": "mean absolute error as a share of the true value",
+}
 
 
 _TRANSFORMERS: Mapping[str, str] = {

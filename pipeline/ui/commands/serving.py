@@ -78,7 +78,7 @@ def predict(
         print_json(vars(answer))
     else:
         typer.echo(f"{answer.model} v{answer.version.removeprefix('v')}: {', '.join(map(str, answer.outputs))}")
-        classes = _signature(Path(deployment.bundle))["classes"] if answer.probabilities else ()
+        classes = answer.classes or _signature(Path(deployment.bundle))["classes"] if answer.probabilities else ()
         for shares in answer.probabilities or ():
             typer.echo("  " + "  ".join(f"{name} {share:.4f}" for name, share in zip(classes, shares, strict=True)))
 
