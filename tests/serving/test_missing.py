@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from pyarrow import parquet
 from pipeline.model.missing import MISSING_WORDS
 from pipeline.model.signature import Input, Signature
 from pipeline.operations.batches.choosing import rules_for_batch
+from pipeline.runs.tracking.loaded_model import values_in
 from pipeline.serving.rows.columns import read_columns
 from pipeline.serving.rows.records import Reader
 from pipeline.spec.schema.spec import Data
@@ -109,6 +111,9 @@ def read_everywhere(rows: Sequence[dict[str, Any]], folder: Path) -> Iterator[tu
     for form, inputs in (("records", rows), ("arrays", [listed(row) for row in rows])):
         asked = reader.read(json.dumps({"inputs": inputs}).encode())
         yield form, bits(asked.numbers, asked.texts)
+    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    framed = read_columns(reader, {each.name: values_in(frame[each.name], each) for each in SIGNATURE.inputs})
+    yield "a frame, in MLflow", bits(framed.numbers, framed.texts)
     columns = read_columns(reader, {name: [row[name] for row in rows] for name in COLUMNS})
     yield "columns", bits(columns.numbers, columns.texts)
 

@@ -107,6 +107,14 @@ def test_tensors_are_predicted(pair: Live, inputs: list[Any]) -> None:
     assert headers["x-prediction-id"] == answer["parameters"]["prediction_id"]
 
 
+def test_probabilities_name_their_classes(greeting: Live) -> None:
+    _, _, answer = infer(greeting, "greeting", inputs=[tensor("word", "BYTES", ["hello"])])
+    label, shares = answer["outputs"]
+    assert (label["data"], "parameters" in label) == (["yes"], False)
+    assert shares["data"] == [0.25, 0.75]
+    assert json.loads(shares["parameters"]["classes"]) == ["no", "yes"]
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

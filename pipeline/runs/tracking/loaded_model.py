@@ -56,7 +56,7 @@ class LoadedModel:
         """
         frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
         columns = {
-            each.name: _values(frame[each.name], each) for each in self._model.signature.inputs if each.name in frame
+            each.name: values_in(frame[each.name], each) for each in self._model.signature.inputs if each.name in frame
         }
         try:
             rows = read_columns(self._model.reader, columns)
@@ -87,7 +87,7 @@ def _load_pyfunc(path: str) -> LoadedModel:
     return LoadedModel(model)
 
 
-def _values(column: Any, wanted: Input) -> Any:
+def values_in(column: Any, wanted: Input) -> Any:
     """Convert a column of a frame to what a request would hold: an array, or a list of JSON values."""
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)

@@ -176,9 +176,9 @@ def _trainers() -> str:
         for name, info in TRAINERS.items()
     ]
     losses = (
-        "What learns in rounds has curves of its loss in MLflow (`loss`, `validation_loss`) and as a plot, as its library\n"
-        "measures them. `hist_gradient_boosting` without early stopping measures none: there they are computed on 1,000\n"
-        "evenly spaced rows of each side, at most. Metrics are always of all test rows."
+        "What learns in rounds has curves of its loss in MLflow (`loss`, `validation_loss`) and as a plot, as its\n"
+        "library measures them. `hist_gradient_boosting` without early stopping measures none: there they are\n"
+        "computed on 1,000 evenly spaced rows of each side, at most. Metrics are always of all test rows."
     )
     head = ("trainer", "tasks", "early stopping", "class weight", "reads missing values", "held", "extra", "params")
     note = "Case, `_`, `-` and spaces don't matter, and scikit-learn's class names are understood too."
@@ -211,10 +211,10 @@ def _metrics() -> str:
     ]
     head = ("metric", "task", "better", "by default", "meaning")
     averages = (
-        "Each is scikit-learn's of the same meaning, on all test rows. Of two classes the second one (`true`, the greater\n"
-        "number, the later text) is the positive one. Of more, `precision`, `recall` and `f1` are the plain mean over the\n"
-        "classes that occur in the truth or the predictions (`macro`), and `roc_auc` and `pr_auc` that over each class\n"
-        "against all others: a rare class counts as much as a frequent one."
+        "Each is scikit-learn's of the same meaning, on all test rows. Of two classes the second one (`true`, the\n"
+        "greater number, the later text) is the positive one. Of more, `precision`, `recall` and `f1` are the plain\n"
+        "mean over the classes that occur in the truth or the predictions (`macro`), and `roc_auc` and `pr_auc` that\n"
+        "over each class against all others: a rare class counts as much as a frequent one."
     )
     return "\n".join(["## Metrics", "", averages, "", *_table(head, rows)])
 
