@@ -226,7 +226,7 @@ class Chain:
 
 def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | None:
     """Return every column's type: as declared, else as found in the partitions, once all of them are read."""
-    if spec.data.columns:
+    if spec.data.is_complete:
         return with_parts({name: column.type for name, column in spec.data.columns.items()}, spec.data)
     if any(each.artifact is None for each in clean):
         return None

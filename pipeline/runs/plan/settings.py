@@ -29,8 +29,8 @@ _FITTED = ("max_categories", "max_features", "min_rows", "size", "window", "epoc
 def clean_settings(spec: Spec) -> Settings:
     """Return what `clean` reads; what the model's graph does is left out: changing it must not read the data anew."""
     read = _pick(
-        "data.format data.encoding data.delimiter data.decimal data.missing_values data.images data.columns "
-        "data.extra_columns data.max_quarantined data.key clean.duplicates clean.text clean.sample"
+        "data.format data.encoding data.delimiter data.decimal data.thousands data.missing_values data.images "
+        "data.columns data.extra_columns data.max_quarantined data.key clean.duplicates clean.text clean.sample"
     )
     outliers = {name: rule for name, rule in spec.clean.outliers.items() if (rule.by, rule.action) == ("range", "drop")}
     return read(spec) | {"clean.missing": _filled_by_rows(spec), "clean.outliers": _plain(outliers)}

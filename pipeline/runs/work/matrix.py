@@ -34,6 +34,7 @@ from pipeline.steps.normalize import (
     outlier_rows,
     repeated_rows,
 )
+from pipeline.steps.normalize.precision import unscaled_features, warn_of_lost_digits
 from pipeline.steps.transform import transform
 from pipeline.storage.artifacts import Artifact
 
@@ -67,7 +68,7 @@ def normalize_features(inputs: Inputs, folder: Path) -> Made:
     statistics = merge([_statistics(inputs, each) for each in parts])
     if not statistics.rows:
         raise DataError(_explain_no_training(inputs, parts))
-    warnings = _warn_of_missing_targets(inputs, target.name)
+    warnings = _warn_of_missing_targets(inputs, target.name) + _warn_of_lost_digits(inputs, parts, statistics)
     second_pass = _TrainingRows(parts) if needs_second_pass(spec, compiled) else None
     preprocessing = fit(statistics, spec, compiled, second_pass)
     rows, outliers = _write_matrix(parts, preprocessing, folder / "matrix.parquet")
@@ -120,6 +121,12 @@ def _warn_of_missing_targets(inputs: Inputs, target: str) -> list[str]:
             "as missing: data.missing_values)"
         )
     return [f"{found}: these rows neither train nor judge the model (data.max_missing_target, data.missing_values)"]
+
+
+def _warn_of_lost_digits(inputs: Inputs, parts: Sequence[_Part], statistics: Statistics) -> list[str]:
+    """Say which features lose digits in the matrix; measured in the newest partition, as what is new is served."""
+    large = unscaled_features(statistics, inputs.job.spec, compile_features(inputs)[0])
+    return warn_of_lost_digits(parts[-1].read(large)) if large else []
 
 
 def _explain_no_training(inputs: Inputs, parts: Sequence[_Part]) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from pipeline.errors import InputError
 from pipeline.messages import count
-from pipeline.model.columns import Side
+from pipeline.model.columns import ColumnType, Side
 from pipeline.model.graphs import compose
 from pipeline.model.images.rules import ImageRule, owner_of
 from pipeline.model.sentences import ENCODER, PIECES
@@ -77,7 +77,8 @@ def train_model(
         elsewhere=others,
         pods=_worker_pods(spec),
     )
-    trained = train(matrix, spec.model, task, flag=_is_flag(spec), scorer=_scorer(spec, task), support=support)
+    flag, scorer = _is_flag(spec, inputs.chain.columns()), _scorer(spec, task)
+    trained = train(matrix, spec.model, task, flag=flag, scorer=scorer, support=support)
     reads = GraphInputs.from_json(read_json(normalized.file("inputs.json")))
     signature = _signature(inputs, task, trained, reads, read_frame(normalized.file("rows.parquet")))
     _write_model(trained, onnx.load(normalized.file("preprocess.onnx")), folder)
@@ -127,7 +128,14 @@ def try_params(inputs: Inputs, rows: int, numbers: Collection[int]) -> str:
     matrix = _rows(inputs, normalized)
     support = Support(read=partial(read_companion_file, inputs.job), state=inputs.job.state)
     found = try_params_here(
-        matrix, spec.model, task, scorer, rows=rows, numbers=numbers, flag=_is_flag(spec), support=support
+        matrix,
+        spec.model,
+        task,
+        scorer,
+        rows=rows,
+        numbers=numbers,
+        flag=_is_flag(spec, inputs.chain.columns()),
+        support=support,
     )
     return write_outcomes(found)
 
@@ -144,11 +152,11 @@ def _task(spec: Spec) -> Task:
     return spec.model.task
 
 
-def _is_flag(spec: Spec) -> bool:
+def _is_flag(spec: Spec, columns: Mapping[str, ColumnType]) -> bool:
     target = spec.model.target or ""
     if target in spec.data.derive:
         return parse(spec.data.derive[target]).kind == "flag"
-    return target in spec.data.columns and spec.data.columns[target].type == "bool"
+    return columns.get(target) == "bool"
 
 
 def _scorer(spec: Spec, task: Task) -> Scorer | None:

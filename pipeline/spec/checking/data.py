@@ -55,6 +55,8 @@ def check_files(view: View) -> Iterator[Finding]:
         yield Finding(("data", "encoding"), quote(data.encoding), "a character encoding, such as utf-8 or latin-1")
     if data.delimiter in '"\r\n':
         yield Finding(("data", "delimiter"), describe(data.delimiter), "a character that is no quote or line end")
+    if data.thousands == data.decimal:
+        yield Finding(("data", "thousands"), f"{quote(data.decimal)}, as data.decimal", "another, or none")
     if data.decimal == "," == data.delimiter:
         yield Finding(("data", "decimal"), "',', which separates the fields too", "another data.delimiter, such as ';'")
 
@@ -107,6 +109,8 @@ def check_columns(view: View) -> Iterator[Finding]:
         yield from _check_allowed(path, column)
         yield from _check_pattern(path, column)
         yield from _check_format(path, column)
+        if column.optional and not column.nullable:
+            yield Finding((*path, "optional"), "true with nullable: false", "one of the two", "key")
         if column.image is not None and column.type != "image":
             yield Finding((*path, "image"), f"how to read images for {quote(column.type)}", "it only for image", "key")
 

@@ -40,8 +40,8 @@ class View:
 
     @property
     def declared(self) -> bool:
-        """Whether the spec lists the columns; otherwise any name may be one."""
-        return bool(self.spec.data.columns)
+        """Whether the spec lists all columns; otherwise any name may be one."""
+        return self.spec.data.is_complete
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def _types(spec: Spec, expressions: Mapping[str, Expression]) -> dict[str, Colum
         try:
             types[name] = _TYPE_OF_RESULT[kind_of(expression, kinds(types))]
         except ExpressionError:  # an unknown column or a wrong kind: reported by check_derived
-            if not spec.data.columns and expression.kind != "number":
+            if not spec.data.is_complete and expression.kind != "number":
                 types[name] = _TYPE_OF_RESULT[expression.kind]
     return types
 

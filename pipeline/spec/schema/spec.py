@@ -134,6 +134,8 @@ class Column(Section):
     """Regular expression that the whole text must match."""
     nullable: bool = True
     """Whether a value may be missing."""
+    optional: bool = False
+    """Whether a file may lack the whole column; then all of its values are missing."""
     missing_values: list[MissingValue] = []
     """What stands for a missing value in this column, besides `data.missing_values`."""
     format: str | None = None
@@ -173,10 +175,14 @@ class Data(Section):
     """What separates the fields of a CSV file."""
     decimal: Literal[".", ","] = "."
     """What stands before the decimals of a number in a CSV file."""
+    thousands: Literal[",", ".", " ", "'", "_"] | None = None
+    """What parts the thousands of a number in a CSV file, as in `1,234,567.5`; by default nothing may."""
     columns: dict[str, ColumnRule] = {}
     """Column → type or contract. Without it, types are inferred and numbers are read as `float`."""
-    extra_columns: Literal["ignore", "error"] = "ignore"
-    """What to do with a file's columns that `columns` does not name."""
+    extra_columns: Literal["ignore", "infer", "error"] = "ignore"
+    """What to do with a file's columns that `columns` does not name: leave them out, infer their types, or fail.
+
+    By default a list of columns is complete, so that a new column of the data changes no model by itself."""
     derive: dict[str, str] = {}
     """New column → expression over the others, such as `late: arr_delay > 15`."""
     key: list[str] = []
@@ -190,6 +196,11 @@ class Data(Section):
     """Largest share of a partition's rows that may break the contract before the step fails."""
     max_missing_target: Share = 0.2
     """Largest share of all rows that may be left out because their target is missing; above 5 % the run says so."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `columns` lists every column there is."""
+        return bool(self.columns) and self.extra_columns != "infer"
 
     def missing_values_of(self, column: str) -> list[MissingValue]:
         """List what stands for a missing value in a column: what does in every one, and what does in it alone."""

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class _File:
     quoted: bool
     nulls: Sequence[str]
     decimal: str
+    thousands: str | None
 
 
 def parse_csv(source: bytes, name: str, data: Data) -> Parsed:
@@ -60,8 +62,8 @@ def parse_csv(source: bytes, name: str, data: Data) -> Parsed:
     columns, notes = choose_columns(_read_header(file), name, data)
     table, broken = _parse(file, _types(columns, data), columns)
     table, warnings = _keep_leading_zeros(table, file, data)
-    if data.decimal == ",":
-        table = _with_points(table, data)
+    if data.decimal == "," or data.thousands:
+        table = _read_written_numbers(table, file, data)
     return Parsed.from_table(table, broken, lambda positions: _pick(file, positions), notes, warnings)
 
 
@@ -75,16 +77,52 @@ def _open(source: bytes, name: str, data: Data) -> _File:
     if 0 < len(text) < _BLOCK_BYTES and not text.endswith(b"\n"):
         text += b"\n"  # Arrow takes a header without it for an empty file
     nulls = sorted(Missing.of("float", data.missing_values).words)
-    return _File(text, name, data.delimiter, quoted=b'"' in text, nulls=nulls, decimal=data.decimal)
+    return _File(
+        text, name, data.delimiter, quoted=b'"' in text, nulls=nulls, decimal=data.decimal, thousands=data.thousands
+    )
 
 
-def _with_points(table: pa.Table, data: Data) -> pa.Table:
-    """Write numbers with a point that Arrow left as texts, since another value of the file was none."""
+def _read_written_numbers(table: pa.Table, file: _File, data: Data) -> pa.Table:
+    """Write numbers that Arrow left as texts as it reads them: without thousands, with a point.
+
+    A column without a declared type becomes numbers if all of its values are.
+    """
     for place, field in enumerate(table.schema):
-        is_number = field.name in data.columns and data.columns[field.name].type in ("float", "int")
-        if is_number and pa.types.is_large_string(field.type):
-            table = table.set_column(place, field.name, compute.replace_substring(table.column(place), ",", "."))
+        rule = data.columns.get(field.name)
+        if not _is_text(field.type) or (rule is not None and rule.type not in ("float", "int")):
+            continue
+        column = _without_thousands(table.column(place), file) if file.thousands else table.column(place)
+        if rule is None:
+            read = _cast_numbers(column, file) if file.thousands else None
+            table = table if read is None else table.set_column(place, field.name, read)
+        else:
+            pointed = column if file.decimal == "." else compute.replace_substring(column, file.decimal, ".")
+            table = table.set_column(place, field.name, pointed)
     return table
+
+
+def _without_thousands(column: pa.ChunkedArray, file: _File) -> pa.ChunkedArray:
+    """Take the separators out of numbers that have them at every third digit; 1,23 stays what it is."""
+    thousands, decimal = (re.escape(each) for each in (str(file.thousands), file.decimal))
+    written = rf"^\s*[+-]?\d{{1,3}}({thousands}\d{{3}})+({decimal}\d*)?\s*$"
+    is_written = compute.match_substring_regex(column, written)
+    return compute.if_else(is_written, compute.replace_substring(column, str(file.thousands), ""), column)
+
+
+def _cast_numbers(column: pa.ChunkedArray, file: _File) -> pa.ChunkedArray | None:
+    """Read texts as numbers if each is one or stands for a missing value, and any is one."""
+    texts = compute.utf8_trim_whitespace(column)
+    given = compute.invert(compute.is_in(texts, pa.array(file.nulls, texts.type)))
+    bare = compute.if_else(given, compute.replace_substring(texts, file.decimal, "."), None)
+    try:
+        read = compute.cast(bare, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return read if read.null_count < len(read) else None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _keep_leading_zeros(table: pa.Table, file: _File, data: Data) -> tuple[pa.Table, tuple[str, ...]]:

@@ -11,6 +11,8 @@ from pyarrow import compute
 
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _DECIMAL_COMMA = r"^\s*[+-]?\d+,\d+\s*$"
+_THOUSANDS = r"^\s*[+-]?\d{1,3}([,. '_]\d{3})*([.,]\d*)?\s*$"
+_SURE_THOUSANDS = r"\d,\d{3}[,.]|\d\.\d{3}[.,]|\d[ '_]\d{3}"
 
 # A text is doubtful if so many of its values look like numbers; the first ones tell whether to look at all.
 _DOUBTFUL_SHARE = 0.8
@@ -26,13 +28,19 @@ def doubt_text(name: str, column: pa.ChunkedArray, positions: npt.NDArray[np.int
     positions : int64[n]
         Where each value's row is in the file, counted from 1.
     """
-    if _share(column.slice(0, _LOOKED_AT), _DECIMAL_COMMA) >= _DOUBTFUL_SHARE:
+    first_ones = column.slice(0, _LOOKED_AT)
+    if (written := _find_thousands(first_ones)) is not None:
+        yield (
+            f"{name}: found values such as {written!r}, so the column is read as a text; for numbers with parted "
+            f"thousands say data.thousands (else the type: data.columns.{name}.type)"
+        )
+    elif _share(first_ones, _DECIMAL_COMMA) >= _DOUBTFUL_SHARE:
         first = next(each for each in column.to_pylist() if each)
         yield (
             f"{name}: found values such as {first!r}, so the column is read as a text; for numbers with a decimal "
             f"comma say data.decimal: ',' (else the type: data.columns.{name}.type)"
         )
-    elif _share(column.slice(0, _LOOKED_AT), _NUMBER) >= _DOUBTFUL_SHARE:
+    elif _share(first_ones, _NUMBER) >= _DOUBTFUL_SHARE:
         yield from _doubt_numbers(name, column, positions)
 
 
@@ -49,6 +57,14 @@ def _doubt_numbers(name: str, column: pa.ChunkedArray, positions: npt.NDArray[np
         f"{', …' if len(rows) > 3 else ''}), so the column is read as a text; where they mean a missing value say "
         f"data.missing_values: [{column[rows[0]].as_py()}] (else the type: data.columns.{name}.type)"
     )
+
+
+def _find_thousands(column: pa.ChunkedArray) -> str | None:
+    """Return a value whose thousands are surely parted: at two places, or before decimals of another kind."""
+    if _share(column, _THOUSANDS) < _DOUBTFUL_SHARE:
+        return None
+    sure = column.filter(compute.match_substring_regex(column, _SURE_THOUSANDS))
+    return str(sure[0].as_py()) if len(sure) else None
 
 
 def _share(column: pa.ChunkedArray, pattern: str) -> float:

@@ -122,7 +122,7 @@ def _read_record(line: str, data: Data) -> Record | str:
         return f"found no JSON ({error}); expected one object a line (data.format)"
     if not isinstance(record, dict):
         return f"found {line[:40]!r}; expected one JSON object a line (data.format)"
-    wanted = data.columns or record
+    wanted = data.columns if data.is_complete else record
     if nested := next((each for each in wanted if isinstance(record.get(each), dict | list)), None):
         return f"{nested}: found {json.dumps(record[nested])[:40]}; expected a number, text, true, false or null"
     return record

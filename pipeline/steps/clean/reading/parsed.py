@@ -61,7 +61,8 @@ def choose_columns(found: Sequence[str], name: str, data: Data) -> tuple[list[st
     Returns
     -------
     list of str, tuple of str
-        The declared columns in the spec's order, or all named ones; and notes on what is left out.
+        The declared columns in the spec's order, but for optional ones that the file lacks, and all other named ones
+        where their types are inferred; and notes on what is left out.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def choose_columns(found: Sequence[str], name: str, data: Data) -> tuple[list[st
         named = [each for each in found if each]
         return named, (f"{name}: ignored a column without a name",) if len(named) < len(found) else ()
     present = set(found)
-    if missing := [each for each in data.columns if each not in present]:
+    if missing := [each for each, rule in data.columns.items() if each not in present and not rule.optional]:
         raise DataError(_describe_missing(missing, found, name))
     extra = [each for each in found if each not in data.columns]
     if extra and data.extra_columns == "error":
@@ -81,8 +82,11 @@ def choose_columns(found: Sequence[str], name: str, data: Data) -> tuple[list[st
             f"read: {name}: found {_count(extra, 'extra column')} {_some(extra)}; "
             "expected only declared ones (data.columns, data.extra_columns)"
         )
+    declared = [each for each in data.columns if each in present]
+    if data.extra_columns == "infer":
+        return [*declared, *filter(None, extra)], ()
     notes = (f"{name}: ignored {_count(extra, 'extra column')} {_some(extra)}",) if extra else ()
-    return list(data.columns), notes
+    return declared, notes
 
 
 def _refuse_repeated(found: Sequence[str], name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.errors import DataError
 from pipeline.model.columns import ColumnType
@@ -116,8 +117,10 @@ def read_parsed(parsed: Parsed, name: str, data: Data, images: Mapping[str, byte
 
 def _convert_columns(parsed: Parsed, name: str, data: Data) -> dict[str, Converted]:
     converted = {}
-    for each in list(parsed.columns):
-        column = parsed.columns.pop(each)
+    for each in [*data.columns, *(other for other in parsed.columns if other not in data.columns)]:
+        column = parsed.columns.pop(each, None)
+        if column is None:  # an optional one that the file lacks
+            column = pa.chunked_array([pa.nulls(parsed.rows)])
         rule = data.columns.get(each)
         is_whole = str(column.type).removeprefix("u").startswith("int")
         type_ = rule.type if rule else infer_type(column)

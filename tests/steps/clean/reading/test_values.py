@@ -229,3 +229,57 @@ def test_decimal_commas_are_numbers_where_the_spec_says_so(columns: dict[str, st
     (said,) = read(source, "a.csv", data(delimiter=";")).warnings
     assert "found values such as '0,5'" in said
     assert "data.decimal: ','" in said
+
+
+@pytest.mark.parametrize("columns", [{}, {"x": "float", "y": "int"}])
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        (b'x,y\n"1,234.5",1\n-12,"2,000,000"\n"1,000",3\n', {"thousands": ","}),
+        (b"x;y\n1.234,5;1\n-12;2.000.000\n1.000;3\n", {"delimiter": ";", "decimal": ",", "thousands": "."}),
+        (b"x,y\n1 234.5,1\n-12,2 000 000\n1 000,3\n", {"thousands": " "}),
+    ],
+)
+def test_parted_thousands_are_numbers_where_the_spec_says_so(
+    source: bytes, keys: dict[str, str], columns: dict[str, str]
+) -> None:
+    told = read(source, "a.csv", data(columns, **keys))
+    assert told.rows["x"].to_list() == [1234.5, -12.0, 1000.0]
+    assert told.rows["y"].to_list() == [1.0, 2_000_000.0, 3.0]
+
+
+def test_what_is_no_number_with_parted_thousands_is_none() -> None:
+    source = b'x,y\n"1,23",1\n"1,234",2\n'
+    assert read(source, "a.csv", data(thousands=",")).columns["x"] == "str"
+    with pytest.raises(DataError, match=r"x: found '1,23'; expected float"):
+        read(source, "a.csv", data({"x": "float", "y": "int"}, thousands=",", max_quarantined=0.0))
+
+
+def test_parted_thousands_without_the_key_are_said() -> None:
+    (said,) = read(b'x,y\n"1,234.5",1\n"12,000",2\n', "a.csv", data()).warnings
+    assert said.startswith("x: found values such as '1,234.5', so the column is read as a text; ")
+    assert "data.thousands" in said
+
+
+def test_columns_beside_declared_ones_are_inferred_where_the_spec_says_so() -> None:
+    source = b"b,x,c\ntrue,1,red\nfalse,2,blue\n"
+    found = read(source, "a.csv", data({"x": "int"}, extra_columns="infer"))
+    assert found.columns == {"x": "int", "b": "bool", "c": "str"}
+    assert read(source, "a.csv", data({"x": "int"})).columns == {"x": "int"}
+    lines = b'{"x": 1, "b": true}\n{"x": 2, "c": "red"}\n'
+    assert read(lines, "a.jsonl", data({"x": "int"}, extra_columns="infer")).columns == {
+        "x": "int", "b": "bool", "c": "str",
+    }  # fmt: skip
+
+
+def test_an_optional_column_that_a_file_lacks_is_missing_everywhere() -> None:
+    columns = {
+        "x": {"type": "int"},
+        "t": {"type": "str", "optional": True},
+        "at": {"type": "datetime", "optional": True},
+    }
+    found = read(b"x\n1\n2\n", "a.csv", data(columns))
+    assert found.columns == {"x": "int", "t": "str", "at": "datetime"}
+    assert found.rows[["t", "at"]].isna().all().all()
+    with pytest.raises(DataError, match="found no column 'x'"):
+        read(b"t\na\n", "a.csv", data(columns))
