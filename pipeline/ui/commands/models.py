@@ -38,6 +38,9 @@ class ChangesExit(SystemExit):
 def check(
     specs: Annotated[list[Path] | None, typer.Argument(help="Specs; by default all in models/.")] = None,
     environment: Environment = None,
+    infer: Annotated[
+        bool, typer.Option("--infer", help="Read the newest partition too, and show each column's type and doubts.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Find every mistake in every spec: file, line, column, what was found, what was expected."""
@@ -49,14 +52,28 @@ def check(
     if not paths:
         raise InputError("models/: found no spec; expected at least one YAML file (docs/your-own-data.md)")
     problems = check_specs(paths, environment)
-    if as_json:
+    if infer and not problems:
+        _show_inferred(paths, environment, as_json=as_json)
+    if as_json and (problems or not infer):
         print_json([vars(each) for each in problems])
-    else:
+    elif not as_json:
         for problem in problems:
             typer.echo(str(problem))
         found = f", {count(len(problems), 'problem')}" if problems else ": all is well"
         typer.echo(f"{count(len(paths), 'spec')}{found}")
     raise typer.Exit(InputError.exit_code if problems else 0)
+
+
+def _show_inferred(specs: Sequence[Path], environment: str | None, *, as_json: bool) -> None:
+    from pipeline.operations.inference import infer_columns  # reads data, which no other check does
+    from pipeline.ui.terminal.inference import show_inferred
+
+    found = [infer_columns(each, environment) for each in specs]
+    if as_json:
+        print_json([each.to_json() for each in found])
+        return
+    for each in found:
+        show_inferred(each)
 
 
 @app.command(epilog="Example: modelrail schema > model.schema.json")
