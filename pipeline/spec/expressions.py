@@ -338,6 +338,8 @@ class _Reader:
 
     def call(self, tree: ast.Call, depth: int) -> Node:
         offset = self.offset(tree)
+        if isinstance(tree.func, ast.Attribute):  # such as numpy.log(x)
+            raise self.unknown_function(offset, ast.unparse(tree.func), tree.func.attr)
         if not isinstance(tree.func, ast.Name):
             raise self.unknown(tree, tree.func)
         if tree.keywords:
@@ -346,10 +348,13 @@ class _Reader:
         if name == "column":
             return self.column(tree)
         if name not in FUNCTIONS:
-            close = get_close_matches(name, FUNCTIONS, n=1)
-            expected = f"`{close[0]}`" if close else f"one of {', '.join(sorted(FUNCTIONS))}"
-            raise ExpressionError(offset, f"the unknown function `{name}`", expected)
+            raise self.unknown_function(offset, name, name)
         return Call(name, tuple(self.node(argument, depth + 1) for argument in tree.args), offset)
+
+    def unknown_function(self, offset: int, written: str, name: str) -> ExpressionError:
+        close = get_close_matches(name, FUNCTIONS, n=1)
+        expected = f"`{close[0]}`" if close else f"one of {', '.join(sorted(FUNCTIONS))}"
+        return ExpressionError(offset, f"the unknown function `{written}`", expected)
 
     def column(self, tree: ast.Call) -> Node:
         match tree.args:

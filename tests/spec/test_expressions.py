@@ -43,6 +43,8 @@ BAD = [
     ("délai + x.y", 8, "`Attribute`", "without a dot"),
     ("delay[0]", 0, "`Subscript`", "without an index"),
     ("logg(delay)", 0, "the unknown function `logg`", "`log`"),
+    ("numpy.log(delay)", 0, "the unknown function `numpy.log`", "`log`"),
+    ("1 + np.sqrt(delay)", 4, "the unknown function `np.sqrt`", "`sqrt`"),
     ("__import__('os')", 0, "the unknown function", "one of abs"),
     ("delay & 1", 0, "`BitAnd`", "`and`"),
     ("~delay", 0, "`Invert`", "`not`"),

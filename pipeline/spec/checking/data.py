@@ -14,7 +14,7 @@ from pipeline.spec.catalogue.trainers import IMAGE_ENDINGS
 from pipeline.spec.checking.view import EVERY, NUMERIC, View, kinds
 from pipeline.spec.expressions import ExpressionError, Name, kind_of, parse, walk
 from pipeline.spec.findings import Finding, KeyPath
-from pipeline.spec.schema.spec import Column, Scalar
+from pipeline.spec.schema.spec import Column, Data, Scalar
 
 _ENDINGS = (".csv", ".parquet", ".jsonl", *IMAGE_ENDINGS)
 _PACKED = (".gz", ".zip")
@@ -55,6 +55,10 @@ def check_files(view: View) -> Iterator[Finding]:
         yield Finding(("data", "encoding"), quote(data.encoding), "a character encoding, such as utf-8 or latin-1")
     if data.delimiter in '"\r\n':
         yield Finding(("data", "delimiter"), describe(data.delimiter), "a character that is no quote or line end")
+    yield from _check_numbers(data)
+
+
+def _check_numbers(data: Data) -> Iterator[Finding]:
     if data.thousands == data.decimal:
         yield Finding(("data", "thousands"), f"{quote(data.decimal)}, as data.decimal", "another, or none")
     if data.decimal == "," == data.delimiter:

@@ -153,12 +153,23 @@ def _is_text(target: Array) -> bool:
     return np.asarray(target).dtype.kind in "OUST"
 
 
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _as_numbers(target: Array) -> Floats:
     if _is_text(target):
-        texts = list(dict.fromkeys(each for each in np.asarray(target, dtype=object) if isinstance(each, str) and each))
+        texts = [each for each in np.asarray(target, dtype=object) if isinstance(each, str) and each]
+        wrong = [each for each in texts if not _reads_as_number(each)] or texts
+        among = f" among {len(texts) - len(wrong):,} numbers" if len(wrong) < len(texts) else ""
         raise DataError(
-            f"train: found the texts {_quote(texts)} in the target; expected numbers for regression "
-            "(model.target, or model.task: classification)"
+            f"train: found the texts {_quote(list(dict.fromkeys(wrong)))} in the target{among}; expected numbers for "
+            "regression (model.target, or model.task: classification; where they mean a missing one, "
+            "data.missing_values)"
         )
     numbers = np.asarray(target, dtype=np.float64)
     if not np.isfinite(numbers).all():

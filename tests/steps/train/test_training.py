@@ -284,6 +284,13 @@ WRONG: list[tuple[Callable[[Matrix], Matrix], str, str, dict[str, Any], str]] = 
         "train: found the texts 'x', 'y' in the target; expected numbers for regression (model.target, or model.task: ",
     ),
     (
+        lambda rows: with_target(rows, "1.5", "unknown"),
+        "ridge",
+        "regression",
+        {},
+        "train: found the texts 'unknown' in the target among ",
+    ),
+    (
         lambda rows: with_target(rows, 1.0, np.nan),
         "ridge",
         "regression",
