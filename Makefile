@@ -1,6 +1,7 @@
 # make run    set everything up and run the main job on real data (EXIT=1: end by itself afterwards)
 # make test   set everything up, check the code, run every test
 # make test-quick  run the unit tests of what has changed since main, for a minute at most
+# make test-rare   run the tests that are slow and of what seldom changes (CONTRIBUTING.md has the last date)
 # make setup  set everything up
 # make extra-torch  install an extra: torch, tensorflow, images, boosting, text, dask, isolation or signing (make extras: all of them)
 
@@ -9,7 +10,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := run
-.PHONY: run setup test test-quick check lock clean extras
+.PHONY: run setup test test-quick test-rare check lock clean extras
 
 # The first that this machine has: the locks hold for each.
 PYTHON ?= $(or $(shell for each in python3.11 python3.12 python3.13 python3; do command -v $$each && break; done),python3.11)
@@ -32,6 +33,9 @@ test: .venv/test.done
 
 test-quick: .venv/test.done
 	exec .venv/bin/python -m tests.quick
+
+test-rare: .venv/test.done
+	exec .venv/bin/python -m pytest -m rare -n 2 --dist loadgroup --durations=25
 
 check: .venv/test.done
 	.venv/bin/ruff check .

@@ -65,10 +65,10 @@ def count(line: str) -> Counter[str]:
 def make_pools(own: Mapping[str, str]) -> list[Pool]:
     """Return the pools; those in `own` bring their command and take the tests that are marked by their name."""
     waiting = " or ".join(each for each in ("airflow", "browser", "cluster") if each not in own)
-    without = "".join(f" and not {each}" for each in own)
+    without = "".join(f" and not {each}" for each in ("rare", *own))
     return [
         Pool("check", ["make", "--no-print-directory", "check"]),
-        Pool("units", [*PYTEST, "-m", "not (airflow or browser or cluster)", "-n", "auto", "--dist", "loadgroup"]),
+        Pool("units", [*PYTEST, "-m", "not (airflow or browser or cluster or rare)", "-n", "auto", "--dist", "loadgroup"]),
         Pool("services", [*PYTEST, "-m", f"({waiting}){without}", "-n", "2", "--dist", "loadfile"]),
         *(Pool(name, [command]) for name, command in own.items()),
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 LIMIT_S = 60
-OPTIONS = ["-m", "not (airflow or browser or cluster)", "-n", "auto", "--dist", "loadgroup"]
+OPTIONS = ["-m", "not (airflow or browser or cluster or rare)", "-n", "auto", "--dist", "loadgroup"]
 
 
 def list_changed(since: str) -> list[Path]:

@@ -52,9 +52,9 @@ def test_each_test_is_in_one_pool() -> None:
     def marks(own: dict[str, str]) -> list[str]:
         return [each.command[each.command.index("-m", 3) + 1] for each in make_pools(own) if "-m" in each.command[3:]]
 
-    units = "not (airflow or browser or cluster)"
-    assert marks({}) == [units, "(airflow or browser or cluster)"]
-    assert marks({"cluster": ".ci/cluster"}) == [units, "(airflow or browser) and not cluster"]
+    units = "not (airflow or browser or cluster or rare)"
+    assert marks({}) == [units, "(airflow or browser or cluster) and not rare"]
+    assert marks({"cluster": ".ci/cluster"}) == [units, "(airflow or browser) and not rare and not cluster"]
 
 
 def test_a_closing_line_looks_as_pytests_own() -> None:

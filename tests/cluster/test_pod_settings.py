@@ -63,6 +63,7 @@ def asked(line: Line) -> Iterator[list[str]]:
         while not over.is_set():
             with suppress(TransientError):  # the API server, by way of which it goes, is busy
                 versions.append(ask(line))
+            over.wait(0.05)
 
     thread = threading.Thread(target=go_on)
     thread.start()

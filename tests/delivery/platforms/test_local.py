@@ -226,12 +226,14 @@ class Hammer:
                 self.reconnects += 1
                 connection.close()
                 connection = self._connect()
+            self._stop.wait(0.002)
         connection.close()
 
     def _renew(self) -> None:
         while not self._stop.is_set():
             with closing(self._connect()) as connection:
                 self._ask(connection)
+            self._stop.wait(0.002)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -128,6 +128,7 @@ def asking(address: str) -> Iterator[Count]:
                 count.lost.append(str(error))
             else:
                 count.answers[version] = count.answers.get(version, 0) + 1
+            over.wait(0.01)
 
     callers = [threading.Thread(target=ask) for _ in range(2)]
     for each in callers:

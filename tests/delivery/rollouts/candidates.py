@@ -90,7 +90,7 @@ def _key() -> dict[str, str]:
 
 @contextmanager
 def asking(address: Callable[[], str] | str, threads: int = 2) -> Iterator[Client]:
-    """Ask about random numbers, without a pause, until the block ends; each request has its own connection."""
+    """Ask about random numbers, some 300 times a second, until the block ends; each has a connection of its own."""
     client, over, lock = Client(), threading.Event(), threading.Lock()
 
     def ask() -> None:
@@ -110,6 +110,7 @@ def asking(address: Callable[[], str] | str, threads: int = 2) -> Iterator[Clien
                     client.dropped.append(repr(error))
             finally:
                 connection.close()
+            over.wait(0.005)  # the processor is for what is tested
 
     running = [threading.Thread(target=ask, daemon=True) for _ in range(threads)]
     for each in running:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import fsspec
@@ -257,3 +259,39 @@ def test_a_fifo_in_a_cache_is_never_read(data: Data, tmp_path: Path) -> None:
     job = data.open()
     with pytest.raises(DataError, match="found a device, a FIFO or a socket; expected a file"):
         job.read(next(iter(job.partitions)))
+
+
+NAMES = (
+    "2013-01.csv",
+    "a b.csv",
+    "ü ß.csv",
+    "'quoted'.csv",
+    "100%.csv",
+    "x#y.csv",
+    "-dash.csv",
+    "a,b [c].csv",
+    "empty.csv",
+)
+
+
+def test_what_dvc_itself_has_added_and_pushed_is_read(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = {name: f"x,y\r\n1,{number}\r\n".encode() for number, name in enumerate(NAMES)} | {"empty.csv": b""}
+    for folder in ("single", "whole/deep"):
+        (data.folder / folder).mkdir(parents=True)
+        for name, content in contents.items():
+            (data.folder / folder / name).write_bytes(content)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+
+    def dvc(*words: str) -> None:
+        subprocess.run([sys.executable, "-m", "dvc", "--quiet", *words], cwd=data.folder, check=True)
+
+    dvc("init")
+    dvc("remote", "add", "--default", "storage", str(data.remote))
+    dvc("add", *(f"./single/{name}" for name in contents), "whole")
+    dvc("push")
+    shutil.rmtree(data.folder / ".dvc/cache")
+    git(data.folder, "add", "-A")
+    git(data.folder, "commit", "-q", "-m", "data")
+    for files in ("single/{part}.csv", "whole/deep/{part}.csv"):
+        job = data.open(files=files)
+        assert {each.path.rpartition("/")[2]: job.read(name) for name, each in job.partitions.items()} == contents
