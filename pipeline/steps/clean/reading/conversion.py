@@ -112,7 +112,7 @@ def convert(
         values = np.where(np.isin(values, list(missing.numbers)), np.nan, values)
     misfits = [] if unread is None else [_unread_misfit(column, unread, type_, written)]
     if kind == "number":
-        misfits += _find_number_misfits(values, type_)
+        misfits += _find_number_misfits(values, type_, column)
     if misfits:
         bad = np.logical_or.reduce([each.rows for each in misfits])
         values = np.where(bad, np.array("NaT" if kind == "time" else np.nan, dtype=values.dtype), values)
@@ -225,9 +225,16 @@ def _unread_misfit(column: pa.ChunkedArray, rows: Mask, type_: ColumnType | None
     return Misfit(rows, expected, lambda row: repr(column[row].as_py())[:60])
 
 
-def _find_number_misfits(values: npt.NDArray[np.float64], type_: ColumnType | None) -> list[Misfit]:
+def _find_number_misfits(
+    values: npt.NDArray[np.float64], type_: ColumnType | None, written: pa.ChunkedArray
+) -> list[Misfit]:
+    is_exact = pa.types.is_integer(written.type) or _is_text(written.type)  # else the file's digits are gone
+
+    def find(row: int) -> str:
+        return str(written[row]).strip()[:60] if is_exact else f"{values[row]:.17g}"
+
     found = [(expected, is_misfit(values)) for expected, is_misfit in _NUMBER_RULES[type_ or "float"]]
-    return [Misfit(rows, expected, lambda row: f"{values[row]:.17g}") for expected, rows in found if rows.any()]
+    return [Misfit(rows, expected, find) for expected, rows in found if rows.any()]
 
 
 def _is_huge(values: npt.NDArray[np.float64]) -> Mask:

@@ -157,6 +157,8 @@ def _types(columns: Sequence[str], data: Data) -> dict[str, pa.DataType]:
 
 def _read_header(file: _File) -> list[str]:
     first = next(_records(file), "")
+    if "\ufffd" in first:  # names that are not of the encoding would all look alike
+        decode(file.text, file.name, "utf-8")
     fields = next(csv.reader([first.removeprefix("\ufeff")], delimiter=file.delimiter), []) if first else []
     if not any(fields):
         raise DataError(

@@ -126,7 +126,7 @@ def _convert_columns(parsed: Parsed, name: str, data: Data) -> dict[str, Convert
         type_ = rule.type if rule else infer_type(column)
         converted[each] = convert(column, type_, rule.format if rule else None, data.missing_values_of(each))
         if rule is None and is_whole:
-            _refuse_long_integers(converted[each].values, each, name)
+            _refuse_long_integers(converted[each].values, column, each, name)
     return converted
 
 
@@ -135,10 +135,11 @@ def _doubts(converted: Mapping[str, Converted], positions: npt.NDArray[np.int64]
     return [said for name, each in inferred.items() for said in doubt_text(name, each.values, positions)]
 
 
-def _refuse_long_integers(values: npt.NDArray[np.float64], column: str, name: str) -> None:
-    if (longest := np.nanmax(np.abs(values), initial=0)) >= EXACT_INTEGERS:
+def _refuse_long_integers(values: npt.NDArray[np.float64], written: pa.ChunkedArray, column: str, name: str) -> None:
+    if np.nanmax(sizes := np.abs(values), initial=0) >= EXACT_INTEGERS:
+        longest = written[int(np.nanargmax(sizes))]  # as the file has it: a float has lost its last digits
         raise DataError(
-            f"read: {name}: {column}: found the integer {longest:.0f}, too long to be kept as a number; "
+            f"read: {name}: {column}: found the integer {longest}, too long to be kept as a number; "
             f"expected integers below 2**53, or the type str (data.columns.{column}.type)"
         )
 

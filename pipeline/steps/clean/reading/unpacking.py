@@ -8,6 +8,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -34,6 +35,9 @@ FORMATS: Mapping[str, Format] = {
 # A file may unpack to this many bytes, or to a hundred times its size if that is more.
 UNPACKED_MAX_BYTES = 4 * 2**30
 UNPACKED_MAX_RATIO = 100
+
+_USUAL_ENCODINGS = ("gbk", "shift_jis", "big5", "euc_kr", "cp1251", "cp1252")
+_SHOWN_LETTERS = 20
 
 _SIGNATURES: Mapping[bytes, str] = {
     b"\x1f\x8b": "gzip (name it .gz)",
@@ -170,9 +174,20 @@ def decode_chunks(chunks: Iterable[bytes], name: str, encoding: str) -> Iterator
         line += error.object.count(b"\n", 0, error.start)
         raise DataError(
             f"read: {name}:{line}: found bytes that are not {encoding} "
-            f"({error.object[error.start : error.start + 4]!r}); "
-            "expected the file's own encoding, such as latin-1 or cp1252 (data.encoding)"
+            f"({error.object[error.start : error.start + 4]!r}); expected the file's own encoding (data.encoding): "
+            f"the line would read {_try_encodings(error.object, error.start)}"
         ) from error
+
+
+def _try_encodings(source: bytes, place: int) -> str:
+    """Show a line as the usual encodings would read it: whoever knows the language sees which one is right."""
+    line = source[source.rfind(b"\n", 0, place) + 1 :].split(b"\n", 1)[0].strip()
+    read = {}
+    for encoding in _USUAL_ENCODINGS:
+        with suppress(UnicodeDecodeError):
+            read[encoding] = line.decode(encoding)
+    shown = {name: text[:_SHOWN_LETTERS] for name, text in read.items() if text.replace("\t", " ").isprintable()}
+    return ", ".join(f"{text!r} in {name}" for name, text in shown.items()) or "in none of the usual ones"
 
 
 def _is_utf8(encoding: str) -> bool:

@@ -250,3 +250,14 @@ def test_the_unnamed_index_of_a_frame_is_no_column() -> None:
     assert reading.notes == ("a.parquet: ignored a column without a name",)
     named = frame.rename_axis("id").to_parquet()
     assert list(read(named, "a.parquet", Data()).rows) == ["x", "id"]
+
+
+@pytest.mark.parametrize(
+    ("header", "encoding"), [("年龄,性别,目标", "gbk"), ("年齢,性別,目的", "shift_jis"), ("größe,höhe,maß", "cp1252")]
+)
+def test_a_header_in_another_encoding_is_shown_as_each_would_read_it(header: str, encoding: str) -> None:
+    source = f"{header}\n1,2,3\n".encode(encoding)
+    with pytest.raises(DataError, match=r"x.csv:1: found bytes that are not utf-8 .*\(data.encoding\)") as caught:
+        read(source, "x.csv", Data())
+    assert f"{header!r} in {encoding}" in str(caught.value)
+    assert list(read(source, "x.csv", Data(encoding=encoding)).rows) == header.split(",")

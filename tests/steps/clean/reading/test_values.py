@@ -126,7 +126,7 @@ def test_types_are_inferred_where_nothing_is_declared() -> None:
 
 
 def test_a_long_integer_without_a_declared_type_is_refused() -> None:
-    with pytest.raises(DataError, match=r"id: found the integer 9007199254740992.*type str \(data.columns.id.type\)"):
+    with pytest.raises(DataError, match=r"id: found the integer 9007199254740993.*type str \(data.columns.id.type\)"):
         read(b"id\n9007199254740993\n", "a.csv", data())
 
 
@@ -283,3 +283,10 @@ def test_an_optional_column_that_a_file_lacks_is_missing_everywhere() -> None:
     assert found.rows[["t", "at"]].isna().all().all()
     with pytest.raises(DataError, match="found no column 'x'"):
         read(b"t\na\n", "a.csv", data(columns))
+
+
+def test_an_integer_that_is_too_long_is_shown_as_the_file_has_it() -> None:
+    with pytest.raises(DataError, match="found the integer 9007199254740993, too long"):
+        read(b"x,y\n1,1\n9007199254740993,2\n", "a.csv", data())
+    with pytest.raises(DataError, match="found 9007199254740993; expected an int below"):
+        read(b'{"x": 9007199254740993}\n', "a.jsonl", data({"x": "int"}, max_quarantined=0.0))
