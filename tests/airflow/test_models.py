@@ -110,7 +110,7 @@ def test_a_dag_shows_its_spec_owner_and_schedule(loaded: dict[str, Any]) -> None
 
 def test_the_params_make_a_checked_form(loaded: dict[str, Any]) -> None:
     params = loaded["dags"]["flight-delay"]["params"]
-    assert list(params) == ["data_commit", "as_of", "environment", "force", "reason"]
+    assert list(params) == ["data_commit", "spec_commit", "as_of", "environment", "force", "reason"]
     assert params["environment"]["enum"] == [None, "prod"]
     assert params["as_of"]["format"] == "date"
     assert all("title" in schema and "description_md" in schema for schema in params.values())
@@ -143,8 +143,8 @@ def test_a_backfill_is_as_of_its_date_and_unknown_conf_is_refused(loaded: dict[s
     assert requests["backfill"]["as_of"] == "2013-04-01"
     assert requests["backfill to a date"]["as_of"] == "2013-02-01"
     assert requests["unknown"] == (
-        "InputError: the run's conf: found 'data_comit'; expected only 'data_commit', 'as_of', 'environment', "
-        "'force', 'reason'"
+        "InputError: the run's conf: found 'data_comit'; expected only 'data_commit', 'spec_commit', 'as_of', "
+        "'environment', 'force', 'reason'"
     )
 
 
