@@ -89,7 +89,7 @@ def main(only: str | None) -> dict[str, Any]:
     import modelrail_tasks
 
     dags = {value.dag_id: value for value in module.values() if isinstance(value, DAG)}
-    params = {"data_commit": None, "spec_commit": None, "as_of": None, "environment": None, "force": False, "reason": ""}
+    params = dict.fromkeys(["data_commit", "spec_commit", "as_of", "environment"]) | {"force": False, "reason": ""}
     return {
         "dag files": sorted(Path(file).name for file in list_py_file_paths("dags")),
         "heavy": sorted(HEAVY & set(sys.modules)),
