@@ -291,7 +291,7 @@ def test_a_state_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_p
 
 def test_values_that_look_like_markup_are_shown_as_they_are(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
-    rows = "\n".join(f"{number},[/bold],{2 * number}" for number in range(60))
+    rows = "\n".join(f"{number},[/bold],{2 * number}" for number in range(120))
     (project / "data").mkdir()
     (project / "data/[red].csv").write_text(f"x,c,y\n{rows}\n")
     model, data = "{name: m, trainer: least_squares, target: y}", "{files: 'data/{part}.csv'}"
