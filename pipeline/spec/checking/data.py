@@ -14,6 +14,7 @@ from pipeline.spec.catalogue.trainers import IMAGE_ENDINGS
 from pipeline.spec.checking.view import EVERY, NUMERIC, View, kinds
 from pipeline.spec.expressions import ExpressionError, Name, kind_of, parse, walk
 from pipeline.spec.findings import Finding, KeyPath
+from pipeline.spec.patterns import PatternError, to_re2
 from pipeline.spec.schema.spec import Column, Data, Scalar
 
 _ENDINGS = (".csv", ".parquet", ".jsonl", *IMAGE_ENDINGS)
@@ -145,7 +146,10 @@ def _check_pattern(path: KeyPath, column: Column) -> Iterator[Finding]:
         yield Finding((*path, "pattern"), f"a pattern for {quote(column.type)}", "a pattern only for str")
         return
     try:
-        re.compile(column.pattern)
+        to_re2(column.pattern)
+    except PatternError as error:
+        expected = "a pattern without it, which is matched in a time that grows with the text alone"
+        yield Finding((*path, "pattern"), f"{quote(column.pattern)} with {error}", expected)
     except (re.error, OverflowError, RecursionError) as error:
         offset = getattr(error, "pos", None) or 0
         yield Finding((*path, "pattern"), f"{quote(column.pattern)} ({error})", "a regular expression", offset=offset)

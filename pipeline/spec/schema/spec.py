@@ -131,7 +131,7 @@ class Column(Section):
     allowed: list[Scalar] | None = Field(None, min_length=1)
     """Every value that may occur."""
     pattern: str | None = None
-    """Regular expression that the whole text must match."""
+    """Regular expression, as Python's but without look-around and references, that the whole text must match."""
     nullable: bool = True
     """Whether a value may be missing."""
     optional: bool = False

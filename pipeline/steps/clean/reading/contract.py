@@ -6,7 +6,6 @@ than a clean file takes to read) judges them and names every rule that each one 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pyarrow import array, string
+from pyarrow.compute import match_substring_regex
 
 from pipeline.model.columns import KINDS
+from pipeline.spec.patterns import to_re2
 from pipeline.spec.schema.spec import Column
 
 Mask = npt.NDArray[np.bool_]
@@ -110,9 +112,9 @@ def _in_range(values: pd.Series, rule: Column) -> pd.Series:
 
 
 def _matches(values: pd.Series, rule: Column) -> pd.Series:
-    pattern = re.compile(rule.pattern or "")
     codes, texts = pd.factorize(values)
-    fits = np.array([pattern.fullmatch(text) is not None for text in texts] + [True])
+    found = match_substring_regex(array(texts, string()), to_re2(rule.pattern or ""))
+    fits = np.append(found.to_numpy(zero_copy_only=False), True)
     return pd.Series(fits[codes], index=values.index)
 
 
