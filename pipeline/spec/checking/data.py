@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from pipeline.messages import describe, quote
 from pipeline.model.columns import ColumnType
 from pipeline.spec.catalogue.trainers import IMAGE_ENDINGS
 from pipeline.spec.checking.view import EVERY, NUMERIC, View, kinds
-from pipeline.spec.expressions import ExpressionError, Name, kind_of, parse, walk
+from pipeline.spec.expressions import Call, ExpressionError, Name, Node, kind_of, parse, walk
 from pipeline.spec.findings import Finding, KeyPath
 from pipeline.spec.patterns import PatternError, to_re2
 from pipeline.spec.schema.spec import Column, Data, Scalar
@@ -25,6 +25,8 @@ _INSTEAD = (
     "a folder, or a URL by https://, ssh:// or file://; files of an object store are read through pointers of Git LFS"
     " or DVC (docs/large-files.md), and rows of a database once they are exported to files and committed"
 )
+_MOST_JOINED = 200
+"""Texts that a derived column may join, in each row."""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -202,7 +204,7 @@ def _is_time(text: str) -> bool:
 
 def check_derived(view: View) -> Iterator[Finding]:
     """Check each expression, and that it reads only what stands above it."""
-    above: set[str] = set()
+    above: dict[str, int] = {}  # → texts that are joined in it
     for name, text in view.spec.data.derive.items():
         path = ("data", "derive", name)
         if name in {"", EVERY}:
@@ -210,10 +212,33 @@ def check_derived(view: View) -> Iterator[Finding]:
         if name in view.spec.data.columns:
             yield Finding(path, f"the name {quote(name)}, which is a column of the data too", "a new name", "key")
         yield from _check_expression(view, path, text, above)
-        above.add(name)
+        above[name] = _count_joined(view, name, text, above)
+        if above[name] > _MOST_JOINED:
+            above[name] = 1  # said once, and not of all that is built on it
+            expected = f"at most {_MOST_JOINED} texts in one, or numbers (declare what they are made of: data.columns)"
+            yield Finding(path, f"a sum of more than {_MOST_JOINED} values, columns above it included", expected)
 
 
-def _check_expression(view: View, path: KeyPath, text: str, above: set[str]) -> Iterator[Finding]:
+def _count_joined(view: View, name: str, text: str, above: Mapping[str, int]) -> int:
+    """Count the texts that are joined in a column: each column that joins the last one to itself doubles them."""
+    if view.types.get(name, "str") != "str":
+        return 1
+    try:
+        return _joined(parse(text).root, above)
+    except ExpressionError:
+        return 1
+
+
+def _joined(node: Node, above: Mapping[str, int]) -> int:
+    if isinstance(node, Name):
+        return above.get(node.name, 1)
+    parts = [_joined(each, above) for each in node.arguments] if isinstance(node, Call) else []
+    if isinstance(node, Call) and node.name == "+":
+        return sum(parts)
+    return max(parts) if isinstance(node, Call) and node.name in {"if", "coalesce"} else 1
+
+
+def _check_expression(view: View, path: KeyPath, text: str, above: Collection[str]) -> Iterator[Finding]:
     try:
         expression = parse(text)
     except ExpressionError as error:
@@ -232,7 +257,7 @@ def _check_expression(view: View, path: KeyPath, text: str, above: set[str]) -> 
         yield Finding(path, error.found, error.expected, offset=error.offset)
 
 
-def _check_name(view: View, path: KeyPath, node: Name, above: set[str]) -> Iterator[Finding]:
+def _check_name(view: View, path: KeyPath, node: Name, above: Collection[str]) -> Iterator[Finding]:
     own = path[-1]
     if node.name in view.spec.data.derive and node.name not in above and node.name not in view.spec.data.columns:
         cyclic = own in view.sources(node.name)
