@@ -415,6 +415,17 @@ INJECTIONS = [
 ]
 
 
+def test_a_partition_without_any_target_is_told_in_each_run(write: Write, do: Run) -> None:
+    lines = make_rows(2).splitlines()
+    unlabelled = "\n".join([lines[0], *(f"{line.rpartition(',')[0]}," for line in lines[1:])])
+    spec = write(
+        {"data/1.csv": make_rows(0, 900), "data/2.csv": f"{unlabelled}\n"},
+        data=", columns: {x: float, c: str, y: float}",
+    )
+    for _ in range(2):
+        assert do(spec)["transform"].warnings == ("partition 2: found no 'y' in any of its 120 rows",)
+
+
 @pytest.mark.parametrize("name", INJECTIONS)
 def test_what_names_a_commit_or_a_branch_is_never_an_option_or_a_command(
     write: Write, elsewhere: Path, project: Path, name: str

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import InputError
-from pipeline.messages import count
+from pipeline.messages import count, quote
 from pipeline.runs.inputs import Inputs
 from pipeline.runs.plan.planning import Node
 from pipeline.runs.results import Made
@@ -40,7 +40,12 @@ def transform_partition(inputs: Inputs, node: Node, folder: Path) -> Made:
     write_json(made.statistics.to_json(), folder / "statistics.json")
     dropped = sum(made.dropped.values())
     say = f"{count(len(frame), 'row')}, {dropped:,} dropped without a target or a required value"
-    return Made(say, len(frame), manifest={"rows_dropped": dict(made.dropped)})
+    warnings = []
+    if len(rows) and made.dropped.get(target.name) == len(rows):  # the newest one often has none yet
+        warnings = [
+            f"partition {node.partition}: found no {quote(target.name)} in any of its {count(len(rows), 'row')}"
+        ]
+    return Made(say, len(frame), manifest={"rows_dropped": dict(made.dropped), "warnings": warnings})
 
 
 def _encode(inputs: Inputs) -> Encode | None:
