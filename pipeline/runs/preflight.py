@@ -24,8 +24,8 @@ from pipeline.spec.loading.loading import load_spec
 from pipeline.storage.git.tags import require_push
 
 _MIB = 1 << 20
-_LEAST_FREE = 256 * _MIB
-"""Less than that is not enough for the artifacts of any run and MLflow's records of it."""
+_LEAST_FREE = 32 * _MIB
+"""Beside the largest partition, which its artifacts have about once more: for a model, its plots, MLflow's records."""
 _STEPS_OF = {"model": "train", "transform": "transform", "data": "clean"}
 """Section of the spec → the step that needs the extra which stands there."""
 
@@ -73,7 +73,7 @@ def require_ready(job: Job, in_pods: Collection[str] = (), *, deploys: bool | No
 
 
 def _questions(job: Job, in_pods: Collection[str], *, deploys: bool | None = None) -> Iterator[Question]:
-    yield partial(_require_space, job.state)
+    yield partial(_require_space, job.state, _LEAST_FREE + max(file.bytes for file in job.partitions.values()))
     if not (job.kept_back is None if deploys is None else deploys):
         return
     if "release" not in in_pods:
@@ -94,19 +94,19 @@ def _targets(job: Job) -> Iterator[Target]:
             yield Target(load_spec(path, name).spec, name, job.state)
 
 
-def _require_space(state: Path) -> None:
-    """Refuse a disk that is full, or a folder that cannot be written."""
+def _require_space(state: Path, needed: int) -> None:
+    """Refuse a disk with less than so many bytes free, or a folder that cannot be written."""
     store = store_address(state)
     folders = {"MODELRAIL_HOME": state, "MODELRAIL_STORE": None if urlsplit(store).scheme else Path(store)}
-    ask_all([partial(_require_folder, folder, name) for name, folder in folders.items() if folder])
+    ask_all([partial(_require_folder, folder, name, needed) for name, folder in folders.items() if folder])
 
 
-def _require_folder(folder: Path, name: str) -> None:
+def _require_folder(folder: Path, name: str, needed: int) -> None:
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         raise ModelrailError(f"{there}: found a folder that cannot be written; expected one that can ({name})")
-    if (free := shutil.disk_usage(there).free) < _LEAST_FREE:
+    if (free := shutil.disk_usage(there).free) < needed:
         raise ModelrailError(
-            f"{there}: found {free // _MIB} MiB free; expected at least {_LEAST_FREE // _MIB} MiB: free some, or name"
+            f"{there}: found {free // _MIB} MiB free; expected at least {needed // _MIB} MiB: free some, or name"
             f" another disk ({name})"
         )

@@ -94,7 +94,7 @@ def test_a_run_without_news_asks_nothing(spec: Path, commit: Commit, monkeypatch
     assert run_job(spec) == "unchanged"
     commit({"data/2.csv": part(3)})
     said = str(refused(spec))
-    assert "found 1 MiB free; expected at least 256 MiB: free some, or name another disk (MODELRAIL_HOME)" in said
+    assert "found 1 MiB free; expected at least 32 MiB: free some, or name another disk (MODELRAIL_HOME)" in said
     assert "(MODELRAIL_STORE)" in said
 
 

@@ -38,7 +38,8 @@ def warn_of_lost_digits(rows: pd.DataFrame) -> list[str]:
     said = []
     for name in rows.columns:
         values = np.unique(rows[name].dropna().to_numpy())
-        kept = len(np.unique(values.astype(np.float32)))
+        with np.errstate(over="ignore"):  # what is too large for the matrix is refused where it is made
+            kept = len(np.unique(values.astype(np.float32)))
         if kept < _KEPT * len(values):
             said.append(
                 f"{quote(str(name))}: the model is given 32-bit numbers, which tell {kept:,} of its {len(values):,} "
