@@ -68,9 +68,8 @@ def make_pools(own: Mapping[str, str]) -> list[Pool]:
     without = "".join(f" and not {each}" for each in ("rare", *own))
     return [
         Pool("check", ["make", "--no-print-directory", "check"]),
-        Pool(
-            "units", [*PYTEST, "-m", "not (airflow or browser or cluster or rare)", "-n", "auto", "--dist", "loadgroup"]
-        ),
+        # three on two cores: many of them wait for a process
+        Pool("units", [*PYTEST, "-m", "not (airflow or browser or cluster or rare)", "-n", "3", "--dist", "loadgroup"]),
         Pool("services", [*PYTEST, "-m", f"({waiting}){without}", "-n", "2", "--dist", "loadfile"]),
         *(Pool(name, [command]) for name, command in own.items()),
     ]

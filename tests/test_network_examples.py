@@ -19,7 +19,10 @@ from tests.test_documents import read_blocks
 
 from .conftest import Commit
 
-FRAMEWORKS = [pytest.param(each, marks=pytest.mark.extra(each, "images")) for each in ("torch", "tensorflow")]
+FRAMEWORKS = [
+    pytest.param("torch", marks=pytest.mark.extra("torch", "images")),
+    pytest.param("tensorflow", marks=[pytest.mark.extra("tensorflow", "images"), pytest.mark.rare]),
+]
 
 
 def answers(folder: Path, commit: Commit, page: str, framework: str, inputs: list[dict[str, Any]]) -> list[Any]:

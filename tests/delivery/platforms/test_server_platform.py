@@ -255,6 +255,7 @@ def test_another_models_place_is_left_alone(host: Host, tmp_path: Path) -> None:
     owner.write_text(before)
 
 
+@pytest.mark.rare
 @needs_sshd
 def test_what_an_earlier_version_named_ambiguously_keeps_its_place(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

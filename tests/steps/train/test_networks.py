@@ -328,7 +328,9 @@ train(make_matrix("values"), settings, "regression", support=Support(save=save))
 """
 
 
-@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize(
+    "framework", [BOTH[0], pytest.param("tensorflow", marks=[pytest.mark.extra("tensorflow"), pytest.mark.rare])]
+)
 def test_a_training_killed_by_kill_9_goes_on_and_ends_with_the_same_bytes(
     matrix, framework: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

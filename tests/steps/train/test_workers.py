@@ -22,6 +22,8 @@ from tests.extras import NETWORKS, OWN, suited
 
 torch = pytest.mark.extra("torch")
 BOTH = [pytest.param(name, marks=pytest.mark.extra(name)) for name in ("torch", "tensorflow")]
+RARELY_KERAS = [BOTH[0], pytest.param("tensorflow", marks=[pytest.mark.extra("tensorflow"), pytest.mark.rare])]
+"""Keras takes twice as long to start as PyTorch, in each of the processes; what is its own is tested with both."""
 MOMENTUM = {"optimizer": "sgd", "momentum": 0.9, "clip_norm": 1.0, "weight_decay": 0.01}
 TOLERANCE = 1e-4
 """Largest difference of a value or probability from what one process gives."""
@@ -103,7 +105,7 @@ def test_two_workers_learn_what_one_process_learns_and_repeat_it_to_the_bit(
     assert "learnt by 2 processes on this machine" in together.notes
 
 
-@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize("framework", RARELY_KERAS)
 def test_two_workers_learn_the_same_vectors_of_words(framework: str) -> None:
     trainer = f"{framework}_text"
     matrix, params = suited(wave(), trainer), NETWORKS[trainer] | {"epochs": 4, "filters": [4]}
@@ -111,7 +113,7 @@ def test_two_workers_learn_the_same_vectors_of_words(framework: str) -> None:
     assert np.abs(found[0] - found[1]).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize("framework", RARELY_KERAS)
 def test_weighted_classes_and_three_workers_give_what_one_process_gives(framework: str) -> None:
     matrix, trainer = sides(wave()), f"{framework}_mlp"
     found = [
@@ -120,7 +122,7 @@ def test_weighted_classes_and_three_workers_give_what_one_process_gives(framewor
     assert np.abs(found[0] - found[1]).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize("framework", RARELY_KERAS)
 @pytest.mark.parametrize("kind", ["cnn", "custom"])
 def test_every_kind_of_network_has_workers(framework: str, kind: str) -> None:
     trainer = f"{framework}_{kind}"
@@ -171,7 +173,7 @@ def test_a_killed_worker_is_started_anew_and_the_model_is_the_same_to_the_bit(
     assert not Path(f"/proc/{killed[0]}").exists()
 
 
-@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize("framework", RARELY_KERAS)
 def test_a_training_with_workers_goes_on_from_its_checkpoint_to_the_same_bytes(
     framework: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
