@@ -22,6 +22,7 @@ from enum import IntEnum
 from typing import Literal
 
 from pipeline.errors import DataError
+from pipeline.messages import quote
 
 ColumnType = Literal["float", "int", "str", "bool", "datetime", "image"]
 Kind = Literal["number", "text", "time", "image"]
@@ -67,8 +68,8 @@ def merge_columns(per_partition: Mapping[str, Mapping[str, ColumnType | None]]) 
             known = merged.setdefault(column, type_)
             if known is not None and type_ is not None and known != type_:
                 raise DataError(
-                    f"read: {column}: found {known} in partition {source[column]!r} and {type_} in {partition!r}; "
-                    f"expected one type: declare its type in data.columns (data.columns.{column}.type)"
+                    f"read: {quote(column)}: found {known} in partition {source[column]!r} and {type_} in "
+                    f"{partition!r}; expected one type: declare its type in data.columns (data.columns.{column}.type)"
                 )
             if known is None or column not in source:
                 merged[column], source[column] = type_ or known, partition

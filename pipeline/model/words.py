@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
 
 from pipeline.errors import DataError
+from pipeline.messages import quote
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,6 +174,6 @@ def merge_grams(column: str, parts: Iterable[GramCounts]) -> dict[str, tuple[int
 def _check_size(column: str, grams: int) -> None:
     if grams > MAX_GRAMS:
         raise DataError(
-            f"{column}: {grams:,} different words to count; expected at most {MAX_GRAMS:,}: hash them "
+            f"{quote(column)}: {grams:,} different words to count; expected at most {MAX_GRAMS:,}: hash them "
             f"(transform.{column}: hashing), or count fewer words in a row (transform.{column}.ngrams)"
         )

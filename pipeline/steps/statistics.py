@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import DataError
+from pipeline.messages import quote
 from pipeline.model.words import GramCounts, count_grams, merge_grams
 from pipeline.steps.features import Needs
 from pipeline.steps.quantiles import Doubles, Quantiles, decode, encode, merge_quantiles, points_for, summarize
@@ -228,6 +229,6 @@ def check_distinct(name: str, distinct: int) -> None:
     """
     if distinct > MAX_DISTINCT:
         raise DataError(
-            f"{name}: {distinct:,} different values to count; expected at most {MAX_DISTINCT:,}: leave the column out "
-            f"(features.drop), or fill it otherwise (clean.missing.{name})"
+            f"{quote(name)}: {distinct:,} different values to count; expected at most {MAX_DISTINCT:,}: leave the "
+            f"column out (features.drop), or fill it otherwise (clean.missing.{name})"
         )

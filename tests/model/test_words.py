@@ -64,7 +64,7 @@ def test_rows_of_words_are_counted_by_row_and_by_time_and_merge() -> None:
 
 def test_too_many_words_are_refused_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_GRAMS", 2)
-    with pytest.raises(DataError, match=r"t: 3 different words to count; expected at most 2: hash them"):
+    with pytest.raises(DataError, match=r"'t': 3 different words to count; expected at most 2: hash them"):
         count_grams("t", ["a b c"], (1, 1))
 
 

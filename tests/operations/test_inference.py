@@ -37,7 +37,7 @@ def test_types_and_doubts_of_the_newest_partition_are_shown(spec: Path) -> None:
         {"name": "zip", "type": "str", "declared": False},
     ]
     zeros, word = sorted(found["doubts"], reverse=True)
-    assert zeros.startswith("zip: found leading zeros, such as '01'")
+    assert zeros.startswith("'zip': found leading zeros, such as '01'")
     assert "9 of 10 values are numbers and 1 not ('much' in row 10)" in word
     assert "data.missing_values: [much]" in word
 
@@ -50,7 +50,7 @@ def test_people_see_a_line_a_column_and_then_the_doubts(spec: Path) -> None:
         ["x", "str", "inferred"],
         ["zip", "str", "inferred"],
     ]
-    assert "doubtful: zip: found leading zeros" in " ".join(lines)
+    assert "doubtful: 'zip': found leading zeros" in " ".join(lines)
     assert lines[-1] == "1 spec: all is well"
 
 

@@ -185,7 +185,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], type[ModelrailError], s
         {"data/1.csv": ROWS, "data/2.csv": "x,c,y\nfoo,a,1\nbar,b,2\n"},
         {},
         DataError,
-        "x: found float in partition '1' and str in '2'",
+        "'x': found float in partition '1' and str in '2'",
     ),
     ("another delimiter", {"data/1.csv": ROWS.replace(",", ";")}, {}, InputError, "expected one of x;c;y"),
     ("another encoding", {"data/1.csv": ROWS.replace("a", "ñ").encode("latin-1")}, {}, DataError, "not utf-8"),

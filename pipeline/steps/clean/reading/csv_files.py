@@ -16,6 +16,7 @@ from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
 from pipeline.errors import DataError
+from pipeline.messages import quote
 from pipeline.model.columns import ColumnType
 from pipeline.model.missing import Missing
 from pipeline.spec.schema.spec import Data
@@ -137,7 +138,7 @@ def _keep_leading_zeros(table: pa.Table, file: _File, data: Data) -> tuple[pa.Ta
         if len(rows):
             table = table.set_column(table.schema.get_field_index(name), name, texts.column(name))
             said.append(
-                f"{name}: found leading zeros, such as {texts.column(name)[rows[0].as_py()].as_py()!r}, so it "
+                f"{quote(name)}: found leading zeros, such as {texts.column(name)[rows[0].as_py()].as_py()!r}, so it "
                 f"is read as a text; for numbers say so (data.columns.{name}.type)"
             )
     return table, tuple(said)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute
 
+from pipeline.messages import quote
+
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _DECIMAL_COMMA = r"^\s*[+-]?\d+,\d+\s*$"
 _THOUSANDS = r"^\s*[+-]?\d{1,3}([,. '_]\d{3})*([.,]\d*)?\s*$"
@@ -31,14 +33,14 @@ def doubt_text(name: str, column: pa.ChunkedArray, positions: npt.NDArray[np.int
     first_ones = column.slice(0, _LOOKED_AT)
     if (written := _find_thousands(first_ones)) is not None:
         yield (
-            f"{name}: found values such as {written!r}, so the column is read as a text; for numbers with parted "
-            f"thousands say data.thousands (else the type: data.columns.{name}.type)"
+            f"{quote(name)}: found values such as {written!r}, so the column is read as a text; for numbers with "
+            f"parted thousands say data.thousands (else the type: data.columns.{name}.type)"
         )
     elif _share(first_ones, _DECIMAL_COMMA) >= _DOUBTFUL_SHARE:
         first = next(each for each in column.to_pylist() if each)
         yield (
-            f"{name}: found values such as {first!r}, so the column is read as a text; for numbers with a decimal "
-            f"comma say data.decimal: ',' (else the type: data.columns.{name}.type)"
+            f"{quote(name)}: found values such as {first!r}, so the column is read as a text; for numbers with a "
+            f"decimal comma say data.decimal: ',' (else the type: data.columns.{name}.type)"
         )
     elif _share(first_ones, _NUMBER) >= _DOUBTFUL_SHARE:
         yield from _doubt_numbers(name, column, positions)
@@ -53,7 +55,7 @@ def _doubt_numbers(name: str, column: pa.ChunkedArray, positions: npt.NDArray[np
         return
     shown = ", ".join(f"{column[row].as_py()!r} in row {positions[row]}" for row in rows[:3])
     yield (
-        f"{name}: {total - len(rows):,} of {total:,} values are numbers and {len(rows):,} not ({shown}"
+        f"{quote(name)}: {total - len(rows):,} of {total:,} values are numbers and {len(rows):,} not ({shown}"
         f"{', …' if len(rows) > 3 else ''}), so the column is read as a text; where they mean a missing value say "
         f"data.missing_values: [{column[rows[0]].as_py()}] (else the type: data.columns.{name}.type)"
     )

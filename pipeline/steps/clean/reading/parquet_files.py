@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline.errors import DataError
+from pipeline.messages import quote
 from pipeline.spec.schema.spec import Data
 from pipeline.steps.clean.reading.parsed import Parsed, choose_columns
 from pipeline.steps.clean.reading.unpacking import UNPACKED_MAX_BYTES, UNPACKED_MAX_RATIO
@@ -46,7 +47,8 @@ def choose_flat_columns(schema: pa.Schema, name: str, data: Data) -> tuple[list[
         is_image = field.name in data.columns and data.columns[field.name].type == "image"
         if pa.types.is_nested(field.type) or (_is_binary(field.type) and not is_image):
             raise DataError(
-                f"read: {name}: {field.name}: found {field.type}; expected numbers, text, flags or times (data.columns)"
+                f"read: {name}: {quote(field.name)}: found {field.type}; expected numbers, text, flags or "
+                "times (data.columns)"
             )
     return columns, notes
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.errors import DataError
+from pipeline.messages import quote
 from pipeline.model.columns import ColumnType
 from pipeline.spec.schema.spec import Data
 from pipeline.steps.clean.reading.contract import Breach, find_breaches, suspect_rows
@@ -139,7 +140,7 @@ def _refuse_long_integers(values: npt.NDArray[np.float64], written: pa.ChunkedAr
     if np.nanmax(sizes := np.abs(values), initial=0) >= EXACT_INTEGERS:
         longest = written[int(np.nanargmax(sizes))]  # as the file has it: a float has lost its last digits
         raise DataError(
-            f"read: {name}: {column}: found the integer {longest}, too long to be kept as a number; "
+            f"read: {name}: {quote(column)}: found the integer {longest}, too long to be kept as a number; "
             f"expected integers below 2**53, or the type str (data.columns.{column}.type)"
         )
 

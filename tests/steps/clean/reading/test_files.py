@@ -84,7 +84,7 @@ pd.DataFrame({"a": [[1, 2]], "b": ["x"]}).to_parquet(NESTED)
         (zipped(), "x.zip", r"found 0 files in it \(none\)"),
         (PARQUET.getvalue()[:-20], "x.parquet", "is no Parquet file, damaged or cut off"),
         (b"", "x.parquet", "is no Parquet file"),
-        (NESTED.getvalue(), "x.parquet", r"x.parquet: a: found list<.*expected numbers, text, flags or times"),
+        (NESTED.getvalue(), "x.parquet", r"x.parquet: 'a': found list<.*expected numbers, text, flags or times"),
         (b'{"a": 1}\n', "x.jsonl", "no column 'b' among 'a'"),
         (b'{"a": 1, "b": "\xe9"}\n', "x.jsonl", "bytes that are not utf-8"),
         (b"x", "x.xls", r"found the ending '.xls'; expected one of .csv, .*\(data.format\)"),

@@ -126,7 +126,7 @@ def test_types_are_inferred_where_nothing_is_declared() -> None:
 
 
 def test_a_long_integer_without_a_declared_type_is_refused() -> None:
-    with pytest.raises(DataError, match=r"id: found the integer 9007199254740993.*type str \(data.columns.id.type\)"):
+    with pytest.raises(DataError, match=r"'id': found the integer 9007199254740993.*type str \(data.columns.id.type\)"):
         read(b"id\n9007199254740993\n", "a.csv", data())
 
 
@@ -154,7 +154,7 @@ def test_a_conflict_of_types_names_both_partitions() -> None:
     with pytest.raises(DataError) as caught:
         merge_columns({"01": {"a": None}, "02": {"a": "float"}, "03": {"a": "str"}})
     assert str(caught.value) == (
-        "read: a: found float in partition '02' and str in '03'; "
+        "read: 'a': found float in partition '02' and str in '03'; "
         "expected one type: declare its type in data.columns (data.columns.a.type)"
     )
 
@@ -202,7 +202,8 @@ def test_a_column_with_leading_zeros_stays_a_text() -> None:
     assert reading.rows["zip"].to_list() == ["01000", "1000", "90210"]
     assert reading.rows["n"].to_list() == [1.0, 0.0, 10.0]
     assert "".join(reading.warnings) == (
-        "zip: found leading zeros, such as '01000', so it is read as a text; for numbers say so (data.columns.zip.type)"
+        "'zip': found leading zeros, such as '01000', so it is read as a text; for numbers say so "
+        "(data.columns.zip.type)"
     )
     assert read(b"zip\n01000\n", "a.csv", data({"zip": "int"})).rows["zip"].to_list() == [1000.0]
 
@@ -212,8 +213,8 @@ def test_a_word_among_numbers_is_said_with_its_row_and_key() -> None:
     source = "\n".join(["x,y", "1,2,3", *lines[1:], ""]).encode()
     reading = read(source, "a.csv", data())
     assert "".join(reading.warnings) == (
-        "x: 9 of 10 values are numbers and 1 not ('much' in row 2), so the column is read as a text; where they mean a "
-        "missing value say data.missing_values: [much] (else the type: data.columns.x.type)"
+        "'x': 9 of 10 values are numbers and 1 not ('much' in row 2), so the column is read as a text; where they mean "
+        "a missing value say data.missing_values: [much] (else the type: data.columns.x.type)"
     )
     told = read(source, "a.csv", data(missing_values=["much"]))
     assert (told.columns["x"], told.warnings) == ("float", ())
@@ -257,7 +258,7 @@ def test_what_is_no_number_with_parted_thousands_is_none() -> None:
 
 def test_parted_thousands_without_the_key_are_said() -> None:
     (said,) = read(b'x,y\n"1,234.5",1\n"12,000",2\n', "a.csv", data()).warnings
-    assert said.startswith("x: found values such as '1,234.5', so the column is read as a text; ")
+    assert said.startswith("'x': found values such as '1,234.5', so the column is read as a text; ")
     assert "data.thousands" in said
 
 
