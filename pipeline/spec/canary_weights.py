@@ -60,3 +60,11 @@ def require_replicas(weight: int, stable: int, tracks: int = 2) -> int:
     if count is None:
         raise InputError(f"deploy.canary.steps: found the weight {weight}; expected {expect_weight(stable, tracks)}")
     return count
+
+
+def argo_weights(replicas: int) -> list[int]:
+    """List the weights, in percent, that Argo Rollouts reaches with pods alone: with as many, or with one more.
+
+    It starts the one more (``maxSurge: 1``) where that comes nearer to the weight.
+    """
+    return sorted({round(100 * part / pods) for pods in (replicas, replicas + 1) for part in range(1, pods)})

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from pipeline.errors import InputError
 from pipeline.messages import examples, quote, suggest
-from pipeline.spec.canary_weights import expect_weight, replicas_for
+from pipeline.spec.canary_weights import argo_weights, expect_weight, replicas_for
 from pipeline.spec.checking.placing import check_pod_settings
 from pipeline.spec.checking.view import View
 from pipeline.spec.findings import Finding
@@ -77,14 +77,6 @@ def _check_share(replicas: int, number: int, weight: int) -> Iterator[Finding]:
         listed = ", ".join([*map(str, reachable[:5]), *(["…"] if len(reachable) > 5 else [])])
         expected = f"what {replicas} or {replicas + 1} pods can be parted to ({listed}), or more (deploy.replicas)"
         yield Finding(("deploy", "canary", "steps", number, "weight"), str(weight), expected)
-
-
-def argo_weights(replicas: int) -> list[int]:
-    """List the weights, in percent, that Argo Rollouts reaches with pods alone: with as many, or with one more.
-
-    It starts the one more (``maxSurge: 1``) where that comes nearer to the weight.
-    """
-    return sorted({round(100 * part / pods) for pods in (replicas, replicas + 1) for part in range(1, pods)})
 
 
 def _check_argo(view: View, deploy: Deploy, canary: Canary) -> Iterator[Finding]:

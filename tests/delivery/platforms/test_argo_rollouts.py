@@ -21,7 +21,7 @@ from pipeline.delivery.platforms.kubernetes.argo.rollouts import (
 )
 from pipeline.delivery.platforms.kubernetes.manifests import Manifest, manifests
 from pipeline.delivery.platforms.platforms import platform_of
-from pipeline.spec.checking.deploying import argo_weights
+from pipeline.spec.canary_weights import argo_weights
 from pipeline.spec.schema.spec import Spec
 
 from .test_manifests import IMAGE
