@@ -91,7 +91,7 @@ def test_measuring_is_precise_far_from_zero():
 
 
 def test_too_many_different_values_are_refused():
-    with pytest.raises(DataError, match=r"tail: 100,001 different values .* at most 100,000.*features.drop"):
+    with pytest.raises(DataError, match=r"'tail': 100,001 different values .* at most 100,000.*features.drop"):
         check_distinct("tail", MAX_DISTINCT + 1)
 
 
