@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,6 +305,13 @@ def test_a_killed_supervisor_takes_its_server_along_and_the_next_deploy_starts_a
     assert second.port == first.port
     assert predict(second.address, [1]).outputs == (3.0,)
     until(lambda: len(processes_of(state)) == 2)
+
+
+def test_a_supervisor_whose_folder_is_gone_ends_with_its_server(state: Path, bundles: Callable[[int], Path]) -> None:
+    deployed = deploy(bundles(2), model="line", port=0, state=state)
+    started = [psutil.Process(deployed.pid), *psutil.Process(deployed.pid).children()]
+    shutil.rmtree(folder_of("line", state))
+    until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in started))
 
 
 def test_a_record_of_a_dead_supervisor_is_not_believed(state: Path, bundles: Callable[[int], Path]) -> None:

@@ -78,8 +78,8 @@ class Supervisor:
         self._record(desired)
 
     def run(self) -> None:
-        """Watch until SIGTERM."""
-        while not self._signals.ends:
+        """Watch until SIGTERM, or until the deployment's folder is gone: then nobody could find it to end it."""
+        while not self._signals.ends and self._folder.exists():
             self._workers.tend(1.0, self._signals.wake)
             self._signals.clear()
             self._rotate_log()
