@@ -15,19 +15,9 @@ from pipeline.cli import app
 from pipeline.errors import InputError
 from tests.conftest import Commit
 from tests.ports import CLOSED
+from tests.runs.test_preflight import IMAGE, SPEC, part
 
-SPEC = """
-model: {name: line, trainer: linear_regression, target: y}
-data: {files: "data/{part}.csv", columns: {x: float, y: float}}
-evaluate: {metrics: [rmse], gate: {rmse: {at_most: 5}}, bootstrap: 0}
-deploy: {port: 0}
-"""
-IMAGE = {"base": f"127.0.0.1:{CLOSED}/serving:1", "repository": f"127.0.0.1:{CLOSED}/models"}
 CLUSTER = {"environment": {"platform": "kubernetes"}, "deploy": {"port": 8080, "image": IMAGE}}
-
-
-def part(slope: float) -> str:
-    return "x,y\n" + "".join(f"{x / 10},{slope * x / 10 + 1}\n" for x in range(60))
 
 
 def ask(*words: str) -> Result:

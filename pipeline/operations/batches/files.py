@@ -83,7 +83,7 @@ class Draft:
         self.rows += len(table)
 
     def publish(self) -> None:
-        """Give the file its name; one without rows is removed, also what an earlier batch left there."""
+        """Rename the draft to its target; one without rows is removed, also what an earlier batch left there."""
         self._close()
         if self.rows:
             self._path.replace(self.target)

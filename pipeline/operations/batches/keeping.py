@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import InputError
 from pipeline.model.signature import Signature
+from pipeline.serving.scoring.served import probability_names
 
 EVERY = "*"
 
@@ -49,7 +50,7 @@ class Keeping:
 
     @property
     def _taken(self) -> set[str]:
-        return {"prediction", *(f"probability_{each}" for each in self.signature.classes or ())}
+        return {"prediction", *probability_names(self.signature.classes)}
 
 
 def _split(asked: str, present: dict[str, None]) -> list[str]:

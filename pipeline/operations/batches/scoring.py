@@ -19,11 +19,11 @@ from pipeline.model.signature import Signature
 from pipeline.operations.batches.choosing import choose_release, read_data_rules
 from pipeline.operations.batches.predicting import Predict
 from pipeline.runs.work.records import record_of
-from pipeline.runs.work.scoring import BATCH_ROWS, predict_rows
+from pipeline.runs.work.scoring import predict_rows
 from pipeline.serving.client import predict as ask
 from pipeline.serving.protocols.tables import predicted, probability_columns
 from pipeline.serving.scoring.model import load_model
-from pipeline.serving.scoring.served import Predictions, ServedModel
+from pipeline.serving.scoring.served import ServedModel
 from pipeline.spec.schema.spec import Data, Text
 from pipeline.steps.clean.repair.texts import make_uniform
 from pipeline.storage.artifacts import open_store
@@ -95,9 +95,7 @@ class InProcess:
     def __call__(self, rows: pd.DataFrame) -> Mapping[str, Any]:
         """Predict raw rows; returns the columns of their predictions."""
         rows = make_uniform(rows, self._texts)
-        starts = range(0, len(rows), BATCH_ROWS)
-        parts = (rows.iloc[start : start + BATCH_ROWS] for start in starts)
-        together = Predictions.join([predict_rows(self._model, each) for each in parts])
+        together = predict_rows(self._model, rows)
         return predicted(self._model, self._model.outputs(together), together)
 
 

@@ -17,8 +17,8 @@ from pipeline.runs.job import open_job
 from pipeline.runs.plan.recipes import STEPS
 from pipeline.runs.request import RunRequest
 from pipeline.runs.session import Session
-from pipeline.spec.files import find_environments, find_specs
-from pipeline.spec.loading.names import list_specs, names_in
+from pipeline.spec.files import find_environments
+from pipeline.spec.loading.names import names_in, require_specs
 from pipeline.storage.artifacts import Entry, Store, open_store
 from pipeline.storage.artifacts.claims import CLAIM_LASTS, Claim, cut, read_claims
 from pipeline.storage.git.repository import Repository, open_repository
@@ -127,7 +127,7 @@ def _sessions(repository: Repository, blind: dict[str, str]) -> Iterator[Session
     InputError
         If a spec is so broken that not even the name of its model is known.
     """
-    for path in _specs(repository):
+    for path in require_specs(repository.root):  # without any, nothing would be needed
         name = names_in([path]).get(path)
         for environment in (None, *find_environments(path)):
             try:
@@ -138,11 +138,6 @@ def _sessions(repository: Repository, blind: dict[str, str]) -> Iterator[Session
                         f"gc: nothing is removed, since nobody knows whose spec this is: {error}"
                     ) from error
                 blind.setdefault(name, str(error))
-
-
-def _specs(repository: Repository) -> list[Path]:
-    """List the repository's specs; there must be one, since else nothing would be needed."""
-    return list_specs(repository.root) or find_specs(repository.root / "models")
 
 
 def _open(path: Path, environment: str | None, repository: Repository) -> Iterator[Session]:
@@ -159,7 +154,7 @@ def _learn_releases(repository: Repository) -> None:
     if not repository.attempt("remote", "get-url", "origin").succeeded:
         return
     released = (name.partition("@")[0] for name in list_names(repository, "*@v*"))
-    models = dict.fromkeys([*names_in(_specs(repository)).values(), *released])
+    models = dict.fromkeys([*names_in(require_specs(repository.root)).values(), *released])
     settle(repository)
     fetch_tags(repository, *(pattern for model in models for pattern in (f"{model}@v*", f"{model}#*")))
 

@@ -23,7 +23,7 @@ from pipeline.model.signature import Input, Signature
 from pipeline.serving.rows.columns import read_columns
 from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.rows.records import Reader
-from pipeline.serving.scoring.served import ServedModel, refuse_overflow
+from pipeline.serving.scoring.served import ServedModel, probability_names, refuse_overflow
 from pipeline.serving.scoring.sessions import open_session, score_graph
 
 
@@ -67,7 +67,7 @@ class LoadedModel:
         predictions = pd.Series(self._model.outputs(found), index=frame.index, name="prediction")
         if not (params or {}).get("probabilities") or found.probabilities is None:
             return predictions.to_numpy()  # MLflow's server answers with a list then, as ours does
-        names = [f"probability_{each}" for each in self._model.signature.classes or ()]
+        names = probability_names(self._model.signature.classes)
         shares = pd.DataFrame(np.asarray(found.probabilities, dtype=np.float64), columns=names, index=frame.index)
         return pd.concat([predictions, shares], axis=1)
 

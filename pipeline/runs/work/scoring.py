@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from pipeline.serving.scoring.served import Predictions, ServedModel
 from pipeline.steps.evaluate.sample import Prediction
 from pipeline.steps.transform import number_matrix, text_matrix
 
-BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
+_BATCH_ROWS = 8_192  # what a graph holds between its nodes stays in the processor's cache, and small
 
 Predict = Callable[[pd.DataFrame], Prediction]
 
 
 def predictor_of(bundle: Path, known: Mapping[str, npt.NDArray[np.float32]] | None = None) -> Predict:
-    """Build the function from raw rows to predictions; it works in batches, so that memory stays bounded.
+    """Build the function from raw rows to predictions.
 
     Parameters
     ----------
@@ -35,21 +35,21 @@ def predictor_of(bundle: Path, known: Mapping[str, npt.NDArray[np.float32]] | No
         model.encoder.known = known
 
     def predict(rows: pd.DataFrame) -> Prediction:
-        starts = range(0, max(len(rows), 1), BATCH_ROWS)
-        return _join([_predict_batch(model, rows.iloc[start : start + BATCH_ROWS]) for start in starts])
+        found = predict_rows(model, rows)
+        if model.signature.task == "regression":
+            return Prediction(values=found.values)
+        return Prediction(labels=found.values, probabilities=found.probabilities)
 
     return predict
 
 
-def _predict_batch(model: ServedModel, rows: pd.DataFrame) -> Prediction:
-    found = predict_rows(model, rows)
-    if model.signature.task == "regression":
-        return Prediction(values=found.values)
-    return Prediction(labels=found.values, probabilities=found.probabilities)
-
-
 def predict_rows(model: ServedModel, rows: pd.DataFrame) -> Predictions:
-    """Predict some raw rows, whose texts are uniform, at once."""
+    """Predict raw rows, whose texts are uniform, in batches, so that memory stays bounded."""
+    starts = range(0, max(len(rows), 1), _BATCH_ROWS)
+    return Predictions.join([_predict_batch(model, rows.iloc[start : start + _BATCH_ROWS]) for start in starts])
+
+
+def _predict_batch(model: ServedModel, rows: pd.DataFrame) -> Predictions:
     signature = model.signature
     return model.predict(
         _numbers(rows, signature) if signature.numbers else None,
@@ -74,14 +74,6 @@ def _image_numbers(rows: pd.DataFrame, column: Input) -> npt.NDArray[np.float64]
         if isinstance(text, str) and text:
             found[place] = read_image(text, rule)
     return found
-
-
-def _join(parts: Sequence[Prediction]) -> Prediction:
-    def join(name: str) -> Any:
-        arrays = [getattr(each, name) for each in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    return Prediction(values=join("values"), labels=join("labels"), probabilities=join("probabilities"))
 
 
 def encode(target: pd.Series[Any], signature: Signature) -> npt.NDArray[Any]:

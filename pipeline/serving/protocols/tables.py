@@ -16,7 +16,7 @@ from pipeline.serving.rows.faults import Fault, RejectedError
 from pipeline.serving.rows.opening import open_table
 from pipeline.serving.scoring.answers import Reply, encode
 from pipeline.serving.scoring.questions import Question, Scores
-from pipeline.serving.scoring.served import Predictions, ServedModel
+from pipeline.serving.scoring.served import Predictions, ServedModel, probability_names
 
 ARROW, PARQUET = b"application/vnd.apache.arrow.stream", b"application/vnd.apache.parquet"
 _BROKEN = (OSError, ValueError, ArithmeticError, LookupError)
@@ -103,4 +103,4 @@ def probability_columns(classes: Sequence[Any] | None, shares: NDArray[Any] | No
     if shares is None or classes is None:
         return {}
     doubles = np.asarray(shares, dtype=np.float64)
-    return {f"probability_{name}": doubles[:, place] for place, name in enumerate(classes)}
+    return {name: doubles[:, place] for place, name in enumerate(probability_names(classes))}

@@ -136,6 +136,11 @@ def _score_portions(score: Callable[[Feeds], Predictions], feeds: Feeds) -> Pred
     return Predictions.join([score({name: values[cut] for name, values in feeds.items()}) for cut in cuts])
 
 
+def probability_names(classes: Sequence[Any] | None) -> list[str]:
+    """Name the column of each class's probability, in tables of predictions; none without classes."""
+    return [f"probability_{each}" for each in classes or ()]
+
+
 def refuse_overflow(values: NDArray[Any]) -> None:
     """Refuse to answer "null", which is all that JSON has for a number without end."""
     if not (finite := np.isfinite(values)).all():

@@ -212,21 +212,18 @@ def check_derived(view: View) -> Iterator[Finding]:
         if name in view.spec.data.columns:
             yield Finding(path, f"the name {quote(name)}, which is a column of the data too", "a new name", "key")
         yield from _check_expression(view, path, text, above)
-        above[name] = _count_joined(view, name, text, above)
+        above[name] = _count_joined(view, name, above)
         if above[name] > _MOST_JOINED:
             above[name] = 1  # said once, and not of all that is built on it
             expected = f"at most {_MOST_JOINED} texts in one, or numbers (declare what they are made of: data.columns)"
             yield Finding(path, f"a sum of more than {_MOST_JOINED} values, columns above it included", expected)
 
 
-def _count_joined(view: View, name: str, text: str, above: Mapping[str, int]) -> int:
+def _count_joined(view: View, name: str, above: Mapping[str, int]) -> int:
     """Count the texts that are joined in a column: each column that joins the last one to itself doubles them."""
-    if view.types.get(name, "str") != "str":
+    if view.types.get(name, "str") != "str" or name not in view.expressions:
         return 1
-    try:
-        return _joined(parse(text).root, above)
-    except ExpressionError:
-        return 1
+    return _joined(view.expressions[name].root, above)
 
 
 def _joined(node: Node, above: Mapping[str, int]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.messages import examples, quote, suggest
-from pipeline.spec.files import FileError, list_yaml
+from pipeline.spec.files import FileError, find_specs, list_yaml
 from pipeline.spec.loading.documents import Mark, read_document
 
 
@@ -19,6 +19,17 @@ def names_in(paths: Iterable[Path]) -> dict[Path, str]:
 def list_specs(root: Path) -> list[Path]:
     """List the specs of a repository: what is in ``models/``, and what at its root says of which model it is."""
     return [*list_yaml(root / "models"), *names_in(list_yaml(root))]
+
+
+def require_specs(root: Path) -> list[Path]:
+    """List the specs of a repository that must have one.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    return list_specs(root) or find_specs(root / "models")
 
 
 def find_spec_of(model: str, root: Path, elsewhere: Sequence[Path] = ()) -> Path:

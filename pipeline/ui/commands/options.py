@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,29 +65,16 @@ def find_reference(text: str) -> str:
 
 
 # Down here, since they need the functions above.
-Reference = Annotated[
-    str,
-    typer.Argument(
-        help="A model as in the other commands, and a release's version.",
-        metavar="MODEL[@VERSION]",
-        callback=find_reference,
-    ),
-]
+_REFERENCE = partial(
+    typer.Argument, help="A model as in the other commands, and a release's version.", callback=find_reference
+)
+Reference = Annotated[str, _REFERENCE(metavar="MODEL[@VERSION]")]
+Versioned = Annotated[str, _REFERENCE(metavar="MODEL@VERSION")]
 Model = Annotated[
     str,
     typer.Argument(
         help="The model's name, or its spec: a YAML file, or that file's name in models/.",
         callback=find_model,
-    ),
-]
-
-
-Versioned = Annotated[
-    str,
-    typer.Argument(
-        help="A model as in the other commands, and a release's version.",
-        metavar="MODEL@VERSION",
-        callback=find_reference,
     ),
 ]
 

@@ -77,15 +77,10 @@ def _diff_environments(
     repository: Repository, model: str | None, names: tuple[str, str], *, markdown: bool, as_json: bool
 ) -> None:
     from pipeline.operations.provenance.environments import compare_environments
-    from pipeline.spec.files import find_specs
-    from pipeline.spec.loading.names import list_specs, names_in
+    from pipeline.spec.loading.names import names_in, require_specs
     from pipeline.ui.terminal.differences import environment_sections, environment_title
 
-    models = (
-        [model]
-        if model
-        else sorted(names_in(list_specs(repository.root) or find_specs(repository.root / "models")).values())
-    )
+    models = [model] if model else sorted(names_in(require_specs(repository.root)).values())
     found, failures = _each(models, lambda name: compare_environments(repository, name, *names))
     if as_json:
         print_json([each.to_json() for each in found] if model is None else found[0].to_json() if found else None)
