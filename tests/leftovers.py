@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from pathlib import Path
@@ -42,6 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Report an error if a process of these tests still runs; once, where all workers' folders are seen."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
+    gc.collect()  # what a test no longer refers to ends what it has started
     factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
     folder, deadline = factory.getbasetemp(), time.monotonic() + _PATIENCE_S
     while (left := find_left(folder)) and time.monotonic() < deadline:

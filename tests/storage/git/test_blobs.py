@@ -25,8 +25,10 @@ def ids(project: Path, commit: Commit) -> dict[str, str]:
     return {name: identity for _, _, identity, name in listed}
 
 
-def commands() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "cat-file" in each.cmdline()]
+def commands(project: Path) -> list[psutil.Process]:
+    """List the processes that read this repository; those of other tests may not have been collected yet."""
+    ours = (each for each in psutil.Process().children() if "cat-file" in each.cmdline())
+    return [each for each in ours if each.cwd() == str(project)]
 
 
 def test_threads_read_what_was_committed_from_one_process(project: Path, ids: dict[str, str]) -> None:
@@ -34,7 +36,7 @@ def test_threads_read_what_was_committed_from_one_process(project: Path, ids: di
     with ThreadPoolExecutor(8) as pool:
         found = dict(zip(ids, pool.map(blobs.read, ids.values()), strict=True))
     assert found == CONTENTS
-    (one,) = commands()
+    (one,) = commands(project)
     del blobs
     gc.collect()
     assert not one.is_running()
@@ -50,7 +52,7 @@ def test_what_is_no_blob_is_told_and_the_next_is_read(project: Path, ids: dict[s
 def test_one_that_was_killed_is_started_again(project: Path, ids: dict[str, str]) -> None:
     blobs = Blobs(project)
     assert blobs.read(ids["59"]) == CONTENTS["59"]
-    (one,) = commands()
+    (one,) = commands(project)
     one.send_signal(signal.SIGKILL)
     one.wait(10)
     assert blobs.read(ids["59"]) == CONTENTS["59"]
