@@ -1,8 +1,10 @@
 """A step in a pod: Airflow's own operator for pods, with errors that say what to do.
 
-Imported only by a task that starts a pod or goes on with one: no DAG costs the time to import Airflow's provider. The
-task waits in the triggerer, which needs no worker. A worker or scheduler that was killed finds the pod again, and the
-task's own end ends the pod: a kill, a time-out, or, when nothing of Airflow is left, the pod's own deadline.
+Imported only by a task that starts a pod or goes on with one, or that ends the run of such: no DAG costs the time to
+import Airflow's provider. The task waits in the triggerer, which needs no worker. A worker or scheduler that was
+killed finds the pod again, and the task's own end ends the pod: a kill, a time-out; the run's last task, since nobody
+hears of a task that is marked as failed while it waits for a worker; or, when nothing of Airflow is left, the pod's
+own deadline.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.pod_generator import make_safe_label_value
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
@@ -81,3 +85,33 @@ class StepPod(KubernetesPodOperator):
     def convert_config_file_to_dict(self) -> None:
         """Keep the kubeconfig, and the keys in it, out of Airflow's database: the triggerer reads its own."""
         self._config_dict = None
+
+
+def remove_pods(run: Run, context: Context) -> list[str]:
+    """Remove the pods of a run whose steps have all ended; return the names of those that were left.
+
+    Parameters
+    ----------
+    run : Run
+        Says in which cluster and namespace.
+    context : Context
+        Of any task of the run.
+
+    Raises
+    ------
+    ModelrailError
+        If the cluster refuses or does not answer.
+    """
+    own = {"dag_id": context["ti"].dag_id, "run_id": str(context["run_id"])}
+    labels = ",".join(f"{name}={make_safe_label_value(value)}" for name, value in own.items())
+    client = KubernetesHook(conn_id=run.connection).core_v1_client
+    try:
+        pods = client.list_namespaced_pod(run.namespace, label_selector=f"{labels},kubernetes_pod_operator=True").items
+        left = [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
+        for name in left:
+            client.delete_namespaced_pod(name, run.namespace)
+    except ApiException as error:
+        raise explain_refusal(error.status or 0, str(error.body or error.reason), "close", run.namespace) from error
+    except HTTPError as error:
+        raise explain_refusal(0, str(error), "close", run.namespace) from error
+    return left

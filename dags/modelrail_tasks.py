@@ -181,7 +181,7 @@ class NotReleased(Task):
 
 
 class Close(Task):
-    """End the MLflow run, whatever happened."""
+    """End the MLflow run and what its pods have left, whatever happened."""
 
     def work(self, context: Context) -> None:
         """Tell how the run ended from the states of its tasks."""
@@ -193,8 +193,12 @@ class Close(Task):
         outcome = judge_outcome(states, ti.xcom_pull(task_ids="release"), computed=opened.mlflow_run is not None)
         running.close_run(opened, outcome, open_login)
         if opened.pods:
+            from modelrail_pods import remove_pods
+
             from pipeline.runs import step_elsewhere
 
+            for pod in remove_pods(step_elsewhere.spec_of(opened).run, context):
+                self.log.info("removed pod %s, which a task that was ended from outside had left", pod)
             step_elsewhere.forget(opened)
         self.log.info("the run has ended: %s", outcome)
 

@@ -38,10 +38,15 @@ from pipeline.storage.git.mirrors import check_out
 
 def pod_of(opened: OpenedRun, step: StepName, partitions: Sequence[str] | None) -> tuple[Spec, dict[str, Any]]:
     """Build the pod that does a step of an opened run, and those that share its pod; return the spec and the pod."""
-    spec = load_spec(opened.request.spec, opened.request.environment).spec
+    spec = spec_of(opened)
     steps = [step, *companions(spec.run, step)]
     words = step_command(opened, steps, partitions, threads_of(placement(spec.run, step)))
     return spec, manifest(spec, step, words, addresses(os.environ))
+
+
+def spec_of(opened: OpenedRun) -> Spec:
+    """Load the spec of an opened run, as its environment changes it."""
+    return load_spec(opened.request.spec, opened.request.environment).spec
 
 
 def do(

@@ -210,7 +210,16 @@ def test_a_task_that_is_marked_failed_takes_its_pod_along(world: World) -> None:
     world.namespace.wait_for("Running", "train", 120)
     address = f"{world.name(run)}/taskInstances/train"
     world.airflow.request("PATCH", address, json={"new_state": "failed"})
-    world.namespace.wait_until_empty()
+    world.namespace.wait_until_empty(120)
+
+
+def test_a_pod_of_which_the_triggerer_does_not_hear_that_its_task_was_ended_goes_with_the_run(world: World) -> None:
+    run = world.trigger("slow")
+    world.namespace.wait_for("Running", "train", 120)
+    with world.stopped("triggerer"):
+        world.airflow.request("PATCH", f"{world.name(run)}/taskInstances/train", json={"new_state": "failed"})
+        world.namespace.wait_until_empty(120)
+    assert "removed pod late-train-" in world.log(run, "close")
 
 
 def test_the_same_pod_goes_on_when_all_of_airflow_was_killed(world: World) -> None:
@@ -226,4 +235,4 @@ def test_the_same_pod_goes_on_when_all_of_airflow_was_killed(world: World) -> No
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["phase"] == "Running"
     world.airflow.request("PATCH", f"{world.name(run)}/taskInstances/train", json={"new_state": "failed"})
-    world.namespace.wait_until_empty()
+    world.namespace.wait_until_empty(120)

@@ -60,6 +60,20 @@ class World:
         git(self.project, "commit", "-q", "-m", subject)
         git(self.project, "push", "-q", "origin", "main")
 
+    @contextmanager
+    def stopped(self, service: str) -> Iterator[None]:
+        """Stop the processes of a service of Airflow; let them go on afterwards."""
+        own = processes.find_by_variable(settings.MARKER, str(self.project / ".modelrail"))
+        found = [process for process in own if service in " ".join(process.cmdline())]
+        assert found
+        for process in found:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in found:
+                process.resume()
+
     def restart(self) -> None:
         """Kill all of Airflow, and start it again."""
         for process in processes.find_by_variable(settings.MARKER, str(self.project / ".modelrail")):
