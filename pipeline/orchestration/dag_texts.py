@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 from pipeline.errors import redact
-from pipeline.spec.catalogue.trainers import trainer_name
-from pipeline.spec.schema.spec import Bound, Spec
+from pipeline.orchestration.dag_facts import DagFacts
 
 FLOW = {
     "plan": "Resolve the commits and say, for each step and partition, whether it must run and why.",
@@ -23,29 +22,22 @@ FLOW = {
 """What each step does, in order."""
 
 
-def describe_model(path: Path, spec: Spec) -> str:
-    """Write the DAG's documentation: what the model is, how it is made, and its spec."""
-    facts = {
-        "predicts": spec.model.target,
-        "trainer": trainer_name(spec.model),
-        "data": spec.data.repository and f"`{spec.data.repository}`",
-        "files": spec.data.files and f"`{spec.data.files}`",
-        "metrics": ", ".join(spec.evaluate.metrics),
-        "gate": ", ".join(f"{name} ({_describe_bound(bound)})" for name, bound in spec.evaluate.gate.items()),
-        "owner": spec.model.owner,
-    }
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items() if value)
-    flow = "\n".join(f"{number}. **{name}** {text}" for number, (name, text) in enumerate(FLOW.items(), 1))
+def describe_model(path: Path, text: str, facts: DagFacts) -> str:
+    """Write the DAG's documentation: what the model is, how it is made, and its spec.
+
+    Parameters
+    ----------
+    text : str
+        The spec as it is written.
+    """
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.summary)
+    flow = "\n".join(f"{number}. **{name}** {said}" for number, (name, said) in enumerate(FLOW.items(), 1))
     return redact(
-        f"# {spec.model.name}\n\n{spec.model.description}\n\n| | |\n|---|---|\n{rows}\n\n"
+        f"# {facts.name}\n\n{facts.description}\n\n| | |\n|---|---|\n{rows}\n\n"
         f"## The way through\n\n{flow}\n\nA step whose result is there already is reused. A model that misses its gate "
         f"is not released: `not_released` succeeds and says why, `deploy` and `verify` are skipped.\n\n"
-        f"## The spec: {link_spec(path)}\n\n```yaml\n{path.read_text(encoding='utf-8')}\n```\n"
+        f"## The spec: {link_spec(path)}\n\n```yaml\n{text}\n```\n"
     )
-
-
-def _describe_bound(bound: Bound) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in bound if value is not None)
 
 
 def link_owner(owner: str) -> dict[str, str]:
@@ -69,7 +61,10 @@ def link_spec(path: Path) -> str:
 
 def guess_name(path: Path) -> str:
     """Guess the model's name from a file that may be no valid spec, so that its DAG keeps its identifier."""
-    text = path.read_bytes()[: 1 << 16].decode("utf-8", errors="replace")
+    try:
+        text = path.read_bytes()[: 1 << 16].decode("utf-8", errors="replace")
+    except OSError:  # a link to nowhere, say
+        return name_after_file(path)
     name = re.search(r"""^model:.*?\bname:\s*["']?([A-Za-z][\w-]*)""", text, re.MULTILINE | re.DOTALL)
     return name[1] if name else name_after_file(path)
 

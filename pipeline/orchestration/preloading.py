@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.home import PACKAGE
+from pipeline.orchestration.kept_facts import digest_of_code
 
 _PACKAGE = __name__.partition(".")[0]
 NAMES = (
@@ -41,6 +42,7 @@ def preload() -> None:
     for name in NAMES:
         with suppress(ImportError):  # the task that needs it says so
             importlib.import_module(f"{_PACKAGE}.{name}")
+    digest_of_code()  # which every task asks for when it reads its DAG
     os.register_at_fork(after_in_child=lambda: forget_unless(known))
 
 

@@ -49,6 +49,16 @@ def files_of(spec: Spec) -> list[str]:
     return [each.name for each in _files(spec)]
 
 
+def digests_of(spec: Spec) -> dict[str, str]:
+    """Return the SHA-256 of each file that a spec names, as `pin_files` has read it."""
+    return {each.name: _digest_of(spec.model.params[str(each.path[0])], each) for each in _files(spec)}
+
+
+def _digest_of(pinned: Any, each: CompanionFile) -> str:
+    value = pinned[each.path[1]] if each.kind == "files" else pinned
+    return value.get("sha256") or hashlib.sha256(value["source"].encode()).hexdigest()
+
+
 def _files(spec: Spec) -> Iterator[CompanionFile]:
     for parameter, kind in naming_parameters(spec).items():
         if parameter == "requirements" and own_image(spec):

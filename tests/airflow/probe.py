@@ -94,7 +94,7 @@ def main(only: str | None) -> dict[str, Any]:
         "dag files": sorted(Path(file).name for file in list_py_file_paths("dags")),
         "heavy": sorted(HEAVY & set(sys.modules)),
         "dags": {name: describe(dag) for name, dag in dags.items()},
-        "retries": judge_retries(module["RETRY_POLICY"]),
+        "retries": judge_retries(modelrail_tasks.RETRY_POLICY),
         "full disk": fail_on_a_full_disk(modelrail_tasks),
         "requests": read_requests(modelrail_tasks.read_request, params),
         "outcomes": [
