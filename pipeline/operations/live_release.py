@@ -10,6 +10,7 @@ from pipeline.delivery.releases import Release
 from pipeline.runs.at_commit import job_behind
 from pipeline.runs.job import Job
 from pipeline.runs.plan.last_runs import History
+from pipeline.runs.plan.planning import data_inputs
 from pipeline.runs.plan.reasons import Before, Took
 from pipeline.runs.plan.recipes import Method, methods_of
 from pipeline.storage.artifacts import Artifact
@@ -26,14 +27,14 @@ class LiveRelease:
     methods : dict
         Step → how it worked then, as far as the spec of that release says.
     partitions : dict
-        Partition → digest of its file.
+        (First) partition → what `clean` read of it and those packed with it.
     inputs : dict
         Step → the inputs of the artifact that the release names, where the store has it.
     """
 
     release: Release
     methods: Mapping[str, Method]
-    partitions: Mapping[str, str]
+    partitions: Mapping[str, Mapping[str, str]]
     inputs: Mapping[str, Mapping[str, str]]
     history: History
 
@@ -45,7 +46,7 @@ class LiveRelease:
         if partition is not None and partition not in self.partitions:
             return None
         here = self.history.last(step, partition)
-        clean = {"data": self.partitions[partition]} if step == "clean" and partition is not None else None
+        clean = self.partitions[partition] if step == "clean" and partition is not None else None
         return Before(
             settings=self.methods[step].settings,
             key=self.release.evidence.artifacts.get(step),
@@ -83,7 +84,7 @@ def read_live_release(job: Job, live: Release, history: History, find: Callable[
     return LiveRelease(
         release=live,
         methods=methods_of(behind.spec),
-        partitions={key: file.id for key, file in behind.partitions.items()},
+        partitions={first: data_inputs(behind, keys) for first, keys in behind.packs.items()},
         inputs={step: _inputs(each.manifest) for step, each in artifacts.items() if each},
         history=history,
     )

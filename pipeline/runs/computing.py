@@ -85,28 +85,36 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
         return _reused(step, nodes)
     work = LOADERS[step]()
     address = os.environ.get("MODELRAIL_DASK") if step in PARTITIONED and len(todo) > 1 else None
-    with returned_memory(), measure() if address else accounted(session, step, len(todo)) as cost:
+    with returned_memory(), measure() if address else accounted(session, step, _partitions(todo)) as cost:
         made = _spread(address, step, session, todo) if address else _make(work, session, todo, threads)
     done = _asked(session.chain.advance(step), partitions)
     _remember(session, todo, made)
     rows = _total_rows(done)
     run = _record(session, step, made, cost, rows)
-    say = made[0][1].say if len(made) == 1 else _say_all(rows or 0, [each.manifest for _, each in made])
+    said = [each.manifest for _, each in made]
+    say = made[0][1].say if len(made) == 1 else _say_all(_partitions(todo), rows or 0, said)
     key = made[0][0].key if step not in PARTITIONED else None
     warned = _warnings(done)
+    computed = _partitions(todo)
     return StepResult(
-        step, "ran", say, cost.seconds, rows, len(todo), len(nodes) - len(todo), key, run, warnings=warned
+        step, "ran", say, cost.seconds, rows, computed, _partitions(nodes) - computed, key, run, warnings=warned
     )
 
 
 def _asked(nodes: Sequence[Node], partitions: Sequence[str] | None) -> list[Node]:
-    return [node for node in nodes if partitions is None or node.partition in partitions]
+    asked = None if partitions is None else frozenset(partitions)
+    return [node for node in nodes if node.is_asked(asked)]
 
 
-def _say_all(rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
+def _partitions(nodes: Sequence[Node]) -> int:
+    """Count the partitions that nodes are for; a node for all of the run counts as one."""
+    return sum(max(1, len(each.partitions)) for each in nodes)
+
+
+def _say_all(partitions: int, rows: int, reports: Sequence[Mapping[str, Any]]) -> str:
     """Sum up what was made of several partitions: rows that were set aside are not passed over."""
     aside = sum(each.get("rows_quarantined", 0) for each in reports)
-    said = f"{count(len(reports), 'partition')}, {count(rows, 'row')}"
+    said = f"{count(partitions, 'partition')}, {count(rows, 'row')}"
     return f"{said}, {aside:,} quarantined" if aside else said
 
 
@@ -215,7 +223,15 @@ def _record(
 def _reused(step: str, nodes: Sequence[Node]) -> StepResult:
     key = nodes[0].artifact.key if nodes and nodes[0].artifact and step not in PARTITIONED else None
     return StepResult(
-        step, "reused", "nothing changed", 0.0, _total_rows(nodes), 0, len(nodes), key, warnings=_warnings(nodes)
+        step,
+        "reused",
+        "nothing changed",
+        0.0,
+        _total_rows(nodes),
+        0,
+        _partitions(nodes),
+        key,
+        warnings=_warnings(nodes),
     )
 
 

@@ -16,6 +16,7 @@ from pipeline.home import CHECKOUT, home, prepare_home
 from pipeline.messages import count
 from pipeline.runs.built_in_data import line_example
 from pipeline.runs.committed_specs import load_spec_at
+from pipeline.runs.packs import pack
 from pipeline.runs.request import RunRequest
 from pipeline.spec.companion_files import files_of
 from pipeline.spec.loading.loading import load_spec
@@ -81,6 +82,11 @@ class Job:
     def model(self) -> str:
         """Name of the model."""
         return self.spec.model.name
+
+    @cached_property
+    def packs(self) -> Mapping[str, tuple[str, ...]]:
+        """What is cleaned and transformed together: the first partition → all of them, often itself alone."""
+        return pack(self.partitions, len(self.partitions) + self.left_out)
 
     @property
     def environment(self) -> str:

@@ -283,7 +283,9 @@ def summarize(steps: Sequence[PlannedStep]) -> tuple[StepPlan, ...]:
 
 
 def _summarize(step: str, mine: Sequence[PlannedStep]) -> StepPlan:
-    counts: Counter[str] = Counter(each.action for each in mine)
+    counts: Counter[str] = Counter()
+    for each in mine:
+        counts[each.action] += each.partitions
     estimates = [each.estimate_s for each in mine]
     known = sum(each for each in estimates if each is not None)
     reasons = list(dict.fromkeys(each.reason for each in mine if each.action != "reuse"))

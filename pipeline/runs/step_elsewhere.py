@@ -124,7 +124,7 @@ def is_there(
     if step not in STEPS or opened.request.force:
         return False
     nodes = Session(open_job(pinned(opened), provider)).chain.nodes(step)
-    return all(node.artifact for node in nodes if partitions is None or node.partition in partitions)
+    return all(node.artifact for node in nodes if node.is_asked(partitions))
 
 
 def _refuse_other_code(job: Job, opened: OpenedRun) -> None:

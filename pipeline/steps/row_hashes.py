@@ -66,6 +66,11 @@ def salted(hashes: Hashes, purpose: str) -> Hashes:
     return _mix(hashes ^ _of_text(purpose))
 
 
+def salted_by(hashes: Hashes, others: Hashes) -> Hashes:
+    """Mix hashes with others, one for each, so that equal ones with different others differ."""
+    return _mix(hashes ^ _mix(others))
+
+
 def _bits(column: pd.Series) -> Hashes:
     if column.dtype.kind == "f":
         values = column.to_numpy(dtype=np.float64) + 0.0  # turns -0.0 into 0.0

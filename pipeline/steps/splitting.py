@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.errors import DataError, InputError
 from pipeline.model.columns import Side
 from pipeline.spec.schema.spec import Split
-from pipeline.steps.row_hashes import Hashes, draw, row_hashes, salted
+from pipeline.steps.row_hashes import Hashes, draw, row_hashes, salted, salted_by
 
 __all__ = ["assign", "row_hashes"]
 
@@ -23,7 +23,7 @@ Edge: TypeAlias = float | npt.NDArray[np.float64]
 PURPOSE = "split"
 
 
-def assign(frame: pd.DataFrame, hashes: Hashes, split: Split) -> Sides:
+def assign(frame: pd.DataFrame, hashes: Hashes, split: Split, parts: Hashes | None = None) -> Sides:
     """Assign each row of a partition to a side.
 
     Parameters
@@ -36,6 +36,8 @@ def assign(frame: pd.DataFrame, hashes: Hashes, split: Split) -> Sides:
         The spec's rule, its bounds in time fixed. By ``key`` and by ``group``, the lowest draws are test rows and the
         next ones validation rows; rows without a group are one group. With ``stratify`` each stratum of the partition
         gets its shares to within one row, so a row can change sides only when its own partition changes.
+    parts : uint64[n], optional
+        Which partition each row is of, where there are several.
 
     Returns
     -------
@@ -52,7 +54,9 @@ def assign(frame: pd.DataFrame, hashes: Hashes, split: Split) -> Sides:
     if split.stratify is not None and split.by != "key":
         raise InputError(f"split.stratify: found it with 'by: {split.by}'; expected 'by: key' (split.by)")
     if split.stratify is not None:
-        return _by_stratum(hashes, _column(frame, split.stratify, "split.stratify"), split)
+        strata = _column(frame, split.stratify, "split.stratify").to_frame()
+        stratum = row_hashes(strata, [str(split.stratify)])
+        return _by_stratum(hashes, stratum, stratum if parts is None else salted_by(stratum, parts), split)
     return _RULES[split.by](frame, hashes, split)
 
 
@@ -89,16 +93,15 @@ _RULES: Mapping[str, Callable[[pd.DataFrame, Hashes, Split], Sides]] = {
 }
 
 
-def _by_stratum(hashes: Hashes, strata: pd.Series, split: Split) -> Sides:
-    """Rank the rows of each stratum by hash; the first ones are test rows, the next ones validation rows."""
+def _by_stratum(hashes: Hashes, stratum: Hashes, group: Hashes, split: Split) -> Sides:
+    """Rank the rows of each stratum of a partition by hash; the first are test rows, the next validation rows."""
     ranked = salted(hashes, PURPOSE)
-    stratum = row_hashes(strata.to_frame(), [str(strata.name)])
-    order = np.lexsort((ranked, stratum))
-    starts = _run_starts(stratum[order])
+    order = np.lexsort((ranked, group))
+    starts = _run_starts(group[order])
     sizes = np.diff(np.append(np.unique(starts), len(order)))
     first = np.repeat(np.unique(starts), sizes)
     # Equal rows share the rank of the first of them, and so its side.
-    rank = _run_starts(ranked[order], stratum[order]) - first
+    rank = _run_starts(ranked[order], group[order]) - first
     # Where a share is no whole number of rows, the stratum's own draw decides whether it is rounded up.
     up = draw(ranked[order][first] ^ stratum[order][first], "round")
     size = np.repeat(sizes, sizes)

@@ -1,7 +1,8 @@
 """How the partitions of a release compare with those of the release before.
 
 Partitions are compared by content. The recipe of the step normalize, kept in its artifact's manifest, names the
-digest of each partition's features, so two releases are compared without opening a file.
+digest of each partition's features, and beside it stand those of the partitions of packs, so two releases are compared
+without opening a file.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.runs.plan.planning import MEMBERS
 from pipeline.storage.artifacts import Artifact
 
 _PER_PARTITION = "transform/"
@@ -53,5 +55,9 @@ def digests_of(normalized: Artifact | None) -> dict[str, str] | None:
     if normalized is None:
         return None
     inputs: Mapping[str, str] = normalized.manifest["recipe"]["inputs"]
-    made = sorted(name for name in inputs if name.startswith(_PER_PARTITION))  # not the types of the columns
-    return {name.removeprefix(_PER_PARTITION): inputs[name] for name in made}
+    packs: Mapping[str, Mapping[str, str]] = normalized.manifest.get(MEMBERS, {})
+    found: dict[str, str] = {}
+    for name in sorted(name for name in inputs if name.startswith(_PER_PARTITION)):  # not the types of the columns
+        partition = name.removeprefix(_PER_PARTITION)
+        found |= packs.get(partition) or {partition: inputs[name]}
+    return found

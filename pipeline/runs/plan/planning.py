@@ -7,7 +7,7 @@ known: the step waits, and is still reused if the input turns out to have the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal, Protocol
@@ -29,13 +29,26 @@ Action = Literal["run", "reuse", "wait"]
 
 @dataclass(frozen=True)
 class Node:
-    """A step of this run, for one partition or for all: its recipe, once known, and its artifact, once there."""
+    """A step of this run, for one partition or for all: its recipe, once known, and its artifact, once there.
+
+    Attributes
+    ----------
+    partition : str or None
+        The first one, where it is for a pack of several (`pipeline.runs.packs`).
+    partitions : tuple of str
+        All that it is for; none where it is for all of the run.
+    """
 
     step: str
     partition: str | None
     recipe: Recipe | None
     artifact: Artifact | None
     method: Method | None = None
+    partitions: tuple[str, ...] = ()
+
+    def is_asked(self, partitions: Collection[str] | None) -> bool:
+        """Tell whether it is for one of these partitions; None stands for all."""
+        return partitions is None or any(each in partitions for each in self.partitions)
 
     @cached_property
     def content(self) -> str:
@@ -53,6 +66,8 @@ class PlannedStep:
     ----------
     estimate_s, cpu_s, peak_bytes : float or None
         What it took the last time, or for a new partition what is usual for the others; None if it never ran here.
+    partitions : int
+        How many it is for, the named one the first of them.
     """
 
     step: str
@@ -62,9 +77,12 @@ class PlannedStep:
     estimate_s: float | None = None
     cpu_s: float | None = None
     peak_bytes: float | None = None
+    partitions: int = 1
 
 
 PARTITIONED = ("clean", "transform")
+MEMBERS = "members"
+"""In the manifest of a pack's artifact, by partition: its rows (clean), the digest of its features (transform)."""
 # What later steps read of an artifact, where that is not all: a row more in the quarantine must not train anew.
 _READ = {"clean": ("rows.parquet",)}
 ORDER = ("clean", "transform", "normalize", "train", "evaluate", "release", "deploy", "verify")
@@ -73,8 +91,10 @@ ORDER = ("clean", "transform", "normalize", "train", "evaluate", "release", "dep
 def content_of(step: str, artifact: Artifact) -> str:
     """Return the digest of what later steps read of an artifact."""
     names = _READ.get(step)
-    files = artifact.manifest["files"]
-    return digest_of([files[name]["sha256"] for name in names]) if names else artifact.digest
+    if names is None:
+        return artifact.digest
+    files, members = artifact.manifest["files"], artifact.manifest.get(MEMBERS)
+    return digest_of([*(files[name]["sha256"] for name in names), *([members] if members else [])])
 
 
 Find = Callable[[Iterable[str]], Mapping[str, Artifact]]
@@ -96,6 +116,7 @@ class Chain:
         self.job = job
         self._find, self._champion = find, champion
         self._nodes: dict[str, list[Node]] = {}
+        self._named: dict[str, tuple[list[Node], Mapping[str | None, Node]]] = {}
         self._typed: tuple[list[Node], dict[str, ColumnType] | None, str | None] | None = None
         self._fixed: tuple[list[Node], Split | None] | None = None
 
@@ -158,16 +179,26 @@ class Chain:
         for later in names[names.index(step) :]:
             self._nodes.pop(later, None)
 
+    def node(self, step: str, partition: str | None) -> Node:
+        """Return a step's node by its (first) partition."""
+        nodes = self.nodes(step)
+        if step not in self._named or self._named[step][0] is not nodes:
+            self._named[step] = (nodes, {each.partition: each for each in nodes})
+        return self._named[step][1][partition]
+
     def _look_up(self, step: str, recipes: Mapping[str | None, Recipe | None]) -> list[Node]:
         keys = [recipe.key for recipe in recipes.values() if recipe]
         found = self._find(keys) if keys else {}
-        method = self.methods[step]
-        return [Node(step, name, each, found.get(each.key) if each else None, method) for name, each in recipes.items()]
+        method, packs = self.methods[step], self.job.packs
+        return [
+            Node(step, name, each, found.get(each.key) if each else None, method, packs[name] if name else ())
+            for name, each in recipes.items()
+        ]
 
     def _recipes(self, step: str) -> dict[str | None, Recipe | None]:
         """Return each node's recipe, by its partition; None while an input is not there."""
         if step == "clean":
-            data = {name: {"data": file.id} for name, file in self.job.partitions.items()}
+            data = {name: data_inputs(self.job, keys) for name, keys in self.job.packs.items()}
             return {name: Recipe(self.methods[step], each) for name, each in data.items()}
         if step == "transform":
             return {each.partition: self._recipe(step, self._inputs_of(each)) for each in self.nodes("clean")}
@@ -222,6 +253,13 @@ class Chain:
         if self._split is not None and (bounds := describe_bounds(self._split)):
             inputs["split"] = digest_of(bounds)
         return self._recipe("evaluate", inputs)
+
+
+def data_inputs(job: Job, partitions: Sequence[str]) -> dict[str, str]:
+    """Return what `clean` reads: the digest of a partition's file, or those of a pack's."""
+    if len(partitions) == 1:
+        return {"data": job.partitions[partitions[0]].id}
+    return {f"data/{each}": job.partitions[each].id for each in partitions}
 
 
 def columns_of(spec: Spec, clean: Sequence[Node]) -> dict[str, ColumnType] | None:
@@ -282,15 +320,16 @@ def plan(chain: Chain, known: Last, *, force: bool) -> list[PlannedStep]:
 
 
 def _line(node: Node, known: Last, *, force: bool) -> PlannedStep:
+    line = partial(PlannedStep, node.step, node.partition, partitions=max(1, len(node.partitions)))
     if node.artifact is not None and not force:
-        return PlannedStep(node.step, node.partition, "reuse", "nothing changed", 0.0, 0.0, 0.0)
+        return line("reuse", "nothing changed", 0.0, 0.0, 0.0)
     before = known.last(node.step, node.partition)
     usual = (before and before.took) or known.typical(node.step)
     took = (usual.seconds, usual.cpu_s, usual.peak_bytes) if usual else (None, None, None)
     if node.recipe is None:
-        return PlannedStep(node.step, node.partition, "wait", explain_waiting(node.method, before), *took)
+        return line("wait", explain_waiting(node.method, before), *took)
     reason = "forced" if node.artifact else explain(node.recipe, before, known=known.knows(node.step))
-    return PlannedStep(node.step, node.partition, "run", reason, *took)
+    return line("run", reason, *took)
 
 
 def _always(rival: Release | None, _: str) -> Release | None:

@@ -86,15 +86,15 @@ def _inputs(recipe: Recipe, before: Before) -> Iterator[str]:
     now, then = recipe.inputs, before.inputs
     changed = [name for name, digest in now.items() if name in then and not digest.startswith(then[name])]
     added, gone = ([name for name in one if name not in other] for one, other in ((now, then), (then, now)))
-    if recipe.method.step == "clean" and changed:
-        yield "the data changed"
+    verbs = {"changed": _partitions(changed), "came": _partitions(added), "went": _partitions(gone)}
+    told = ", ".join(f"{_list(names)} {verb}" for verb, names in verbs.items() if names)
+    if recipe.method.step == "clean":
+        yield from ["the data changed"] if "data" in changed else [f"the data of {told}"] if told else []
     elif recipe.method.step != "normalize":
         yield from (_INPUTS.get(name, f"{name} changed") for name in changed)
     else:
-        verbs = {"changed": _partitions(changed), "came": _partitions(added), "went": _partitions(gone)}
-        told = [f"{_list(names)} {verb}" for verb, names in verbs.items() if names]
         if told:
-            yield f"the features of {', '.join(told)}"
+            yield f"the features of {told}"
         if "columns" in changed:
             yield _INPUTS["columns"]
 

@@ -18,8 +18,8 @@ PARTITION = "(partition)"
 
 
 def clean_rows(inputs: Inputs, partition: str | None, columns: Iterable[str] | None = None) -> pd.DataFrame:
-    """Read the clean rows of a partition, or some of their columns, of the type that all partitions agreed on."""
-    node = next(each for each in inputs.chain.nodes("clean") if each.partition == partition)
+    """Read the clean rows of a partition or pack, or some of their columns, of the types that all agreed on."""
+    node = inputs.chain.node("clean", partition)
     if node.artifact is None:
         raise InputError(f"partition {partition}: found no clean rows; expected the step 'clean' to have run")
     rows = read_frame(node.artifact.file("rows.parquet"), None if columns is None else list(columns))

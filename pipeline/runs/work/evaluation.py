@@ -127,9 +127,9 @@ def _test_rows(inputs: Inputs, signatures: Sequence[Signature]) -> pd.DataFrame:
         slices, *((*each.numbers, *each.texts) for each in targets.values())
     )
     columns = [name for name in known if name in wanted]
-    partitions = list(inputs.job.partitions)
+    nodes = inputs.chain.nodes("clean")
     parts = [
-        clean_rows(inputs, partitions[int(str(place))], columns).iloc[mine[POSITION].to_numpy()]
+        clean_rows(inputs, nodes[int(str(place))].partition, columns).iloc[mine[POSITION].to_numpy()]
         for place, mine in tested.groupby(PARTITION)
     ]
     frame = pd.concat(parts, ignore_index=True)

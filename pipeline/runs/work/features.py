@@ -1,8 +1,11 @@
-"""Clean rows become features, partition by partition."""
+"""Clean rows become features, partition by partition, or pack by pack of small ones."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +14,7 @@ import pandas as pd
 from pipeline.errors import InputError
 from pipeline.messages import count, quote
 from pipeline.runs.inputs import Inputs
-from pipeline.runs.plan.planning import Node
+from pipeline.runs.plan.planning import MEMBERS, Node
 from pipeline.runs.results import Made
 from pipeline.runs.work.clean_rows import IDENTITY, PARTITION, POSITION, SIDE, clean_rows
 from pipeline.runs.work.derived import compile_derived
@@ -27,10 +30,10 @@ def transform_partition(inputs: Inputs, node: Node, folder: Path) -> Made:
     spec = inputs.job.spec
     rows = clean_rows(inputs, node.partition)
     compiled, target = compile_features(inputs)
-    hashes = row_hashes(rows, spec.data.key)
-    sides = assign(_with_stratum(inputs, rows), hashes, inputs.chain.split())
+    hashes, members = row_hashes(rows, spec.data.key), _members(inputs, node)
+    sides = assign(_with_stratum(inputs, rows), hashes, inputs.chain.split(), _parts(members))
     made = transform(rows, sides, spec, compiled, target, _encode(inputs))
-    places = {
+    places: dict[str, npt.NDArray[Any]] = {
         SIDE: sides[made.kept],
         POSITION: np.flatnonzero(made.kept).astype(np.int32),
         IDENTITY: _identities(inputs, rows, hashes)[made.kept],
@@ -45,7 +48,35 @@ def transform_partition(inputs: Inputs, node: Node, folder: Path) -> Made:
         warnings = [
             f"partition {node.partition}: found no {quote(target.name)} in any of its {count(len(rows), 'row')}"
         ]
-    return Made(say, len(frame), manifest={"rows_dropped": dict(made.dropped), "warnings": warnings})
+    facts = {"rows_dropped": dict(made.dropped), "warnings": warnings}
+    if members:
+        facts[MEMBERS] = _digests(made.frame, places, members)
+    return Made(say, len(frame), manifest=facts)
+
+
+def _members(inputs: Inputs, node: Node) -> Mapping[str, int]:
+    """Return how many clean rows each partition of a pack has; nothing for a partition by itself."""
+    clean = inputs.chain.node("clean", node.partition).artifact
+    found: Mapping[str, int] = clean.manifest.get(MEMBERS, {}) if clean else {}
+    return found
+
+
+def _parts(members: Mapping[str, int]) -> npt.NDArray[np.uint64] | None:
+    """Tell the rows of a pack apart by their partition's name, so that no other partition decides for them."""
+    if not members:
+        return None
+    names = row_hashes(pd.DataFrame({PARTITION: pd.array([*members], dtype="str")}), [])
+    return np.repeat(names, [*members.values()])
+
+
+def _digests(frame: pd.DataFrame, places: Mapping[str, npt.NDArray[Any]], members: Mapping[str, int]) -> dict[str, str]:
+    """Hash what each partition of a pack has become, wherever in the pack it stands."""
+    hashes = row_hashes(frame, [])
+    cuts = np.searchsorted(places[POSITION], np.cumsum([0, *members.values()]))
+    return {
+        name: hashlib.sha256(hashes[start:end].tobytes() + places[SIDE][start:end].tobytes()).hexdigest()
+        for name, start, end in zip(members, cuts, cuts[1:], strict=False)
+    }
 
 
 def _encode(inputs: Inputs) -> Encode | None:

@@ -15,7 +15,7 @@ from pipeline.errors import DataError
 from pipeline.messages import count
 from pipeline.model.columns import Side
 from pipeline.runs.inputs import Inputs
-from pipeline.runs.plan.planning import PARTITIONED, Node
+from pipeline.runs.plan.planning import MEMBERS, PARTITIONED, Node
 from pipeline.runs.results import Made
 from pipeline.runs.work.clean_rows import IDENTITY, PARTITION, POSITION, SIDE, clean_rows
 from pipeline.runs.work.features import compile_features
@@ -90,6 +90,8 @@ def normalize_features(inputs: Inputs, folder: Path) -> Made:
         "notes": list(preprocessing.notes),
         "warnings": warnings,
     }
+    if packs := {str(each.node.partition): found for each in parts if (found := each.artifact.manifest.get(MEMBERS))}:
+        facts[MEMBERS] = packs
     return Made(
         say,
         len(rows),

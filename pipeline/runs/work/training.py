@@ -219,7 +219,7 @@ def _example(inputs: Inputs, rows: pd.DataFrame, asked: Sequence[Input]) -> dict
     place = int(chosen[PARTITION].iloc[0])
     positions = chosen[POSITION][chosen[PARTITION] == place].to_numpy()
     names = [each.name for each in asked]
-    frame = clean_rows(inputs, list(inputs.job.partitions)[place], names).iloc[positions]
+    frame = clean_rows(inputs, inputs.chain.nodes("clean")[place].partition, names).iloc[positions]
     whole = frame.dropna()
     return record_of((whole if len(whole) else frame).iloc[0], asked)
 

@@ -38,7 +38,8 @@ def show_plan(found: Review) -> None:
     console.print(table)
     todo = found.todo
     console.print(
-        f"{len(todo)} to do, {len(steps) - len(todo)} reused{_estimate(job, steps)}"
+        f"{_count(todo):,} to do, {_count(steps) - _count(todo):,} reused"
+        f"{_estimate(job, steps)}"
         if todo
         else "nothing to compute: all is reused"
     )
@@ -55,8 +56,8 @@ def markdown_plan(found: Review) -> str:
     lines = [f"### {job.model}", ""]
     where = f"{count(len(job.partitions), 'partition')} at `{job.data_commit[:12]}`"
     if todo:
-        reused = len(found.steps) - len(todo)
-        lines += [f"**{len(todo)} to do**, {reused} reused{_estimate(job, found.steps)} ({where}).", ""]
+        planned, reused = _count(todo), _count(found.steps) - _count(todo)
+        lines += [f"**{planned:,} to do**, {reused:,} reused{_estimate(job, found.steps)} ({where}).", ""]
         groups = [(group[0].action, group[0].step, _span(group), group[0].reason) for group in _group(todo)]
         lines += _table(("", "step", "partitions", "why"), groups)
     else:
@@ -123,4 +124,12 @@ def _span(group: Sequence[PlannedStep]) -> str:
     first, last = group[0].partition, group[-1].partition
     if first is None:
         return "all"
-    return first if first == last else f"{first} … {last} ({len(group)})"
+    many = _count(group)
+    if first == last:  # a pack goes by its first partition
+        return first if many == 1 else f"{first} … ({many:,})"
+    return f"{first} … {last} ({many:,})"
+
+
+def _count(steps: Sequence[PlannedStep]) -> int:
+    """Count the partitions that steps are for; a step for all of them counts as one."""
+    return sum(each.partitions for each in steps)
