@@ -38,8 +38,7 @@ def show_plan(found: Review) -> None:
     console.print(table)
     todo = found.todo
     console.print(
-        f"{_count(todo):,} to do, {_count(steps) - _count(todo):,} reused"
-        f"{_estimate(job, steps)}"
+        f"{_count(todo):,} to do, {_count(steps) - _count(todo):,} reused{_estimate(job, steps)}"
         if todo
         else "nothing to compute: all is reused"
     )
