@@ -27,7 +27,7 @@ from pipeline.spec.files import read_bytes
 
 _DAY_S = 24 * 60 * 60
 _UNUSED_S = 30 * _DAY_S
-_LIBRARIES = ("msgspec", "pydantic", "pydantic-core", "ruamel.yaml")
+_LIBRARIES = ("msgspec", "pydantic", "pydantic-core", "pyyaml", "ruamel.yaml")
 
 
 @dataclass(frozen=True)

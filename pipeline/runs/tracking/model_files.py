@@ -175,6 +175,6 @@ def _schema(signature: Facts) -> dict[str, str | None]:
 
 
 def _yaml(facts: Facts) -> str:
-    import yaml  # type: ignore[import-untyped]  # it comes with MLflow
+    import yaml
 
     return str(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True))

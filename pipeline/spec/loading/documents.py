@@ -1,7 +1,7 @@
 """YAML 1.2 files as plain data, with the position of every key and value.
 
-The scanner and parser are ruamel.yaml's; the tree is built here, since a spec takes less than YAML gives: no
-anchors, tags, merge keys or repeated keys. So nothing can be said twice, and nothing grows while it is read.
+The scanner and parser are other people's (`events`); the tree is built here, since a spec takes less than YAML gives:
+no anchors, tags, merge keys or repeated keys. So nothing can be said twice, and nothing grows while it is read.
 """
 
 from __future__ import annotations
@@ -13,22 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
-
 from pipeline.errors import Problem
 from pipeline.messages import quote
 from pipeline.spec.files import UnreadableError, decode, read_bytes
 from pipeline.spec.findings import KeyPath
+from pipeline.spec.loading.events import parse
 
 MOST_VALUES: Final = 60_000
 MOST_LEVELS: Final = 32
@@ -126,28 +115,27 @@ def read_document(path: Path) -> Document:
 
 def _compose(file: str, text: str) -> Document:
     """Build the tree of the only document in ``text``."""
-    reading = _Reading(file, iter(YAML(typ="safe", pure=True).parse(text)))
-    try:
-        data = _read_stream(reading)
-    except YAMLError as error:
-        raise _syntax_error(error) from error
-    except (ValueError, OverflowError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        # ruamel.yaml's parser trips over some malformed directives and escapes instead of reporting them.
-        raise UnreadableError(0, 0, f"something that is no YAML ({error})", "YAML 1.2") from error
+    reading = _Reading(file, parse(text))
+    data = _read_stream(reading)
     return Document(file, text, data, reading.keys, reading.values, tuple(reading.problems), frozenset(reading.refused))
+
+
+def _is(event: Any, *kinds: str) -> bool:
+    """Tell whether an event is of one of some kinds, by the name that its class has in every library."""
+    return type(event).__name__.removesuffix("Event") in kinds
 
 
 def _read_stream(reading: _Reading) -> dict[str, Any] | None:
     next(reading.events)
     start = next(reading.events)
-    if not isinstance(start, DocumentStartEvent):
+    if not _is(start, "DocumentStart"):
         raise UnreadableError(1, 1, "an empty file", _MAPPING)
     _refuse_directives(reading, start)
     first = next(reading.events)
     data = _read_value(reading, first, (), 0)
     next(reading.events)
     after = next(reading.events)
-    if isinstance(after, DocumentStartEvent):
+    if _is(after, "DocumentStart"):
         reading.report(after, (), "a second document", "one spec a file (without a line `---` between)")
     if isinstance(data, dict):
         return data
@@ -168,11 +156,11 @@ def _read_value(reading: _Reading, event: Any, path: KeyPath, level: int) -> Any
     _refuse_excess(reading, event, level)
     reading.values[path] = _mark(reading.file, event)
     _refuse_extras(reading, event, path)
-    if isinstance(event, MappingStartEvent):
+    if _is(event, "MappingStart"):
         return _read_mapping(reading, path, level)
-    if isinstance(event, SequenceStartEvent):
+    if _is(event, "SequenceStart"):
         return _read_list(reading, path, level)
-    return reading.stand_in(path, None) if isinstance(event, AliasEvent) else _read_scalar(reading, event, path)
+    return reading.stand_in(path, None) if _is(event, "Alias") else _read_scalar(reading, event, path)
 
 
 def _refuse_excess(reading: _Reading, event: Any, level: int) -> None:
@@ -185,7 +173,7 @@ def _refuse_excess(reading: _Reading, event: Any, level: int) -> None:
 
 
 def _refuse_extras(reading: _Reading, event: Any, path: KeyPath) -> None:
-    if isinstance(event, AliasEvent):
+    if _is(event, "Alias"):
         expected = "the value itself (quoted, if it is a text that starts with `*`)"
         reading.report(event, path, f"an alias, *{event.anchor}", expected)
     elif event.anchor:
@@ -198,14 +186,14 @@ def _refuse_extras(reading: _Reading, event: Any, path: KeyPath) -> None:
 
 def _read_list(reading: _Reading, path: KeyPath, level: int) -> list[Any]:
     items: list[Any] = []
-    while not isinstance(event := next(reading.events), SequenceEndEvent):
+    while not _is(event := next(reading.events), "SequenceEnd"):
         items.append(_read_value(reading, event, (*path, len(items)), level + 1))
     return items
 
 
 def _read_mapping(reading: _Reading, path: KeyPath, level: int) -> dict[str, Any]:
     entries: dict[str, Any] = {}
-    while not isinstance(event := next(reading.events), MappingEndEvent):
+    while not _is(event := next(reading.events), "MappingEnd"):
         key = _read_key(reading, event, path, level)
         inner = (*path, key)
         if key not in entries:
@@ -222,12 +210,12 @@ def _read_mapping(reading: _Reading, path: KeyPath, level: int) -> dict[str, Any
 def _read_key(reading: _Reading, event: Any, path: KeyPath, level: int) -> str:
     """Read a key, which is always text: a column or class may be called ``no`` or ``2013``."""
     _refuse_extras(reading, event, path)
-    if isinstance(event, ScalarEvent):
+    if _is(event, "Scalar"):
         if event.value == "<<" and not event.style:
             reading.report(event, path, "a merge key, <<", "the keys themselves")
             return str(reading.stand_in((*path, "<<"), "<<"))
         return _read_text(reading, event, path)
-    if not isinstance(event, AliasEvent):
+    if not _is(event, "Alias"):
         reading.report(event, path, "a list or mapping as a key", "a text as key")
         _skip(reading, level)
     return str(reading.stand_in((*path, ""), ""))
@@ -245,15 +233,15 @@ def _skip(reading: _Reading, level: int) -> None:
     depth = 1
     while depth:
         event = next(reading.events)
-        depth += isinstance(event, MappingStartEvent | SequenceStartEvent)
-        depth -= isinstance(event, MappingEndEvent | SequenceEndEvent)
+        depth += _is(event, "MappingStart", "SequenceStart")
+        depth -= _is(event, "MappingEnd", "SequenceEnd")
         _refuse_excess(reading, event, level + depth)
 
 
 def _mark(file: str, event: Any) -> Mark:
     start, end = event.start_mark, event.end_mark
     lead = None
-    if isinstance(event, ScalarEvent) and event.style not in {"|", ">"} and start.line == end.line:
+    if _is(event, "Scalar") and event.style not in {"|", ">"} and start.line == end.line:
         lead = 1 if event.style else 0
     return Mark(file, start.line + 1, start.column + 1, lead)
 
@@ -295,32 +283,3 @@ def _read_scalar(reading: _Reading, event: Any, path: KeyPath) -> Any:
         reading.report(event, path, text, "a finite number")
         return reading.stand_in(path, 0.0)
     return value
-
-
-_SYNTAX: tuple[tuple[str, str, str], ...] = (
-    (r"character '\\t'", "a tab in the indentation", "spaces"),
-    (
-        r"mapping values are not allowed",
-        "a `:` where no key can be",
-        "quotes around a text that has `: ` in it, or the indentation of the other keys",
-    ),
-    (r"could not find expected ':'", "a line that is no `key: value`", "`key: value`, with a space after the colon"),
-    (r"expected <block end>", "a line that fits no level of indentation", "the indentation of the other keys"),
-    (r"expected ',' or '\]'", "a `[` that isn't closed", "`,` or `]`"),
-    (r"expected ',' or '}'", "a `{` that isn't closed", "`,` or `}`"),
-    (r"node content, but found '<stream end>'", "the end of the file inside brackets", "the closing `]` or `}`"),
-    (r"unexpected end of stream", "a quote that isn't closed", "a closing quote"),
-    (r"cannot start any token", "a character that has a meaning in YAML", "quotes around a text that starts with it"),
-)
-
-
-def _syntax_error(error: YAMLError) -> UnreadableError:
-    if not isinstance(error, MarkedYAMLError) or not error.problem:
-        return UnreadableError(0, 0, f"something that is no YAML ({str(error).splitlines()[0]})", "YAML 1.2")
-    at_end = "end" in error.problem and error.context_mark is not None
-    mark = error.context_mark if at_end else error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    for pattern, found, expected in _SYNTAX:
-        if re.search(pattern, error.problem):
-            return UnreadableError(line, column, found, expected)
-    return UnreadableError(line, column, f"something that is no YAML ({error.problem})", "YAML 1.2")
