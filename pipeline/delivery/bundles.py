@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.delivery.releases import Release
 from pipeline.errors import DeploymentError, InputError
 from pipeline.extras import require
+from pipeline.model.reference import REFERENCE
 from pipeline.model.sentences import ENCODER, PIECES
 from pipeline.serving.scoring.signatures import SIGNATURE
 from pipeline.storage.artifacts import Artifact, Store
@@ -101,7 +102,7 @@ def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None
     draft = folder.with_name(f"{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     draft.mkdir(parents=True)
     try:
-        write_release(draft, artifact, release)
+        write_release(draft, artifact, release, store.find(release.evidence.artifacts.get("evaluate", "")))
         sign_bundle(draft)
         if not (folder / RECORD).exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -111,17 +112,24 @@ def bundle_of(release: Release, store: Store, state: Path, twin: Artifact | None
     return folder
 
 
-def write_release(folder: Path, artifact: Artifact, release: Release) -> None:
-    """Write a release's bundle, unsigned, into a folder of the caller's; the bytes are those of `bundle_of`."""
-    write_bundle(folder, artifact, _facts(release))
+def write_release(folder: Path, artifact: Artifact, release: Release, evaluation: Artifact | None) -> None:
+    """Write a release's bundle, unsigned, into a folder of the caller's; the bytes are those of `bundle_of`.
+
+    Without its evaluation, which a clone's store may lack, a release has no reference: it is served, and not counted.
+    """
+    write_bundle(folder, artifact, _facts(release), evaluation)
 
 
-def write_bundle(folder: Path, artifact: Artifact, facts: Mapping[str, Any]) -> None:
+def write_bundle(
+    folder: Path, artifact: Artifact, facts: Mapping[str, Any], evaluation: Artifact | None = None
+) -> None:
     """Copy what is served, and record each file's digest together with the facts."""
-    names = [name for name in _FILES if artifact.has(name)]
-    for name in names:
-        shutil.copyfile(artifact.file(name), folder / name)
-    digests = {name: artifact.manifest["files"][name]["sha256"] for name in names}
+    sources = {name: artifact for name in _FILES if artifact.has(name)}
+    if evaluation is not None and evaluation.has(REFERENCE):
+        sources[REFERENCE] = evaluation
+    for name, source in sources.items():
+        shutil.copyfile(source.file(name), folder / name)
+    digests = {name: source.manifest["files"][name]["sha256"] for name, source in sources.items()}
     (folder / RECORD).write_text(json.dumps({**facts, "files": digests}, indent=1), "utf-8")
 
 

@@ -52,7 +52,7 @@ def release(session: Session) -> StepResult:
         return StepResult("release", "ran", say, time.time() - began, facts=replace(facts, released=False))
     evidence = _evidence(session, train, evaluation, facts)
     claim_for_release(session.artifacts.store, session.job.model, evidence.artifacts.values())
-    made = session.assignments.record(evidence, partial(_make_image, session, train))
+    made = session.assignments.record(evidence, partial(_make_image, session, train, evaluation))
     register(session, made)
     return _result(made, "ran", f"released as {made.tag}", began, facts)
 
@@ -168,7 +168,7 @@ DELIVERY: Mapping[str, Callable[[Session], StepResult]] = {
 }
 
 
-def _make_image(session: Session, train: Artifact, release: Release) -> str | None:
+def _make_image(session: Session, train: Artifact, evaluation: Artifact, release: Release) -> str | None:
     """Make the image that the release's tag names, from a bundle in a scratch folder: another run may take the version.
 
     Where none can be made, the release stands without one; its deployment tells why. So does a signed one: no two
@@ -177,7 +177,7 @@ def _make_image(session: Session, train: Artifact, release: Release) -> str | No
     if session.job.spec.deploy.image is None or signs_bundles():
         return None
     with tempfile.TemporaryDirectory() as folder, suppress(DeploymentError):
-        write_release(Path(folder), train, release)
+        write_release(Path(folder), train, release, evaluation)
         return platform_of(session.job.spec).package(target_of(session.job), release, Path(folder))
     return None
 

@@ -15,6 +15,7 @@ from pipeline.messages import quote
 from pipeline.model.words import GramCounts, count_grams, merge_grams
 from pipeline.steps.features import Needs
 from pipeline.steps.quantiles import Doubles, Quantiles, decode, encode, merge_quantiles, points_for, summarize
+from pipeline.steps.raw_columns import RawColumns, merge_raw, read_raw, write_raw
 
 MAX_DISTINCT = 100_000
 """Largest number of different values of one column that are counted."""
@@ -95,6 +96,8 @@ class Statistics:
         Those that the spec needs.
     words : mapping of str to mapping
         Column → its words: in how many rows, and how often.
+    raw : mapping of str to RawColumn
+        What the raw columns look like, for the release's reference; nothing is fitted to it.
     """
 
     rows: int
@@ -103,6 +106,7 @@ class Statistics:
     counts: Mapping[str, Counts]
     quantiles: Mapping[str, Quantiles]
     words: Mapping[str, GramCounts] = field(default_factory=dict)
+    raw: RawColumns = field(default_factory=dict)
 
     def place(self, column: str) -> int:
         """Find a column's entry in ``moments``."""
@@ -121,6 +125,7 @@ class Statistics:
             "counts": {name: [list(counts), list(counts.values())] for name, counts in self.counts.items()},
             "quantiles": {name: quantiles.to_json() for name, quantiles in self.quantiles.items()},
             "words": {name: _columns(counts) for name, counts in self.words.items()},
+            "raw": write_raw(self.raw),
         }
 
     @classmethod
@@ -133,6 +138,7 @@ class Statistics:
             {name: dict(zip(*pair, strict=True)) for name, pair in data["counts"].items()},
             {name: Quantiles.from_json(each) for name, each in data["quantiles"].items()},
             {name: _grams(*columns) for name, columns in data["words"].items()},
+            read_raw(data["raw"]),
         )
 
 
@@ -207,6 +213,7 @@ def merge(parts: Sequence[Statistics]) -> Statistics:
         {name: _merge_counts(name, [part.counts[name] for part in parts]) for name in first.counts},
         {name: merge_quantiles([part.quantiles[name] for part in parts]) for name in first.quantiles},
         {name: merge_grams(name, [part.words[name] for part in parts]) for name in first.words},
+        merge_raw([part.raw for part in parts]),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.delivery.bundles import bundle_of
 from pipeline.delivery.platforms.local.deployments import live, stop_all
 from pipeline.delivery.releases import releases
 from pipeline.errors import DataError, InputError, ModelrailError, TransientError
@@ -26,6 +27,8 @@ from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
 from pipeline.runs.running import run, run_one
 from pipeline.runs.session import Session
+from pipeline.serving.scoring.model import load_model
+from pipeline.storage.artifacts import digest_listing
 from pipeline.storage.git.repository import open_repository
 from tests.conftest import Commit
 
@@ -525,3 +528,32 @@ def test_a_run_refuses_to_leave_out_a_quarter_of_the_rows_unasked(live_project: 
     commit({"models/m.yaml": ARRIVAL.format(most=0.2), "data/a.csv": _without_arrival(month(1), 4)})
     with pytest.raises(DataError, match=r"75 of 300 rows \(25\.0%\) is missing; .* 20% \(data\.max_missing_target"):
         run_job(live_project / "models/m.yaml")
+
+
+def test_a_release_holds_the_reference_of_what_it_will_be_asked(spec: Path) -> None:
+    run_job(spec)
+    job = open_job(RunRequest(str(spec)))
+    (release,) = releases(open_repository(spec.parent), "late")
+    served = load_model(bundle_of(release, Session(job).artifacts.store, job.state))
+    assert served.reference is not None
+    features = {each.name: each for each in served.reference.features}
+    assert set(features) == {"delay", "carrier", "(prediction)", "(score)"}
+    assert sorted(features["carrier"].bins.values) == ["AA", "DL", "UA"]
+    normalized = Session(job).chain.artifact("normalize")
+    assert features["delay"].rows == normalized.manifest["sides"]["train"], "training rows, of all partitions"
+    assert set(served.reference.metrics) == {"roc_auc", "accuracy"}
+
+
+def test_the_reference_is_no_part_of_what_is_trained(spec: Path) -> None:
+    run_job(spec)
+    chain = Session(open_job(RunRequest(str(spec)))).chain
+    (node,) = chain.nodes("normalize")
+    files = {name: each["sha256"] for name, each in node.artifact.manifest["files"].items() if name != "columns.json"}
+    assert node.content == digest_listing(files) != node.artifact.digest
+
+
+def test_columns_that_are_counted_are_evaluated_anew_and_nothing_else(spec: Path, commit: Commit) -> None:
+    run_job(spec)
+    commit({"models/late.yaml": SPEC + "monitoring: {features: 1}\n"})
+    results = run_job(spec)[1]
+    assert [step for step, each in results.items() if each.ran and step in ORDER[:5]] == ["evaluate"]

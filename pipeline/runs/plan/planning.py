@@ -22,7 +22,7 @@ from pipeline.runs.plan.recipes import STEPS, Method, Recipe, digest_of, methods
 from pipeline.runs.plan.split_bounds import clip, describe_bounds, fix, times_of
 from pipeline.spec.image_columns import with_parts
 from pipeline.spec.schema.spec import Spec, Split
-from pipeline.storage.artifacts import Artifact
+from pipeline.storage.artifacts import Artifact, digest_listing
 
 Action = Literal["run", "reuse", "wait"]
 
@@ -85,16 +85,21 @@ MEMBERS = "members"
 """In the manifest of a pack's artifact, by partition: its rows (clean), the digest of its features (transform)."""
 # What later steps read of an artifact, where that is not all: a row more in the quarantine must not train anew.
 _READ = {"clean": ("rows.parquet",)}
+# What `train` does not read of an artifact: the reference of what callers send is no part of the model.
+_UNREAD = {"normalize": ("columns.json",)}
 ORDER = ("clean", "transform", "normalize", "train", "evaluate", "release", "deploy", "verify")
 
 
 def content_of(step: str, artifact: Artifact) -> str:
     """Return the digest of what later steps read of an artifact."""
-    names = _READ.get(step)
-    if names is None:
+    digests = {name: file["sha256"] for name, file in artifact.manifest["files"].items()}
+    if names := _READ.get(step):
+        members = artifact.manifest.get(MEMBERS)
+        return digest_of([*(digests[name] for name in names), *([members] if members else [])])
+    unread = digests.keys() & _UNREAD.get(step, ())
+    if not unread:
         return artifact.digest
-    files, members = artifact.manifest["files"], artifact.manifest.get(MEMBERS)
-    return digest_of([*(files[name]["sha256"] for name in names), *([members] if members else [])])
+    return digest_listing({name: digest for name, digest in digests.items() if name not in unread})
 
 
 Find = Callable[[Iterable[str]], Mapping[str, Artifact]]

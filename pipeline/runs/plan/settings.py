@@ -147,7 +147,7 @@ def evaluate_settings(spec: Spec) -> Settings:
     """Return what `evaluate` reads: how to judge, what the model card says, and what the derived slices are."""
     read = _pick(
         "evaluate model.name model.description model.owner model.trainer model.params model.target model.task "
-        "model.seed monitoring.metrics"
+        "model.seed monitoring.metrics monitoring.features"
     )
     needed = set(_behind(spec, spec.evaluate.slices))
     derived = {name: text for name, text in spec.data.derive.items() if name in needed}

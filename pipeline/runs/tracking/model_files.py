@@ -37,6 +37,8 @@ _NEUTRAL: Mapping[ColumnType, Any] = {
 }  # fmt: skip
 """What stands for a private value that must be there."""
 _CLASS_TYPES: Mapping[type, str] = {bool: "boolean", int: "long", float: "double", str: "string"}
+_REFERENCE = "reference.json"
+"""Has values of every column, for servers to count in; MLflow's client counts nothing."""
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 
 Facts = dict[str, Any]
@@ -82,7 +84,7 @@ def write_model(folder: Path, bundle: Path, base: Facts, private: Collection[str
 
 
 def _copy_bundle(bundle: Path, folder: Path, signature: Facts, private: Collection[str]) -> None:
-    """Copy a bundle; where columns are private, with another example, and thus without its signature by a key."""
+    """Copy a bundle; where columns are private, with another example, without their values and the key's signature."""
     for path in bundle.iterdir():
         shutil.copyfile(path, folder / path.name)
     if not private:
@@ -94,8 +96,10 @@ def _copy_bundle(bundle: Path, folder: Path, signature: Facts, private: Collecti
     (folder / "signature.json").write_bytes(content)
     record = json.loads((folder / "release.json").read_bytes())
     record["files"]["signature.json"] = hashlib.sha256(content).hexdigest()
+    record["files"].pop(_REFERENCE, None)
     (folder / "release.json").write_text(json.dumps(record, indent=1), "utf-8")
     (folder / "model.sig").unlink(missing_ok=True)
+    (folder / _REFERENCE).unlink(missing_ok=True)
 
 
 def _neutral(column: Facts) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,6 +17,7 @@ from pipeline.delivery.bundles import bundle_of, write_bundle
 from pipeline.delivery.releases import Release
 from pipeline.errors import DataError, ModelrailError
 from pipeline.model.columns import Side
+from pipeline.model.reference import REFERENCE, write_reference
 from pipeline.model.sentences import Sentences
 from pipeline.model.signature import Signature
 from pipeline.runs.inputs import Inputs
@@ -31,10 +33,12 @@ from pipeline.steps.evaluate.evaluating import evaluate, warn_of_few_rows
 from pipeline.steps.evaluate.importance import permutation_importance
 from pipeline.steps.evaluate.leaks import find_leaks
 from pipeline.steps.evaluate.page import card_html
+from pipeline.steps.evaluate.reference import build_reference
 from pipeline.steps.evaluate.results import Evaluation, Importances
 from pipeline.steps.evaluate.sample import Prediction
 from pipeline.steps.features import TARGET
 from pipeline.steps.gate import Rows, Verdict, judge
+from pipeline.steps.raw_columns import RAW_COLUMNS, read_raw
 from pipeline.steps.transform.applying import compute_target
 from pipeline.storage.artifacts import Artifact, Store
 
@@ -56,7 +60,7 @@ class Champion:
 
 
 def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> Made:
-    """Write ``evaluation.json``, ``importances.json``, the plots and the model card.
+    """Write ``evaluation.json``, ``importances.json``, ``reference.json``, the plots and the model card.
 
     Parameters
     ----------
@@ -87,6 +91,10 @@ def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> 
     plots = draw_plots(inputs.job.model, truth, prediction, found, importances, _losses(trained))
     for name, content in plots.items():
         (folder / f"plot-{name}.png").write_bytes(content)
+    raw = read_raw(read_json(inputs.chain.artifact("normalize").file(RAW_COLUMNS)))
+    reference = build_reference(raw, signature, importances, truth, prediction, spec.monitoring.features)
+    reference = msgspec.structs.replace(reference, metrics=_watched(inputs, trained, found))
+    (folder / REFERENCE).write_bytes(write_reference(reference))
     card = model_card(_facts(inputs, trained, found, importances, champion))
     (folder / "model-card.md").write_text(card, "utf-8")
     (folder / "model-card.html").write_text(card_html(card, plots), "utf-8")
@@ -187,6 +195,14 @@ def _losses(trained: Artifact) -> Mapping[str, list[float]] | None:
     return {name: values for name, values in losses.items() if values} or None
 
 
+def _watched(inputs: Inputs, trained: Artifact, found: Evaluation) -> dict[str, float]:
+    """Return the metrics that a server shows: those that the spec names, else all."""
+    values = {name: each.value for name, each in found.metrics.items()}
+    values["loss"] = next((each[-1] for each in (_losses(trained) or {}).values()), None)
+    named = inputs.job.spec.monitoring.metrics or found.metrics
+    return {name: float(value) for name in named if (value := values.get(name)) is not None}
+
+
 def _sample(tested: pd.DataFrame, prediction: Prediction, signature: Signature) -> dict[str, Any]:
     """Pick a real record with its prediction, for the question that is asked after the deployment."""
     columns = [each.name for each in signature.inputs]
@@ -220,6 +236,7 @@ def _facts(
         champion_version=f"v{champion.release.version}" if champion else "",
         importances=importances,
         watched=spec.monitoring.metrics,
+        counted=spec.monitoring.features,
         provenance={
             "Spec": f"{job.spec_path} at {job.spec_commit[:12] or 'no commit'}",
             "Code": job.code,

@@ -35,6 +35,7 @@ from pipeline.steps.normalize import (
     repeated_rows,
 )
 from pipeline.steps.normalize.precision import unscaled_features, warn_of_lost_digits
+from pipeline.steps.raw_columns import RAW_COLUMNS, write_raw
 from pipeline.steps.transform import transform
 from pipeline.storage.artifacts import Artifact
 
@@ -61,7 +62,7 @@ class _Part:
 
 
 def normalize_features(inputs: Inputs, folder: Path) -> Made:
-    """Write ``matrix.parquet``, ``rows.parquet`` (what its rows are), the fitted rules, their graph and its inputs."""
+    """Write the matrix, what its rows are, the fitted rules, their graph and its inputs, and what raw columns hold."""
     spec = inputs.job.spec
     compiled, target = compile_features(inputs)
     parts = _parts(inputs)
@@ -75,6 +76,7 @@ def normalize_features(inputs: Inputs, folder: Path) -> Made:
     write_frame(rows, folder / "rows.parquet")
     write_json(preprocessing.to_json(), folder / "preprocessing.json")
     write_json(_graph_inputs(compiled).to_json(), folder / "inputs.json")
+    write_json(write_raw(statistics.raw), folder / RAW_COLUMNS)
     (folder / "preprocess.onnx").write_bytes(
         compile_preprocess(compiled, preprocessing).SerializeToString(deterministic=True)
     )

@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from pipeline.errors import DeploymentError
 from pipeline.model.onnx_operators import find_unsafe
+from pipeline.model.reference import REFERENCE, Reference, read_reference
 from pipeline.model.sentences import ENCODER, PIECES
 from pipeline.model.sentences.encoding import SentenceEncoder
 from pipeline.model.signature import Signature
@@ -57,7 +58,10 @@ def load_model(folder: Path, max_bytes: int | None = None, signature_key: Path |
         raise DeploymentError(f"{folder / 'signature.json'}: found {error!r}; expected a signature") from error
     score = (_open_joined if GRAPH in files else _open_native)(files, signature, folder)
     encoder = _open_encoder(files, signature, folder)
-    model = ServedModel(str(release["model"]), str(release["version"]), signature, release, reader, score, encoder)
+    reference = _read_reference(files, signature, folder)
+    model = ServedModel(
+        str(release["model"]), str(release["version"]), signature, release, reader, score, encoder, reference
+    )
     _warm_up(model, folder)
     return model
 
@@ -92,7 +96,7 @@ def _read_checked(folder: Path, release: Mapping[str, Any], max_bytes: int | Non
         raise DeploymentError(
             f"{folder / 'release.json'}: found {found} in 'files'; expected {GRAPH} and signature.json"
         )
-    wanted |= {ENCODER, PIECES} & names
+    wanted |= {ENCODER, PIECES, REFERENCE} & names
     return {name: _read_file(folder / name, release["files"][name], max_bytes) for name in sorted(wanted)}
 
 
@@ -124,6 +128,13 @@ def _open_encoder(files: Mapping[str, bytes], signature: Signature, folder: Path
     if lacking := {ENCODER, PIECES} - files.keys():
         raise DeploymentError(f"{folder / 'release.json'}: found no {', '.join(sorted(lacking))}; expected the encoder")
     return SentenceEncoder(_open_checked(files[ENCODER], folder / ENCODER), files[PIECES])
+
+
+def _read_reference(files: Mapping[str, bytes], signature: Signature, folder: Path) -> Reference | None:
+    try:
+        return read_reference(files[REFERENCE], signature) if REFERENCE in files else None
+    except ValueError as error:
+        raise DeploymentError(f"{folder / REFERENCE}: {error}") from error
 
 
 def _open_joined(files: Mapping[str, bytes], signature: Signature, folder: Path) -> Callable[[Feeds], Predictions]:

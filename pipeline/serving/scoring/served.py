@@ -17,6 +17,7 @@ from pipeline.serving.rows.faults import Fault, RejectedError
 from pipeline.serving.rows.records import Reader
 
 if TYPE_CHECKING:
+    from pipeline.model.reference import Reference
     from pipeline.model.sentences.encoding import SentenceEncoder
 
 _PORTION = 4096
@@ -73,6 +74,7 @@ class ServedModel:
     reader: Reader
     score: Callable[[Feeds], Predictions]
     encoder: SentenceEncoder | None = None
+    reference: Reference | None = None
 
     @cached_property
     def class_list(self) -> str:

@@ -367,7 +367,11 @@ class Monitoring(Section):
     """What is watched once the model is live."""
 
     metrics: list[str] = []
-    """Metrics to watch, named in the model card."""
+    """Metrics that the model card names and that a server shows beside its counts; by default all that are computed.
+
+    `loss` is what training ended with."""
+    features: Annotated[int, Field(ge=0, le=1000)] = 50
+    """Columns that a server counts of each row that it answers, the most important first; 0 counts nothing."""
 
 
 class Tasks(Section):

@@ -63,6 +63,8 @@ class Facts:
         Its version, such as ``v1.2.0``.
     watched : sequence of str
         Metrics that are watched once the model is live.
+    counted : int
+        Most columns that a server counts of what it is asked.
     provenance : mapping of str to str
         Commits, keys, run, versions and date, under the words to show.
     """
@@ -81,6 +83,7 @@ class Facts:
     champion_version: str = ""
     importances: Importances | None = None
     watched: Sequence[str] = ()
+    counted: int = 0
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -193,6 +196,7 @@ def _find_limits(facts: Facts) -> list[str]:
         read=data.rows_read,
         known_categories=data.known_categories,
         watched=facts.watched,
+        counted=facts.counted,
     )
 
 

@@ -17,6 +17,7 @@ def describe_limits(
     read: int,
     known_categories: Mapping[str, int],
     watched: Sequence[str],
+    counted: int = 0,
 ) -> list[str]:
     """Say where the model should not be trusted, one sentence each.
 
@@ -28,6 +29,8 @@ def describe_limits(
         Text column → categories that the model tells apart.
     watched : sequence of str
         Metrics that are watched once the model is live.
+    counted : int
+        Most columns that a server counts of what it is asked.
     """
     return [
         *_describe_worse_slices(evaluation),
@@ -37,7 +40,7 @@ def describe_limits(
             f"Of {column}, {count:,} values are told apart; any other counts as unseen."
             for column, count in known_categories.items()
         ),
-        _describe_watch(watched),
+        _describe_watch(watched, counted),
     ]
 
 
@@ -86,7 +89,12 @@ def _describe_quarantine(quarantined: int, read: int) -> Iterator[str]:
         )
 
 
-def _describe_watch(watched: Sequence[str]) -> str:
+def _describe_watch(watched: Sequence[str], counted: int) -> str:
     if watched:
         return f"Once live, {', '.join(watched)} should be watched; nothing here says how the model does on newer data."
+    if counted:
+        return (
+            f"Once live, what is asked is counted beside the training rows (up to {counted:,} columns, and the "
+            "predictions); nothing here says how the model does on newer data."
+        )
     return "Nothing is watched once the model is live (monitoring.metrics); its quality on newer data is unknown."

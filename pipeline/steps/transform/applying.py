@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from onnxruntime import InferenceSession
 from pipeline.errors import DataError
 from pipeline.model.columns import Side
 from pipeline.model.sentences import Sentences
+from pipeline.spec.image_columns import rules_of
 from pipeline.spec.schema.spec import Spec
 from pipeline.steps.features import TARGET, Transform, needs_of, source_name
 from pipeline.steps.quantiles import Doubles
+from pipeline.steps.raw_columns import measure_raw
 from pipeline.steps.statistics import Statistics, measure_rows
 from pipeline.steps.transform.rows import Target
 
@@ -83,7 +85,9 @@ def transform(
     kept, dropped = _keep(measured, labels, goal, compiled, target)
     if not kept.all():
         measured, labels, goal, sides = measured[kept], labels[kept], goal[kept], sides[kept]
-    statistics = _measure(measured, labels, sides == Side.TRAIN, spec, compiled)
+    training = sides == Side.TRAIN
+    raw = measure_raw(rows[kept][training], compiled.numbers, compiled.texts, rules_of(spec.data))
+    statistics = replace(_measure(measured, labels, training, spec, compiled), raw=raw)
     frame = _frame(measured, labels, goal, compiled)
     if encode is not None:
         frame = pd.concat([frame, *(_vectors(rows[kept], each, encode) for each in compiled.sentences)], axis=1)

@@ -212,13 +212,18 @@ def draft_name() -> str:
 
 def describe(key: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Build the manifest of a draft."""
-    files = {
+    files: dict[str, dict[str, Any]] = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
-    listing = "".join(f"{name} {file['sha256']}\n" for name, file in files.items())
-    return {"key": key, "digest": hashlib.sha256(listing.encode()).hexdigest(), "files": files, **facts}
+    digest = digest_listing({name: file["sha256"] for name, file in files.items()})
+    return {"key": key, "digest": digest, "files": files, **facts}
+
+
+def digest_listing(digests: Mapping[str, str]) -> str:
+    """Hash the names of files and the digests of their bytes, in their order: the digest of an artifact."""
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()
 
 
 def parse_manifest(content: bytes | None) -> dict[str, Any] | None:

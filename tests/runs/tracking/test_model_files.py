@@ -172,6 +172,7 @@ def test_private_values_are_in_no_file(tmp_path: Path) -> None:
     (bundle / "signature.json").write_text(json.dumps(signature.to_json()))
     (bundle / "model.onnx").write_bytes(b"")
     (bundle / "model.sig").write_text("{}")
+    (bundle / "reference.json").write_text('["Miller", 41.5]')
     seal(bundle)
     folder = make(tmp_path, bundle, private=["x", "name", "id", "other"])
     for path in folder.rglob("*"):
@@ -180,6 +181,7 @@ def test_private_values_are_in_no_file(tmp_path: Path) -> None:
     assert json.loads((folder / "input_example.json").read_bytes())["data"] == [[0.0, None, "private"]]
     assert not (folder / "model.sig").exists()
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert set(json.loads(before["release.json"])["files"]) == {"model.onnx", "signature.json", "model.sig"}
     kept = json.loads(before["release.json"])["files"]["signature.json"]
     assert kept != json.loads((bundle / "release.json").read_bytes())["files"]["signature.json"]
 
