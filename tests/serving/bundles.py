@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from pipeline.model.reference import REFERENCE, Reference, write_reference
 from pipeline.model.signature import Input, Signature
 
 LINE = Signature("regression", (Input("x", "float", nullable=False),), None, {"x": 0.5})
@@ -25,11 +26,14 @@ def write_bundle(
     signature: Signature = LINE,
     graph: onnx.ModelProto | None = None,
     model: str = "line",
+    reference: Reference | None = None,
 ) -> Path:
-    """Write a bundle; by default one that predicts slope · x + 1."""
+    """Write a bundle; by default one that predicts slope · x + 1, without a reference."""
     folder.mkdir(parents=True)
     onnx.save_model(graph or line_graph(slope), folder / "model.onnx")
     (folder / "signature.json").write_text(json.dumps(signature.to_json()))
+    if reference is not None:
+        (folder / REFERENCE).write_bytes(write_reference(reference))
     seal(folder, version, model)
     return folder
 

@@ -210,7 +210,7 @@ class Application:
         refusal = self._checked(scope)
         if refusal is None:
             accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-            body, content_type = await asyncio.to_thread(exposition, self.meters, accept)
+            body, content_type = await asyncio.to_thread(exposition, self.meters, accept, self.inference.fleet.keys)
             refusal = Reply(200, body, content_type=content_type.encode())
         await self._send(scope, send, refusal)
 

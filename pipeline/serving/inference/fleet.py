@@ -9,9 +9,11 @@ from pathlib import Path
 from pipeline.errors import DeploymentError
 from pipeline.messages import examples, quote, suggest
 from pipeline.serving.lineup import Lineup, Track
+from pipeline.serving.observing.features import FeatureMeter
 from pipeline.serving.observing.metrics import Meter, Meters
 from pipeline.serving.rows.faults import RejectedError, shorten
 from pipeline.serving.scoring.model import load_model
+from pipeline.serving.scoring.questions import Seen
 from pipeline.serving.scoring.served import ServedModel
 from pipeline.serving.settings import PREFIX, Settings
 
@@ -24,12 +26,15 @@ class Served:
     ----------
     tag : str
         ``MODEL@vVERSION``: what a prediction id begins with.
+    features : FeatureMeter or None
+        Counts the rows that it answers, if it has a reference.
     """
 
     model: ServedModel
     meter: Meter
     track: Track = "live"
     share: float = 1.0
+    features: FeatureMeter | None = None
     tag: str = field(init=False)
     version_header: bytes = field(init=False)
 
@@ -37,6 +42,11 @@ class Served:
         version = self.model.version.removeprefix("v")
         object.__setattr__(self, "tag", f"{self.model.model}@v{version}")
         object.__setattr__(self, "version_header", self.model.version.encode())
+
+    @property
+    def seen(self) -> Seen | None:
+        """What is told of rows that were answered."""
+        return None if self.features is None else self.features.offer
 
 
 class _Model:
@@ -69,6 +79,7 @@ class Fleet:
         self.has_canaries = any(model.canaries for model in self.models.values())
         self.has_shadows = any(model.shadows for model in self.models.values())
         self.releases = tuple(releases)
+        self.keys = frozenset((each.model.model, each.model.version, each.track) for each in releases)
 
     def choose(self, name: str | None, version: str | None, chance: float) -> Served:
         """Choose the release that answers.
@@ -134,4 +145,6 @@ def _refuse_unknown(private: Collection[str], models: Collection[ServedModel]) -
 
 def serve(model: ServedModel, meters: Meters, track: Track = "live", share: float = 1.0) -> Served:
     """Put a loaded release into service with its track and share."""
-    return Served(model, meters.of(model.model, model.version, track), track, share)
+    key = (model.model, model.version, track)
+    features = meters.features.of(key, model.reference, model.signature)
+    return Served(model, meters.of(*key), track, share, features)

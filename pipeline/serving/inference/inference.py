@@ -173,7 +173,10 @@ class Inference:
         self._shadows.offer(shadows, question, model, predictions)
 
     def close(self) -> None:
-        """End the threads; write what was captured."""
+        """End the threads; count what was answered, and write what was captured."""
+        for each in self.fleet.releases:
+            if each.features is not None:
+                each.features.count()
         self._capture.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -196,7 +199,7 @@ class Inference:
         self._read(exchange, body)
         if exchange.question is None:
             return exchange.reply or refuse(RejectedError(400, "found nothing to answer"), exchange.id)
-        reply, exchange.predictions = score(exchange.served.model, exchange.question, exchange.id)
+        reply, exchange.predictions = score(exchange.served.model, exchange.question, exchange.id, exchange.served.seen)
         return reply
 
 
@@ -215,9 +218,9 @@ def _score(served: Served, group: list[Exchange]) -> None:
     together = None
     if len(listed) > 1:
         questions = [each.question for each in listed if each.question]
-        together = score_together(served.model, questions, [each.id for each in listed])
+        together = score_together(served.model, questions, [each.id for each in listed], served.seen)
     for exchange, (reply, predictions) in zip(listed, together or (), strict=False):
         exchange.reply, exchange.predictions = reply, predictions
     for exchange in group:
         if exchange.reply is None and exchange.question:
-            exchange.reply, exchange.predictions = score(served.model, exchange.question, exchange.id)
+            exchange.reply, exchange.predictions = score(served.model, exchange.question, exchange.id, served.seen)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.serving.observing.features import Reading
 from pipeline.serving.observing.metrics import (
     BUCKETS_ROWS,
     BUCKETS_S,
@@ -54,8 +55,13 @@ def totals(meters: Meters) -> dict[Key, _Total]:
     return found
 
 
-def exposition(meters: Meters, accept: str) -> tuple[bytes, str]:
+def exposition(meters: Meters, accept: str, served: Collection[Key] = ()) -> tuple[bytes, str]:
     """Write everything in the format that a scraper accepts.
+
+    Parameters
+    ----------
+    served : collection of Key
+        What is served now: its features are shown, also if nobody has asked for long.
 
     Returns
     -------
@@ -68,7 +74,7 @@ def exposition(meters: Meters, accept: str) -> tuple[bytes, str]:
 
     class Totals:
         def collect(self) -> Iterable[Metric]:
-            return _families(meters)
+            return (*_families(meters), *_feature_families(meters.features.readings(served)))
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Totals())
@@ -106,6 +112,34 @@ def _families(meters: Meters) -> Sequence[Metric]:
             asked.add_metric(key, cells[SHADOW_ROWS])
             other.add_metric(key, cells[SHADOW_DIFFERENT])
     return requests, in_flight, seconds, rows, asked, other, outputs
+
+
+def _feature_families(readings: Mapping[Key, Reading]) -> Sequence[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    names = (*_LABELS, "feature")
+    counts = CounterMetricFamily(
+        "ml_inference_feature", "Answered rows by the bin of a feature", labels=(*names, "bin")
+    )
+    shares = GaugeMetricFamily(
+        "ml_reference_share", "Share of the training rows, or of the test rows' predictions", labels=(*names, "bin")
+    )
+    rows = GaugeMetricFamily("ml_reference_rows", "Rows that the shares are of", labels=names)
+    reached = GaugeMetricFamily(
+        "ml_release_metric", "What the release reached on its test rows", labels=(*_LABELS, "metric")
+    )
+    for key, reading in readings.items():
+        place = 0
+        for feature in reading.described.features:
+            rows.add_metric((*key, feature.name), feature.rows)
+            for number, share in enumerate(feature.shares):
+                labels = (*key, feature.name, str(number))
+                counts.add_metric(labels, reading.counts[place])
+                shares.add_metric(labels, share)
+                place += 1
+        for name, value in reading.described.metrics.items():
+            reached.add_metric((*key, name), value)
+    return counts, shares, rows, reached
 
 
 def _buckets(

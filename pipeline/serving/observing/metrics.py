@@ -12,8 +12,13 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from pipeline.serving.observing.features import FeatureMeters
 
 BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of durations, in seconds."""
@@ -117,6 +122,13 @@ class Meters:
     folder: Path | None
     worker: int
     known: dict[Key, Meter]
+
+    @cached_property
+    def features(self) -> FeatureMeters:
+        """The meters of what the answered rows hold."""
+        from pipeline.serving.observing.features import FeatureMeters  # NumPy: a reader of the bounds needs none
+
+        return FeatureMeters(self.folder, self.worker)
 
     def of(self, model: str, version: str, track: str = "live") -> Meter:
         """Return the meter of a release on a track; the same one each time."""

@@ -55,6 +55,10 @@ class Question(msgspec.Struct):
         return self.rows.count if self.rows is not None else len(self.listed or ())
 
 
+Seen = Callable[[Rows, Predictions], None]
+"""Is told the rows that were answered, and with what."""
+
+
 class Dialect(Protocol):
     """A protocol in which predictions can be asked for."""
 
@@ -62,7 +66,9 @@ class Dialect(Protocol):
         """Read a request; a RejectedError says what is wrong with it."""
 
 
-def score(model: ServedModel, question: Question, prediction_id: str) -> tuple[Reply, Predictions | None]:
+def score(
+    model: ServedModel, question: Question, prediction_id: str, seen: Seen | None = None
+) -> tuple[Reply, Predictions | None]:
     """Answer one request; safe in any thread."""
     try:
         rows = question.rows if question.rows is not None else model.reader.arrays(question.listed or ())
@@ -72,6 +78,8 @@ def score(model: ServedModel, question: Question, prediction_id: str) -> tuple[R
         refuse_overflow(predictions.values)
         reply = question.answer(Scores(model, prediction_id, model.outputs(predictions), predictions))
         reply.rows = rows.count
+        if seen is not None:
+            seen(rows, predictions)
     except RejectedError as error:
         return refuse(error, prediction_id), None
     except Exception as error:  # noqa: BLE001  # the graph failed on these rows: the caller and the log learn of it
@@ -83,7 +91,7 @@ _NOTHING = Predictions(np.empty(0), np.empty((0, 0)))
 
 
 def score_together(
-    model: ServedModel, questions: Sequence[Question], ids: Sequence[str]
+    model: ServedModel, questions: Sequence[Question], ids: Sequence[str], seen: Seen | None = None
 ) -> list[tuple[Reply, Predictions | None]] | None:
     """Answer several requests with listed rows in one go; None if one of them must be looked at by itself."""
     counts = [len(each.listed or ()) for each in questions]
@@ -96,6 +104,8 @@ def score_together(
         refuse_overflow(together.values)
     except Exception:  # noqa: BLE001  # whose fault it is will be seen when each is tried alone
         return None
+    if seen is not None:
+        seen(rows, together)
     outputs, start = model.outputs(together), 0
     result: list[tuple[Reply, Predictions | None]] = []
     for question, prediction_id, count in zip(questions, ids, counts, strict=True):
