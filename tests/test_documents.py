@@ -29,6 +29,7 @@ PROSE = [
 TUTORIAL = CHECKOUT / "docs" / "your-own-data.md"
 COMMANDS = CHECKOUT / "docs" / "commands.md"
 DATA_COMMITS = CHECKOUT / "docs" / "data-commits.md"
+WATCHING = CHECKOUT / "docs" / "watching.md"
 ARCHITECTURE = CHECKOUT / "docs" / "architecture.md"
 GLOSSARY = CHECKOUT / "docs" / "glossary.md"
 EXAMPLES = sorted((CHECKOUT / "docs").glob("example-*.md"))
@@ -156,7 +157,7 @@ def test_the_tutorial_gives_what_it_promises(tutorial: tuple[Path, list[str]]) -
     assert not broken, "\n".join(broken)
 
 
-@pytest.mark.parametrize("document", [COMMANDS, DATA_COMMITS], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [COMMANDS, DATA_COMMITS, WATCHING], ids=lambda path: path.name)
 def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]], document: Path) -> None:
     folder, _ = tutorial
     for block in read_blocks(document):
@@ -166,7 +167,7 @@ def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]], 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_a_shell_block_elsewhere_holds_only_commands_that_a_test_runs(document: Path) -> None:
-    if document in {TUTORIAL, COMMANDS, DATA_COMMITS, KUBERNETES, *EXAMPLES}:
+    if document in {TUTORIAL, COMMANDS, DATA_COMMITS, WATCHING, KUBERNETES, *EXAMPLES}:
         return
     for block in read_blocks(document):
         rest = without_elsewhere(block).strip() if block.kind == "sh" else ""

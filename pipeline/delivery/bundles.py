@@ -134,6 +134,7 @@ def write_bundle(
 
 
 def _facts(release: Release) -> dict[str, Any]:
+    known = {"data_time": release.evidence.data_time} if release.evidence.data_time else {}
     return {
         "model": release.model,
         "version": str(release.version),
@@ -141,4 +142,5 @@ def _facts(release: Release) -> dict[str, Any]:
         "data_commit": release.evidence.data_commit,
         "spec_commit": release.evidence.spec_commit,
         "artifact": release.evidence.artifacts["train"],
+        **known,
     }

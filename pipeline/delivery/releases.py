@@ -79,6 +79,8 @@ class Evidence:
         Versions of Python, of the libraries that decide results, and the platform; empty in older releases.
     split : dict
         ``validation_from`` and ``test_from`` → the times that a split by time had in this run; empty for other splits.
+    data_time : str or None
+        When the data commit was made, in ISO 8601; None in older releases, and for data that have no commit.
     """
 
     data_repository: str
@@ -101,6 +103,7 @@ class Evidence:
     image: str | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     split: Mapping[str, str] = field(default_factory=dict)
+    data_time: str | None = None
 
 
 @dataclass(frozen=True)

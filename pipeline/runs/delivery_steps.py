@@ -199,6 +199,12 @@ def _result(release: Release, action: Any, say: str, began: float, facts: Delive
     return StepResult("release", action, say, time.time() - began, key=release.evidence.artifacts["train"], facts=told)
 
 
+def _data_time(job: Job) -> str | None:
+    if job.data_repository is None:
+        return None
+    return job.data_repository.commit(job.data_commit).date.isoformat()
+
+
 def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: DeliveryFacts) -> Evidence:
     job = session.job
     return Evidence(
@@ -225,4 +231,5 @@ def _evidence(session: Session, train: Artifact, evaluation: Artifact, facts: De
         why=job.request.reason,
         made_with=made_with(job.spec),
         split=describe_bounds(session.chain.split()),
+        data_time=_data_time(job),
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 
 from pipeline.delivery.rollouts.readings import Reading
-from pipeline.serving.observing.metrics import BUCKETS_S
+from pipeline.serving.observing.bounds import BUCKETS_S
 
 _BINS = 10
 """Most bins of predictions; more make the test blunt."""

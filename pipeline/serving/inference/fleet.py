@@ -146,5 +146,5 @@ def _refuse_unknown(private: Collection[str], models: Collection[ServedModel]) -
 def serve(model: ServedModel, meters: Meters, track: Track = "live", share: float = 1.0) -> Served:
     """Put a loaded release into service with its track and share."""
     key = (model.model, model.version, track)
-    features = meters.features.of(key, model.reference, model.signature)
+    features = meters.features.of(key, model.reference, model.signature, model.data_time_s)
     return Served(model, meters.of(*key), track, share, features)

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.serving.observing.bounds import BUCKETS_S
 from pipeline.serving.observing.features import Reading
 from pipeline.serving.observing.metrics import (
     BUCKETS_ROWS,
-    BUCKETS_S,
     CELLS,
     EXEMPLAR_ID,
     EXEMPLAR_SECONDS,
@@ -128,7 +128,12 @@ def _feature_families(readings: Mapping[Key, Reading]) -> Sequence[Metric]:
     reached = GaugeMetricFamily(
         "ml_release_metric", "What the release reached on its test rows", labels=(*_LABELS, "metric")
     )
+    made = GaugeMetricFamily(
+        "ml_release_data_timestamp_seconds", "When the data commit of the release was made", labels=_LABELS
+    )
     for key, reading in readings.items():
+        if reading.described.data_time_s is not None:
+            made.add_metric(key, reading.described.data_time_s)
         place = 0
         for feature in reading.described.features:
             rows.add_metric((*key, feature.name), feature.rows)
@@ -139,7 +144,7 @@ def _feature_families(readings: Mapping[Key, Reading]) -> Sequence[Metric]:
                 place += 1
         for name, value in reading.described.metrics.items():
             reached.add_metric((*key, name), value)
-    return counts, shares, rows, reached
+    return counts, shares, rows, reached, made
 
 
 def _buckets(

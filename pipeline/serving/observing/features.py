@@ -66,10 +66,11 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Described(msgspec.Struct, frozen=True):
-    """The beginning of a file of counts."""
+    """The beginning of a file of counts: of what, and what is known of the release; when its data commit was made."""
 
     features: tuple[Counted, ...]
     metrics: dict[str, float]
+    data_time_s: float | None = None
 
     @property
     def cells(self) -> int:
@@ -271,12 +272,16 @@ class FeatureMeters:
     known: WeakValueDictionary[tuple[Key, str], FeatureMeter] = field(default_factory=WeakValueDictionary)
     counting: Counting = field(default_factory=Counting)
 
-    def of(self, key: Key, reference: Reference | None, signature: Signature) -> FeatureMeter | None:
+    def of(
+        self, key: Key, reference: Reference | None, signature: Signature, data_time_s: float | None = None
+    ) -> FeatureMeter | None:
         """Return the meter of a release on a track, the same one each time; None where nothing is to be counted."""
         if reference is None or not reference.features:
             return None
         described = Described(
-            tuple(Counted(each.name, each.rows, each.shares) for each in reference.features), reference.metrics
+            tuple(Counted(each.name, each.rows, each.shares) for each in reference.features),
+            reference.metrics,
+            data_time_s,
         )
         digest = sha256(msgspec.json.encode(described)).hexdigest()[:8]
         if (known := self.known.get((key, digest))) is not None:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from pipeline.serving.observing.bounds import BUCKETS_S
+
 if TYPE_CHECKING:
     from pipeline.serving.observing.features import FeatureMeters
 
-BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the histogram of durations, in seconds."""
 BUCKETS_ROWS = (1, 2, 5, 10, 20, 50, 100, 1_000, 10_000, 100_000, 1_000_000)
 """Upper bounds of the histogram of rows a request."""
 OUTPUT_BOUNDS = tuple(

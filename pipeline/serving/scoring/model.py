@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,15 @@ def load_model(folder: Path, max_bytes: int | None = None, signature_key: Path |
     encoder = _open_encoder(files, signature, folder)
     reference = _read_reference(files, signature, folder)
     model = ServedModel(
-        str(release["model"]), str(release["version"]), signature, release, reader, score, encoder, reference
+        str(release["model"]),
+        str(release["version"]),
+        signature,
+        release,
+        reader,
+        score,
+        encoder,
+        reference,
+        _data_time_s(release, folder),
     )
     _warm_up(model, folder)
     return model
@@ -128,6 +137,19 @@ def _open_encoder(files: Mapping[str, bytes], signature: Signature, folder: Path
     if lacking := {ENCODER, PIECES} - files.keys():
         raise DeploymentError(f"{folder / 'release.json'}: found no {', '.join(sorted(lacking))}; expected the encoder")
     return SentenceEncoder(_open_checked(files[ENCODER], folder / ENCODER), files[PIECES])
+
+
+def _data_time_s(release: Mapping[str, Any], folder: Path) -> float | None:
+    """Read when the data commit was made, in seconds since 1970; None where the record does not say it."""
+    found = release.get("data_time")
+    if found is None:
+        return None
+    try:
+        return datetime.fromisoformat(found).astimezone(UTC).timestamp()
+    except (TypeError, ValueError) as error:
+        raise DeploymentError(
+            f"{folder / 'release.json'}: found {str(found)[:50]!r} in 'data_time'; expected a time in ISO 8601"
+        ) from error
 
 
 def _read_reference(files: Mapping[str, bytes], signature: Signature, folder: Path) -> Reference | None:

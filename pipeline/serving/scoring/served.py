@@ -75,6 +75,7 @@ class ServedModel:
     score: Callable[[Feeds], Predictions]
     encoder: SentenceEncoder | None = None
     reference: Reference | None = None
+    data_time_s: float | None = None
 
     @cached_property
     def class_list(self) -> str:

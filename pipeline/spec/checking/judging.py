@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.messages import article, quote, suggest
 from pipeline.model.task import Task
+from pipeline.serving.observing.bounds import BUCKETS_S
 from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
 from pipeline.spec.checking.data import check_names
 from pipeline.spec.checking.view import View
@@ -160,3 +161,7 @@ def check_monitoring(view: View) -> Iterator[Finding]:
         if name not in known:
             expected = suggest(name, known, f"one of {', '.join(known)}")
             yield Finding(("monitoring", "metrics", i), f"the unknown metric {quote(name)}", expected)
+    within = view.spec.monitoring.latency.within_s
+    if within not in BUCKETS_S:
+        expected = f"one of {', '.join(f'{each:g}' for each in BUCKETS_S)}, which servers count by"
+        yield Finding(("monitoring", "latency", "within_s"), f"{within:g}", expected)

@@ -363,6 +363,15 @@ class Environment(Section):
     """In `environments/`: models that are to be live there; one that never was goes live with its first release."""
 
 
+class LatencyObjective(Section):
+    """How soon answers should come."""
+
+    within_s: Annotated[float, Field(gt=0)] = 0.1
+    """Seconds; one of the bounds that servers count durations by: 0.00025, 0.0005, 0.001, 0.0025, … 10."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Share of the answers that should come within that time."""
+
+
 class Monitoring(Section):
     """What is watched once the model is live."""
 
@@ -372,6 +381,17 @@ class Monitoring(Section):
     `loss` is what training ended with."""
     features: Annotated[int, Field(ge=0, le=1000)] = 50
     """Columns that a server counts of each row that it answers, the most important first; 0 counts nothing."""
+    max_drift: Annotated[float, Field(gt=0)] = 0.2
+    """Stability index (PSI) of a column or a prediction from which on it has drifted, where chance is ruled out."""
+    false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Probability of a false alarm of drift in 30 days, over all columns and however often one looks."""
+    availability: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    """Share of the requests that should not fail by the service's fault (status 5xx and 429); the rest is the error
+    budget of 30 days."""
+    latency: LatencyObjective = LatencyObjective()
+    """How soon answers should come, as `{within_s, share}`."""
+    max_age_days: PositiveInt | None = None
+    """Days after which the data commit behind the live release counts as old; by default never."""
 
 
 class Tasks(Section):

@@ -267,6 +267,21 @@ def _disruption_budget(name: str) -> Manifest:
     return {"maxUnavailable": 1, "selector": selector, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
 
 
+def service_monitor(spec: Spec, environment: str | None) -> Manifest:
+    """Build the object by which the Prometheus operator scrapes a model's servers."""
+    name, deploy = name_of(spec.model.name), spec.deploy
+    return {
+        "apiVersion": MONITORING,
+        "kind": "ServiceMonitor",
+        "metadata": {
+            "name": name,
+            "namespace": deploy.namespace,
+            "labels": labels_of(spec.model.name, environment),
+        },
+        "spec": _monitor(name, deploy),
+    }
+
+
 def _monitor(name: str, deploy: Deploy) -> Manifest:
     endpoint = {"port": _PORT_NAME, "path": "/metrics", "interval": "15s", **pod_settings.scraping(name, deploy)}
     return {"selector": {"matchLabels": {"app.kubernetes.io/name": name}}, "endpoints": [endpoint]}
