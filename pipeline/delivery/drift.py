@@ -6,8 +6,9 @@ found by asking the platform what deploying would change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.delivery.bundles import bundle_of
 from pipeline.delivery.deploying import DeploymentResult, Slot, go_live
@@ -19,6 +20,7 @@ from pipeline.delivery.releases import Release, find_release
 from pipeline.delivery.stages import places_assigned
 from pipeline.errors import InputError, ModelrailError
 from pipeline.home import store_address
+from pipeline.spec.loading.names import find_every_spec
 from pipeline.storage.artifacts import Store, open_store
 from pipeline.storage.git.repository import Repository
 
@@ -50,17 +52,15 @@ class Observation:
 
 def observe(repository: Repository) -> list[Observation]:
     """Look at every environment that Git knows, but this machine's own."""
-    return [
-        _observe(repository, model, environment)
-        for model, environment in places_assigned(repository)
-        if environment != _HERE
-    ]
+    places = [each for each in places_assigned(repository) if each[1] != _HERE]
+    specs = find_every_spec(repository.root) if places else {}
+    return [_observe(repository, model, environment, specs) for model, environment in places]
 
 
-def _observe(repository: Repository, model: str, environment: str) -> Observation:
+def _observe(repository: Repository, model: str, environment: str, specs: Mapping[str, Path]) -> Observation:
     release = ""
     try:
-        slot = find_slot(repository, model, environment)
+        slot = find_slot(repository, model, environment, specs)
         release = find_due(slot)[0].tag
         live, differences = platform_of(slot.spec).live(slot.target), compare(slot)
     except ModelrailError as error:  # one cluster that is away does not hide the others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.delivery.deploying import DeploymentResult, Slot, go_live
@@ -95,15 +96,19 @@ def goal_of(slot: Slot, to: Version | None) -> Version:
     return goal
 
 
-def find_slot(repository: Repository, model: str, environment: str | None) -> Slot:
+def find_slot(
+    repository: Repository, model: str, environment: str | None, specs: Mapping[str, Path] | None = None
+) -> Slot:
     """Find a model's spec, and lay an environment over it.
 
     Parameters
     ----------
     environment : str or None
         Name of the overlay, or of the platform of the spec as it is; None for the only one that has a stage.
+    specs : mapping, optional
+        The spec of each model, where many are looked at: as `find_every_spec` finds them.
     """
-    path = _spec_of(repository, model)
+    path = (specs or {}).get(model) or _spec_of(repository, model)
     plain = load_spec(path).spec
     default = plain.environment.platform
     if environment is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.answers import remembered
 from pipeline.errors import InputError, SpecError
 from pipeline.spec.files import find_overlay
 from pipeline.spec.loading.documents import read_document
@@ -32,6 +33,11 @@ def load_spec_at(repository: Repository, commit: str, path: str, environment: st
     InputError
         If the commit, or the file in it, is not there.
     """
+    question = ("spec", repository.root, commit, path, environment)
+    return remembered(question, lambda: _load_spec_at(repository, commit, path, environment))
+
+
+def _load_spec_at(repository: Repository, commit: str, path: str, environment: str | None) -> Spec:
     with _laid_out(repository, commit, path) as (folder, file):
         try:
             return load_spec(file, environment).spec
@@ -50,13 +56,14 @@ def read_spec_at(repository: Repository, commit: str, path: str, environment: st
 def _laid_out(repository: Repository, commit: str, path: str) -> Iterator[tuple[Path, Path]]:
     """Write the spec and the environments of a commit into a folder, as they lie in the repository."""
     wanted = PurePosixPath(path)
-    places = {wanted, wanted.parent / "environments", wanted.parent.parent / "environments"}
     try:
-        files = repository.files(repository.resolve(commit))
+        folders = _by_folder(repository, repository.resolve(commit))
     except InputError as error:
         raise InputError(f"{error}{explain_shallow(repository)}") from error
-    found = [each for each in files if places & {PurePosixPath(each.path), PurePosixPath(each.path).parent}]
-    found += _companions(files, found, wanted.parent, repository)
+    beside = dict.fromkeys((f"{wanted.parent / 'environments'}", f"{wanted.parent.parent / 'environments'}"))
+    found = [each for each in folders.get(str(wanted.parent), ()) if each.path == path]
+    found += [each for place in beside for each in folders.get(place, ())]
+    found += _companions(folders, found, wanted.parent, repository)
     if not any(each.path == path for each in found):
         raise InputError(f"{repository.root}: found no {path} in commit {commit[:12]}; expected the spec there")
     with tempfile.TemporaryDirectory() as place:
@@ -68,13 +75,27 @@ def _laid_out(repository: Repository, commit: str, path: str) -> Iterator[tuple[
         yield folder, folder / path
 
 
+def _by_folder(repository: Repository, commit: str) -> Mapping[str, Sequence[File]]:
+    """Part the files of a commit by the folder that they lie in; that at the top is called ``.``."""
+
+    def part() -> Mapping[str, Sequence[File]]:
+        folders: dict[str, list[File]] = {}
+        for each in repository.files(commit):
+            folders.setdefault(each.path.rpartition("/")[0] or ".", []).append(each)
+        return folders
+
+    return remembered(("folders", repository.root, commit), part)
+
+
 def _companions(
-    files: Sequence[File], found: Sequence[File], folder: PurePosixPath, repository: Repository
+    folders: Mapping[str, Sequence[File]], found: Sequence[File], folder: PurePosixPath, repository: Repository
 ) -> list[File]:
     """List the files below the spec's folder that its text, or its environments', may name; a network has a default."""
     said = b"\n".join(repository.read(each) for each in found) + b"network.py train.py requirements.txt"
-    below = [each for each in files if each not in found and PurePosixPath(each.path).is_relative_to(folder)]
-    return [each for each in below if str(PurePosixPath(each.path).relative_to(folder)).encode() in said]
+    known = {each.path for each in found}
+    top = "" if str(folder) == "." else f"{folder}/"
+    below = (each for place, files in folders.items() if f"{place}/".startswith(top) for each in files)
+    return [each for each in below if each.path[len(top) :].encode() in said and each.path not in known]
 
 
 def explain_shallow(repository: Repository) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pipeline.answers import asking_once
 from pipeline.delivery.releases import Release, release_in
 from pipeline.errors import InputError, ModelrailError
 from pipeline.home import home, store_address
@@ -88,8 +89,10 @@ def survey(folder: Path, keep: timedelta, now: datetime) -> Survey:
     limit = now - max(keep, CLAIM_LASTS)
     _learn_releases(repository)
     blind: dict[str, str] = {}
-    sessions = list(_sessions(repository, blind))
-    planned = [node.recipe.key for each in sessions for step in STEPS for node in each.chain.nodes(step) if node.recipe]
+    with asking_once():
+        sessions = list(_sessions(repository, blind))
+        nodes = (node for each in sessions for step in STEPS for node in each.chain.nodes(step))
+        planned = [node.recipe.key for node in nodes if node.recipe]
     # A tag that cannot be read ends it: nobody knows what it needs.
     released = [found for tag in list_tags(repository, "*@v*") if (found := release_in(tag))]
     claims, entries = read_claims(store), store.entries()  # in this order: what is made meanwhile is new

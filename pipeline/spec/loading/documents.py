@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.answers import remembered
 from pipeline.errors import Problem
 from pipeline.messages import quote
 from pipeline.spec.files import UnreadableError, decode, read_bytes
@@ -102,8 +103,11 @@ def read_document(path: Path) -> Document:
     FileError
         There is no file at this path, or it cannot be opened.
     """
-    file = str(path)
-    content = read_bytes(path)
+    file, content = str(path), read_bytes(path)
+    return remembered(("document", file, content), lambda: _read_document(file, content))
+
+
+def _read_document(file: str, content: bytes) -> Document:
     text = ""
     try:
         text = decode(content)

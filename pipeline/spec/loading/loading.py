@@ -138,7 +138,8 @@ def check_specs(
             problems.update(_with_cause(each, file, name, alone) for each in found)
             loaded += [spec] if spec else []
     problems.update(_meetings(loaded))
-    known = names_in({each for file in files for each in (file, *list_yaml(file.parent))}).values()
+    beside = (each for folder in dict.fromkeys(file.parent for file in files) for each in list_yaml(folder))
+    known = names_in({*files, *beside}).values()
     return sorted({*problems, *_repeated_names(files), *find_unknown(files, set(known), environments)})
 
 

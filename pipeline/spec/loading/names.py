@@ -47,12 +47,21 @@ def find_spec_of(model: str, root: Path, elsewhere: Sequence[Path] = ()) -> Path
     """
     known: dict[str, Path] = {}
     for places in (list_yaml(root / "models"), list_yaml(root), elsewhere):
-        files = {name: file for file, name in names_in(places).items()}
+        files = _by_name(places)
         if model in files:
             return files[model]
         known |= files
     expected = suggest(model, known, f"one of {examples(known)}" if known else f"a spec of it in {root / 'models'}")
     raise InputError(f"found no model {quote(model)}; expected {expected}")
+
+
+def find_every_spec(root: Path) -> dict[str, Path]:
+    """Find the spec of each model in a repository, as `find_spec_of` finds that of one."""
+    return {**_by_name(list_yaml(root)), **_by_name(list_yaml(root / "models"))}
+
+
+def _by_name(files: Iterable[Path]) -> dict[str, Path]:
+    return {name: file for file, name in names_in(files).items()}
 
 
 def read_names(files: Iterable[Path]) -> Iterator[tuple[Path, Mark, str]]:

@@ -20,12 +20,12 @@ class Blobs:
         self._git: subprocess.Popen[bytes] | None = None
         self._owner = 0
 
-    def read(self, identity: str) -> bytes | None:
-        """Read a blob by its id; None if Git does not have it."""
+    def read(self, identity: str, kind: str = "blob") -> bytes | None:
+        """Read a blob, or an object of another kind, by its id; None if Git does not have it."""
         with self._lock:
             git, answered = self._started(), False
             try:
-                content = _ask(git, identity)
+                content = _ask(git, identity, kind)
                 answered = True
             except OSError:
                 content = None
@@ -43,7 +43,7 @@ class Blobs:
         return self._git
 
 
-def _ask(git: subprocess.Popen[bytes], identity: str) -> bytes | None:
+def _ask(git: subprocess.Popen[bytes], identity: str, kind: str) -> bytes | None:
     assert git.stdin is not None  # noqa: S101 - both are pipes
     assert git.stdout is not None  # noqa: S101
     git.stdin.write(f"{identity}\n".encode())
@@ -52,7 +52,7 @@ def _ask(git: subprocess.Popen[bytes], identity: str) -> bytes | None:
     if not facts or facts[-1] == b"missing":  # nothing where it has ended
         return None
     content = git.stdout.read(int(facts[2]) + 1)[:-1]
-    return content if len(content) == int(facts[2]) and facts[1] == b"blob" else None
+    return content if len(content) == int(facts[2]) and facts[1] == kind.encode() else None
 
 
 def _end(git: subprocess.Popen[bytes], owner: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.answers import remembered
 from pipeline.errors import InputError
 
 _REPOSITORY_VARIABLES = (
@@ -34,6 +35,9 @@ _PLAIN = (
 )
 
 _GIT = ("git", "--no-optional-locks", *_PLAIN)
+
+_READING = frozenset({"rev-parse", "for-each-ref", "ls-tree", "status", "merge-base", "var"})
+"""Commands that change nothing, and whose answers are small."""
 
 UNREACHABLE = re.compile(
     r"could not resolve|unable to access(?!.*error: 40[134])|connection|timed out|early EOF|hung up|cannot lock ref"
@@ -64,8 +68,17 @@ def run_git(
     arguments: Sequence[str], folder: Path, stdin: str = "", environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git in a folder; whether it succeeded is for the caller to see."""
+    if arguments[0] in _READING and not environment:
+        question = ("git", str(folder), tuple(arguments), stdin)
+        return remembered(question, lambda: _run(arguments, folder, stdin, {}))
+    return _run(arguments, folder, stdin, environment or {})
+
+
+def _run(
+    arguments: Sequence[str], folder: Path, stdin: str, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[bytes]:
     data = stdin.encode("utf-8", "surrogateescape")
-    variables = {**_variables(folder), **(environment or {})}
+    variables = {**_variables(folder), **environment}
     try:
         return subprocess.run(
             [*_GIT, *arguments], cwd=folder, input=data, capture_output=True, env=variables, check=False

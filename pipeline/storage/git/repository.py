@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+from pipeline.answers import asks_once, remembered
 from pipeline.errors import InputError, TransientError
 from pipeline.storage.git.blobs import Blobs
 from pipeline.storage.git.command import UNREACHABLE, Attempt, GitError, git_environment, run_git, text_of
@@ -26,6 +27,7 @@ from pipeline.storage.regular_files import read_below
 
 _IDENTITY = {"name": "Modelrail", "email": "modelrail@localhost"}
 _LINK = "120000"
+_GLOB = re.compile(r"[*?\[\\:]")  # also what begins a magic path of Git's
 _FILES = ("100644", "100755", "100664")  # the last is of old repositories
 _ASTRAY = ("dangling", "loop", "notdir", "symlink")
 _ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -154,6 +156,9 @@ class Repository:
 
     def files(self, commit: str, *places: str) -> list[File]:
         """List the files of a commit at or below some places (an empty one is the root), sorted by path."""
+        return remembered(("files", self.root, commit, places), lambda: self._files(commit, places))
+
+    def _files(self, commit: str, places: Sequence[str]) -> list[File]:
         found, links = self._list(commit, places)
         return sorted([*found, *self._follow(commit, links)], key=_path_of)
 
@@ -251,6 +256,10 @@ class Repository:
                 archive.writestr(zipfile.ZipInfo(readable(each.path).removeprefix(base)), contents[each])
         return packed.getvalue()
 
+    def read_tag(self, identity: str) -> bytes | None:
+        """Read an annotated tag by its own id, as Git keeps it; None if Git does not have it."""
+        return self._blobs.read(identity, "tag")
+
     def read_all(self, files: Iterable[File]) -> dict[File, bytes]:
         """Read several files; places as for ``read``."""
         return {file: self.read(file) for file in files}
@@ -272,6 +281,14 @@ class Repository:
 
     def work_tree(self, paths: Sequence[str]) -> WorkTree:
         """Find the newest commit, and what of the paths (files, folders, globs) differs from it; Git is asked once."""
+        if not asks_once() or any(_GLOB.search(path) for path in paths):
+            return self._work_tree(paths)
+        whole = remembered(("work tree", self.root), lambda: self._work_tree(()))
+        inside = tuple(f"{path.rstrip('/')}/" for path in paths)
+        everything = "./" in inside
+        return WorkTree(whole.commit, [each for each in whole.changes if everything or f"{each}/".startswith(inside)])
+
+    def _work_tree(self, paths: Sequence[str]) -> WorkTree:
         form = ("--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--untracked-files=all", "--no-renames")
         entries = self._git("status", *form, "--", *paths).split("\0")
         commit = next(each.removeprefix(_NEWEST) for each in entries if each.startswith(_NEWEST))
@@ -393,6 +410,10 @@ def open_repository(place: Path) -> Repository:
     folder = place if place.is_dir() else place.parent
     if not folder.is_dir():
         raise InputError(f"{folder}: found no such folder; expected a Git repository (data.repository)")
+    return remembered(("repository", folder), lambda: _open(folder))
+
+
+def _open(folder: Path) -> Repository:
     result = run_git(["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--show-toplevel"], folder)
     bare, folder_of_git, top = [*text_of(result.stdout).split("\n"), "", ""][:3]  # inside .git there is no top
     if not folder_of_git:

@@ -56,6 +56,7 @@ def status(as_json: Json = False) -> None:
     """Say what runs on this machine, which release of each model is live, and what was changed by hand elsewhere."""
     from dataclasses import asdict
 
+    from pipeline.answers import asking_once
     from pipeline.delivery.applied_settings import failures
     from pipeline.delivery.drift import observe
     from pipeline.delivery.platforms.local.deployments import deployments
@@ -72,10 +73,8 @@ def status(as_json: Json = False) -> None:
     failed = failures(open_store(store_address(home()), home()))
     try:
         repository = open_repository(Path.cwd())
-        elsewhere, waiting = (
-            observe(repository),
-            find_waiting(repository, list_specs(repository.root)),
-        )
+        with asking_once():
+            elsewhere, waiting = observe(repository), find_waiting(repository, list_specs(repository.root))
     except InputError:  # no repository: then no other place is known
         elsewhere, waiting = [], []
     if as_json:

@@ -44,6 +44,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Find every mistake in every spec: file, line, column, what was found, what was expected."""
+    from pipeline.answers import asking_once
     from pipeline.messages import count
     from pipeline.spec.files import find_specs
     from pipeline.spec.loading.loading import check_specs
@@ -51,7 +52,8 @@ def check(
     paths = [find_spec(path) for path in specs] if specs else find_specs()
     if not paths:
         raise InputError("models/: found no spec; expected at least one YAML file (docs/your-own-data.md)")
-    problems = check_specs(paths, environment)
+    with asking_once():
+        problems = check_specs(paths, environment)
     if infer and not problems:
         _show_inferred(paths, environment, as_json=as_json)
     if as_json and (problems or not infer):
@@ -103,15 +105,17 @@ def plan(
     ] = False,
 ) -> None:
     """Say what would run since what is live, why, for how long and at what price, and what would change in serving."""
+    from pipeline.answers import asking_once
     from pipeline.operations.review import review, specs_of
 
     outcomes: list[Review] = []
     failures: list[ModelrailError] = []
-    for path in [_named_at(spec, commit)] if spec else specs_of(Path("models"), commit):
-        try:
-            outcomes.append(review(request(path, environment, data_commit, as_of, force=force), commit))
-        except ModelrailError as error:  # one broken spec does not hide the plans of the others
-            failures.append(error)
+    with asking_once():
+        for path in [_named_at(spec, commit)] if spec else specs_of(Path("models"), commit):
+            try:
+                outcomes.append(review(request(path, environment, data_commit, as_of, force=force), commit))
+            except ModelrailError as error:  # one broken spec does not hide the plans of the others
+                failures.append(error)
     _show_plans(outcomes, as_json=as_json, as_list=spec is None, markdown=markdown)
     for failure in failures:
         typer.echo(f"modelrail: {failure}", err=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pipeline.answers import asking_once
 from pipeline.delivery.environments import EnvironmentStatus
 from pipeline.delivery.releases import Release
 from pipeline.errors import ModelrailError
@@ -83,7 +84,8 @@ def fleet_page(
     page = min(max(1, page), pages)
     shown = wanted[(page - 1) * PAGE : page * PAGE]
     runs = last_runs([each.name for each in shown])
-    rows = [_row(archive, each, runs.get(each.name)) for each in shown]
+    with asking_once():
+        rows = [_row(archive, each, runs.get(each.name)) for each in shown]
     return FleetPage(rows, len(wanted), page, pages, query, str(archive.sources.models))
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pipeline.delivery.releases import Release, releases
 from pipeline.delivery.stages import Stage, stages
 from pipeline.storage.git.repository import Repository
+from pipeline.storage.git.tags import list_ids
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class TagCache:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[str, list[Any]]] = {}
+        self._known: dict[str, tuple[set[str], list[Any]]] = {}
 
     def releases(self, model: str) -> list[Release]:
         """List a model's releases, oldest first."""
@@ -37,7 +38,7 @@ class TagCache:
         return found
 
     def _once(self, pattern: str, read: Callable[[], list[T]]) -> list[T]:
-        state = self.repository.ask("for-each-ref", "--format=%(objectname) %(refname)", f"refs/tags/{pattern}")
+        state = list_ids(self.repository, pattern)
         with self._lock:
             if pattern not in self._known or self._known[pattern][0] != state:
                 self._known[pattern] = (state, read())

@@ -64,7 +64,7 @@ def test_an_interrupted_read_leaves_nothing_for_the_next(
     blobs = Blobs(project)
     assert blobs.read(ids["lines"]) == b"\n\n\n"
 
-    def interrupt(running: subprocess.Popen[bytes], identity: str) -> bytes:
+    def interrupt(running: subprocess.Popen[bytes], identity: str, kind: str) -> bytes:
         assert running.stdin is not None
         running.stdin.write(f"{identity}\n".encode())
         running.stdin.flush()
