@@ -51,6 +51,8 @@ RUN_ELSEWHERE = {
     "modelrail up --detach": "tests/orchestration/services",
     "modelrail serve diabetes@v1.0.0 --port 8090": "tests/serving",
     "modelrail example flights ../flights": "tests/ui/test_examples.py",
+    "modelrail watch": "tests/monitoring/test_watching.py",
+    "modelrail watch diabetes --json": "tests/monitoring/test_watching.py",
     "modelrail doctor": "tests/operations/test_doctor.py",
     "modelrail doctor models/diabetes.yaml": "tests/runs/test_preflight.py",
     "modelrail plan --commit HEAD --environment prod --markdown": "tests/operations/test_review.py",

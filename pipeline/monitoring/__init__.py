@@ -1,1 +1,1 @@
-"""What is live is watched: rules, dashboards and objects for the programs that people watch with."""
+"""What is live is watched: judged and explained here, and by rules in programs that people watch with."""

@@ -381,6 +381,8 @@ class Monitoring(Section):
     `loss` is what training ended with."""
     features: Annotated[int, Field(ge=0, le=1000)] = 50
     """Columns that a server counts of each row that it answers, the most important first; 0 counts nothing."""
+    min_requests: PositiveInt = 1000
+    """Requests of a window, from which on `modelrail watch` judges it."""
     max_drift: Annotated[float, Field(gt=0)] = 0.2
     """Stability index (PSI) of a column or a prediction from which on it has drifted, where chance is ruled out."""
     false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01

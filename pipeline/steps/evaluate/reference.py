@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ from pipeline.steps.quantiles import Quantiles, summarize
 from pipeline.steps.raw_columns import RawColumn, RawColumns, RawCounts, RawNumbers
 
 _HOURS, _WEEKDAYS = 24, 7
+_HALF = 0.5
+"""Probability from which on a row counts as of the second of two classes."""
 
 
 def build_reference(
@@ -55,7 +58,7 @@ def build_reference(
     predicted = [*_of_predictions(prediction, signature)] if max_columns and len(prediction) else []
     calibration: tuple[ScoreBin, ...] = ()
     if predicted and scores is not None:
-        scored = _number_feature("(score)", "", "score", _numbers(scores))
+        scored = _number_feature("(score)", "", "score", _numbers(scores), apart=_HALF)
         predicted.append(scored)
         calibration = tuple(_calibrate(scored.bins, scores, _came_true(truth, prediction)))
     return Reference(1, (*features, *predicted), calibration)
@@ -83,8 +86,10 @@ def _numbers_read(name: str, reading: Reading, raw: RawColumns) -> Iterator[Refe
         yield _number_feature(f"{name}[{reading}]", name, reading, found)
 
 
-def _number_feature(name: str, column: str, reading: Reading, found: RawNumbers) -> ReferenceFeature:
-    starts, weights = cut_bins(found.quantiles)
+def _number_feature(
+    name: str, column: str, reading: Reading, found: RawNumbers, apart: float = inf
+) -> ReferenceFeature:
+    starts, weights = cut_bins(found.quantiles, apart=apart)
     missing = found.rows - sum(weights)
     high = found.high if starts else 0.0
     if starts:  # of a long summary the smallest value is the middle of a bucket
@@ -93,8 +98,13 @@ def _number_feature(name: str, column: str, reading: Reading, found: RawNumbers)
     return ReferenceFeature(name, column, reading, found.rows, NumberBins(tuple(starts), high), _shares(counts))
 
 
-def cut_bins(summary: Quantiles, most: int = MAX_BINS) -> tuple[list[float], list[float]]:
+def cut_bins(summary: Quantiles, most: int = MAX_BINS, apart: float = inf) -> tuple[list[float], list[float]]:
     """Cut values into bins of about the same mass; a value that has as much by itself has a bin of its own.
+
+    Parameters
+    ----------
+    apart : float, optional
+        No bin has values on both sides of it.
 
     Returns
     -------
@@ -104,13 +114,14 @@ def cut_bins(summary: Quantiles, most: int = MAX_BINS) -> tuple[list[float], lis
     starts: list[float] = []
     weights: list[float] = []
     fewest, few = summary.count / most, len(summary.values) <= most
-    heavy = False
+    heavy, before = False, -inf
     for value, weight in zip(summary.values.tolist(), summary.weights.tolist(), strict=True):
-        if not starts or few or heavy or weight >= fewest or weights[-1] >= fewest:
-            starts.append(value)
+        parted = before < apart <= value
+        if not starts or few or heavy or weight >= fewest or weights[-1] >= fewest or parted:
+            starts.append(apart if parted and starts and not few else value)
             weights.append(0.0)
         weights[-1] += weight
-        heavy = weight >= fewest
+        heavy, before = weight >= fewest, value
     return starts, weights
 
 

@@ -8,14 +8,76 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.ui.commands.options import Environment, find_spec
+from pipeline.errors import InputError, ModelrailError
+from pipeline.ui.commands.models import ChangesExit
+from pipeline.ui.commands.options import Environment, Json, find_spec, print_json
 
 if TYPE_CHECKING:
     from pipeline.monitoring.rendering import Watched
+    from pipeline.monitoring.watching import Look
 
 app = typer.Typer()
 monitoring = typer.Typer(help="What other programs watch models with.", no_args_is_help=True)
 app.add_typer(monitoring, name="monitoring")
+
+
+@app.command(epilog="Example: modelrail watch flight-delay --json")
+def watch(
+    spec: Annotated[
+        Path | None,
+        typer.Argument(help="The spec: a YAML file, or a model's name in models/; by default all that are live."),
+    ] = None,
+    environment: Environment = None,
+    as_json: Json = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="End with 0: quiet or too few requests, 2: not, 1: an error.")
+    ] = False,
+) -> None:
+    """Judge what is live since the last look: requests that fail, columns that moved, quality as far as scores tell."""
+    from pipeline.ui.terminal.watching import show_look
+
+    found, failures = _look_at(spec, environment)
+    if as_json:
+        documents = [each.to_json() for each in found]
+        for content in [documents] if spec is None else documents:
+            print_json(content)
+    else:
+        for each in found:
+            show_look(each)
+    for failure in failures:
+        typer.echo(f"modelrail: {failure}", err=True)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+    if detailed_exitcode and any(each.judged.verdict not in ("quiet", "waiting") for each in found):
+        raise ChangesExit(ChangesExit.exit_code)
+
+
+def _look_at(spec: Path | None, environment: str | None) -> tuple[list[Look], list[ModelrailError]]:
+    """Look at one model, or at each of `models/`; a model that cannot be looked at does not hide the others."""
+    from pipeline.delivery.platforms.target import Target
+    from pipeline.home import home, store_address
+    from pipeline.monitoring.watching import is_live, look
+    from pipeline.spec.files import find_specs
+    from pipeline.spec.loading.loading import load_spec
+    from pipeline.storage.artifacts import open_store
+    from pipeline.storage.git.repository import open_repository
+
+    found: list[Look] = []
+    failures: list[ModelrailError] = []
+    for path in [find_spec(spec)] if spec else find_specs():
+        try:
+            loaded = load_spec(path, environment).spec
+            repository = open_repository(path.resolve().parent)
+            state = home(repository.root)
+            target = Target(loaded, environment, state)
+            if spec or is_live(target):
+                name = environment or loaded.environment.platform
+                found.append(look(target, name, repository, open_store(store_address(state), state)))
+        except ModelrailError as error:
+            failures.append(error)
+    if spec is None and not found and not failures:
+        raise InputError("models/: found no model that is live here; expected one (modelrail run)")
+    return found, failures
 
 
 class Program(StrEnum):

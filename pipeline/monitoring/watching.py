@@ -1,0 +1,153 @@
+"""A look at what is live: its counts since the last look, judged and explained; what was seen is kept in the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.delivery.bundles import bundle_of
+from pipeline.delivery.platforms.platforms import platform_of
+from pipeline.delivery.platforms.target import Target
+from pipeline.delivery.releases import Release, releases
+from pipeline.errors import InputError
+from pipeline.model.reference import REFERENCE, Reference, read_reference
+from pipeline.model.signature import Signature
+from pipeline.monitoring.counts import Counts
+from pipeline.monitoring.diagnosis import Diagnosis, diagnose
+from pipeline.monitoring.judging import Judgement, judge
+from pipeline.monitoring.sources import PROMETHEUS, TOKEN, ask_prometheus, ask_server
+from pipeline.storage.artifacts import Store
+from pipeline.storage.git.repository import Repository
+
+_NOTES = "watch"
+_LEAST_S, _FIRST_S, _MOST_S = 60.0, 3_600.0, 30 * 86_400.0
+"""Of a window that Prometheus is asked for: it must hold two of its samples; a first one has no look before it."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a live release has found."""
+
+    model: str
+    environment: str
+    version: str
+    judged: Judgement
+    diagnosis: Diagnosis
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a document for programs."""
+        judged = self.judged
+        return {
+            "model": self.model,
+            "environment": self.environment,
+            "version": self.version,
+            "verdict": judged.verdict,
+            "requests": judged.requests,
+            "rows": judged.rows,
+            "seconds": None if judged.seconds is None else round(judged.seconds, 1),
+            "failed": judged.failed and asdict(judged.failed),
+            "refused": judged.refused and asdict(judged.refused),
+            "drifted": [asdict(each) for each in judged.features if each.drifted],
+            "sudden": [asdict(each) for each in judged.sudden if each.drifted],
+            "quality": [asdict(each) | {"estimated": True} for each in judged.quality],
+            "diagnosis": asdict(self.diagnosis),
+        }
+
+
+def is_live(target: Target) -> bool:
+    """Tell whether anything of a model is live where its counts can be read."""
+    return _is_reached(target) and platform_of(target.spec).live(target) is not None
+
+
+def _is_reached(target: Target) -> bool:
+    """Tell whether there is somebody to ask: elsewhere than on this machine each server counts by itself."""
+    return bool(os.environ.get(PROMETHEUS)) or target.spec.environment.platform == "local"
+
+
+def look(target: Target, environment: str, repository: Repository, store: Store) -> Look:
+    """Look at what is live of a model, and remember what was seen.
+
+    Raises
+    ------
+    InputError
+        If nothing is live, its release has no reference, or the platform has no server whose counts are those of all.
+    TransientError
+        If the server does not answer.
+    """
+    if not _is_reached(target):
+        raise InputError(
+            f"{target.model}: found the platform {target.spec.environment.platform}, where each server counts by "
+            f"itself; expected Prometheus, which adds up what they counted ({PROMETHEUS})"
+        )
+    live = platform_of(target.spec).live(target)
+    if live is None:
+        raise InputError(f"{target.model}: found nothing live in {environment}; expected a release (modelrail run)")
+    reference = _reference_of(target.model, live.version, repository, store, target.state)
+    name = f"{_NOTES}/{target.model}/{environment}.json"
+    last, now = _read_last(store, name, live.version), time.time()
+    seconds = None if last is None else now - last.at
+    if address := os.environ.get(PROMETHEUS):
+        seconds = min(max(seconds or _FIRST_S, _LEAST_S), _MOST_S)
+        token = os.environ.get(TOKEN)
+        window = counts = ask_prometheus(address, token, reference, target.model, live.version, seconds)
+    else:
+        counts = ask_server(live.address, reference, target.model, live.version)
+        window = counts if last is None else counts.since(last.counts)
+    judged = judge(window, reference, target.spec.monitoring, seconds, None if last is None else last.window)
+    if judged.verdict != "waiting":
+        store.write_note(name, _Last(live.version, now, counts, window).to_bytes())
+    return Look(target.model, environment, live.version, judged, diagnose(judged, window, reference))
+
+
+def _reference_of(model: str, version: str, repository: Repository, store: Store, state: Path) -> Reference:
+    release = next((each for each in releases(repository, model) if str(each.version) == version), None)
+    if release is None:
+        raise InputError(f"{model}: found v{version} live, which is no release of this repository; expected its tag")
+    path = bundle_of(release, store, state) / REFERENCE
+    if not path.exists():
+        raise InputError(
+            f"{model}: found v{version} without {REFERENCE}: it was trained before releases had one; expected a newer "
+            "one (modelrail run)"
+        )
+    return _parse(path.read_bytes(), release)
+
+
+def _parse(content: bytes, release: Release) -> Reference:
+    try:
+        return read_reference(content, Signature.from_json(dict(release.evidence.signature)))
+    except ValueError as error:
+        raise InputError(f"{release.tag}: {REFERENCE}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Last:
+    """What the last look has seen."""
+
+    version: str
+    at: float
+    counts: Counts
+    window: Counts
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+
+def _counts(found: Mapping[str, Any]) -> Counts:
+    features = {str(name): tuple(map(float, bins)) for name, bins in found["features"].items()}
+    return Counts(int(found["requests"]), int(found["failed"]), int(found["refused"]), features)
+
+
+def _read_last(store: Store, name: str, version: str) -> _Last | None:
+    """Read what the last look has seen of this release; None if there was none, or its note is damaged."""
+    content = store.notes(os.path.dirname(name)).get(name)  # noqa: PTH120 - names in a store are no paths
+    try:
+        found = json.loads(content or b"")
+        last = _Last(str(found["version"]), float(found["at"]), _counts(found["counts"]), _counts(found["window"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return last if last.version == version else None

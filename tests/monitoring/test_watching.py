@@ -1,0 +1,163 @@
+"""A look at a release that is really live, from its own counts and from a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.delivery.platforms.local.deployments import live
+from pipeline.errors import InputError, TransientError
+from pipeline.runs.request import RunRequest
+from pipeline.runs.running import run
+from tests.conftest import Commit
+from tests.ports import free_port
+
+SPEC = """
+model: {name: late, trainer: logistic_regression, target: late}
+data:
+  files: data/{month}.csv
+  columns: {id: int, delay: float, carrier: str, arrival: float}
+  derive: {late: arrival > 15}
+  key: [id]
+features: {select: [delay, carrier]}
+evaluate: {metrics: [roc_auc, accuracy], bootstrap: 20}
+monitoring: {min_requests: 200}
+deploy: {port: 0}
+"""
+
+
+def records(seed: int, count: int) -> list[dict[str, Any]]:
+    draw = random.Random(seed)
+    return [{"delay": round(draw.gauss(10, 20), 1), "carrier": draw.choice(["AA", "UA", "DL"])} for _ in range(count)]
+
+
+def month(seed: int) -> str:
+    draw = random.Random(seed)
+    rows = (f"{seed * 1000 + row},{each['delay']},{each['carrier']},{each['delay'] + draw.gauss(0, 10):.1f}"
+            for row, each in enumerate(records(seed, 900)))  # fmt: skip
+    return "\n".join(["id,delay,carrier,arrival", *rows, ""])
+
+
+@pytest.fixture
+def address(live_project: Path, commit: Commit) -> str:
+    months = {f"data/2013-0{number}.csv": month(number) for number in (1, 2)}
+    commit(months | {"models/late.yaml": SPEC, ".gitignore": ".modelrail/\n"})
+    run(RunRequest("models/late.yaml"), lambda _: None)
+    found = live("late", live_project / ".modelrail")
+    assert found is not None
+    return found.address
+
+
+def ask(address: str, rows: list[dict[str, Any]]) -> None:
+    with httpx.Client(base_url=address) as client:
+        for row in rows:
+            assert client.post("/api/predict", json={"inputs": [row]}).status_code == 200
+    time.sleep(0.4)  # rows are counted 0.25 s after the answer at the latest
+
+
+def look(*options: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["watch", "late", "--json", *options], catch_exceptions=False)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each | {"delay": each["delay"] * 60} for each in rows]
+
+
+def test_what_is_live_is_judged_by_its_own_counts(address: str) -> None:
+    assert look()["verdict"] == "waiting"  # the question after the deployment alone
+    ask(address, records(7, 400))
+    quiet = look()
+    assert quiet["verdict"] == "quiet"
+    assert quiet["drifted"] == []
+    assert {each["metric"] for each in quiet["quality"]} == {"roc_auc", "accuracy"}
+    assert all(each["low"] <= each["reference"] for each in quiet["quality"])
+    assert look()["verdict"] == "waiting"  # a window begins where the last one was judged
+    ask(address, seconds(records(8, 400)))
+    moved = look()
+    assert moved["verdict"] == "drift"
+    assert moved["requests"] == 400
+    assert moved["drifted"][0]["feature"] == "delay"
+    assert [each["feature"] for each in moved["sudden"]][:1] == ["delay"]
+    assert moved["diagnosis"]["cause"] == "pipeline"
+    assert "another unit" in moved["diagnosis"]["signs"][0]["text"]
+
+
+def test_failed_requests_and_an_exit_code(address: str) -> None:
+    with httpx.Client(base_url=address) as client:
+        for _ in range(250):
+            assert client.post("/api/predict", json={"inputs": [{"delay": "soon"}]}).status_code == 422
+    done = CliRunner().invoke(app, ["watch", "late", "--detailed-exitcode"])
+    assert done.exit_code == 2
+    assert "too many requests are refused (251 requests" in " ".join(done.stdout.split())
+    assert "99.6% of the requests were refused" in done.stdout
+    assert CliRunner().invoke(app, ["watch", "late", "--detailed-exitcode"]).exit_code == 0  # waiting again
+
+
+def test_what_cannot_be_looked_at_says_why(address: str, live_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = json.loads(CliRunner().invoke(app, ["watch", "--json"]).stdout)
+    assert [each["model"] for each in listed] == ["late"]
+    monkeypatch.setenv("MODELRAIL_PROMETHEUS", "ftp://nowhere")
+    done = CliRunner().invoke(app, ["watch", "late"])
+    assert done.exit_code == InputError.exit_code
+    assert "MODELRAIL_PROMETHEUS" in done.stderr
+    monkeypatch.setenv("MODELRAIL_PROMETHEUS", f"http://127.0.0.1:{free_port()}")
+    assert CliRunner().invoke(app, ["watch", "late"]).exit_code == TransientError.exit_code
+    monkeypatch.setenv("MODELRAIL_PROMETHEUS", address)  # a server, but no Prometheus
+    assert "found the status 404; expected 200" in CliRunner().invoke(app, ["watch", "late"]).stderr
+
+
+@pytest.fixture
+def prometheus(address: str, tmp_path: Path) -> Iterator[str]:
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("no Prometheus: install Debian's package 'prometheus'")
+    targets = [{"job_name": "models", "static_configs": [{"targets": [address.removeprefix("http://")]}]}]
+    (tmp_path / "prometheus.yml").write_text(
+        json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": targets})
+    )
+    port = free_port()
+    command = [program, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}"]
+    with subprocess.Popen(
+        [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def wait_for(prometheus: str, query: str, least: float) -> None:
+    for _ in range(300):
+        try:
+            result = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}).json()["data"]["result"]
+        except (httpx.HTTPError, KeyError, ValueError):
+            result = []
+        if result and float(result[0]["value"][1]) >= least:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{query} did not reach {least}")
+
+
+def test_what_prometheus_has_added_up_is_judged(address: str, prometheus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_for(prometheus, "sum(ml_inference_requests_total)", 1)
+    ask(address, seconds(records(9, 400)))
+    wait_for(prometheus, "sum(ml_inference_requests_total)", 401)
+    wait_for(prometheus, 'sum(ml_inference_feature_total{feature="delay"})', 401)
+    monkeypatch.setenv("MODELRAIL_PROMETHEUS", prometheus)
+    moved = look()
+    assert moved["verdict"] == "drift"
+    assert moved["drifted"][0]["feature"] == "delay"
+    assert moved["requests"] >= 400  # Prometheus extrapolates to the ends of its window
