@@ -94,7 +94,7 @@ def chance_of(before: Rows, after: Rows) -> float:
     table = np.array([[*each[frequent], each[~frequent].sum()] for each in (before, after)])
     table = table[:, table.sum(axis=0) * min(share, 1 - share) >= _FREQUENT]
     chances = []
-    if table.shape[1] > 1:
+    if table.shape[1] > 1 and table.sum(axis=1).all():  # else all rows of one side are in rare bins
         expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
         chances.append(float(chdtrc(table.shape[1] - 1, ((table - expected) ** 2 / expected).sum())))
     rare = [(now, total) for now, total in zip(after[~frequent], both[~frequent], strict=True) if now >= 1]

@@ -53,3 +53,11 @@ def test_a_row_counts_less_where_a_request_has_more() -> None:
     assert each.index == together.index
     assert each.drifted
     assert not together.drifted
+
+
+def test_a_window_of_nothing_but_what_training_never_had_is_found() -> None:
+    then, now = SHARES * 1_000_000, np.zeros(len(SHARES))
+    now[-1] = 1_000
+    found = compare("x", then, now, limit=0.1, level=1e-9)
+    assert found.chance < 1e-100
+    assert found.drifted

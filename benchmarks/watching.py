@@ -1,0 +1,206 @@
+"""What `modelrail watch` finds: ``.venv/bin/python -m benchmarks.watching [--seeds 20] [--quiet 1000] [--rows 1000]``.
+
+Releases `flight-delay`, then asks it windows of its own test rows, with a fault put into them or with none. Rows are
+counted by the server's own code, and judged as `watch` judges them: beside the reference, and beside a quiet window
+before, five minutes each. Of each fault: in how many of the seeds it was found in the first and in the second window,
+how often the diagnosis named its cause and its column. Of quiet windows: how many were called anything else. What is
+kept of a window is compared with its payloads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.measuring import environment, run, say_machine
+from benchmarks.project import MODELRAIL, SPEC, make_flights, make_project, remove_project
+from pipeline.model.reference import Reference
+from pipeline.model.signature import Signature
+from pipeline.monitoring.counts import Counts
+from pipeline.monitoring.diagnosis import diagnose
+from pipeline.monitoring.judging import judge
+from pipeline.runs.job import open_job
+from pipeline.runs.request import RunRequest
+from pipeline.runs.session import Session
+from pipeline.runs.work.clean_rows import PARTITION, POSITION, SIDE, clean_rows
+from pipeline.runs.work.files import read_frame
+from pipeline.serving.observing.features import FeatureMeters
+from pipeline.serving.rows.records import Rows
+from pipeline.serving.scoring.model import load_model
+from pipeline.serving.scoring.served import ServedModel
+from pipeline.spec.schema.spec import Monitoring
+from pipeline.steps.transform import number_matrix, text_matrix
+
+WINDOW_S = 300.0
+Draw = np.random.Generator
+Frame = pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to a window, and what should be said of it: the column's name, or a cause alone."""
+
+    name: str
+    change: Callable[[Frame, Draw], Frame]
+    cause: str | None
+    column: str = ""
+    failed: float = 0.0
+    lies: bool = False
+
+
+def some(column: str, share: float, value: object) -> Callable[[Frame, Draw], Frame]:
+    """Put a value into a share of the rows."""
+    return lambda rows, draw: rows.assign(**{column: rows[column].mask(draw.random(len(rows)) < share, value)})
+
+
+def times(column: str, factor: float) -> Callable[[Frame, Draw], Frame]:
+    return lambda rows, _: rows.assign(**{column: rows[column] * factor})
+
+
+def shifted(column: str, by: float) -> Callable[[Frame, Draw], Frame]:
+    """Move a column by so many of its standard deviations."""
+    return lambda rows, _: rows.assign(**{column: rows[column] + by * DEVIATIONS[column]})
+
+
+def shuffled(column: str) -> Callable[[Frame, Draw], Frame]:
+    return lambda rows, draw: rows.assign(**{column: draw.permutation(rows[column].to_numpy())})
+
+
+def same(rows: Frame, _draw: Draw) -> Frame:
+    return rows
+
+
+DEVIATIONS: dict[str, float] = {}
+SHIFTS = (0.1, 0.25, 0.5, 1.0)
+HEAD = "| fault | found in the first window | or the second | cause and column right | |"
+FAULTS = (
+    Fault("delay in seconds", times("dep_delay", 60), "pipeline", "dep_delay"),
+    Fault("distance in kilometres", times("distance", 1.609), "data", "distance"),
+    Fault("delay missing in 5 %", some("dep_delay", 0.05, np.nan), "pipeline", "dep_delay"),
+    Fault("delay missing in all", some("dep_delay", 1, np.nan), "pipeline", "dep_delay"),
+    Fault("distance constant", some("distance", 1, 1_000.0), "pipeline", "distance"),
+    Fault("new carrier in 5 %", some("carrier", 0.05, "ZZ"), "data", "carrier"),
+    Fault("no flights of EWR", lambda rows, _: rows.assign(origin=rows["origin"].where(rows["origin"] != "EWR", "JFK")),
+          "pipeline", "origin"),
+    *(Fault(f"{column} + {by:g} deviations", shifted(column, by), "data", column)
+      for column in ("distance", "dep_delay") for by in SHIFTS),
+    Fault("distance shuffled among rows", shuffled("distance"), None, "distance"),
+    Fault("5 % of the requests fail", same, "service", "", 0.05),
+    Fault("1 % of the requests fail", same, "service", "", 0.01),
+    Fault("a release that lies", same, "concept", "", 0.0, lies=True),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """A release, and rows that it has never seen."""
+
+    model: ServedModel
+    signature: Signature
+    reference: Reference
+    rows: Frame
+
+    def window(self, draw: Draw, rows: int, fault: Fault) -> tuple[Counts, int]:
+        """Ask a window; return what was counted, and the bytes of its payloads."""
+        asked = fault.change(self.rows.iloc[draw.integers(0, len(self.rows), rows)].reset_index(drop=True), draw)
+        numbers = number_matrix(asked, self.signature.numbers) if self.signature.numbers else None
+        texts = text_matrix(asked, self.signature.texts) if self.signature.texts else None
+        answered = self.model.predict(numbers, texts)
+        if fault.lies and answered.probabilities is not None:
+            told = {"values": 1 - answered.values, "probabilities": answered.probabilities[:, ::-1]}  # noqa: PD011
+            answered = replace(answered, **told)
+        meters = FeatureMeters(None, 0)
+        meter = meters.of(("flight-delay", "1.0.0", "live"), self.reference, self.signature)
+        assert meter is not None  # noqa: S101 - there is a reference
+        meter.offer(Rows(numbers, texts, rows), answered)
+        (found,) = meters.readings(()).values()
+        edges = np.cumsum([len(each.shares) for each in found.described.features])[:-1]
+        bins = np.split(found.counts, edges)
+        features = {each.name: tuple(map(float, own)) for each, own in zip(found.described.features, bins, strict=True)}
+        failed = int(draw.binomial(rows, fault.failed))
+        return Counts(rows + failed, failed, 0, features), len(asked.to_json(orient="records"))
+
+
+def make_world(project: Path) -> World:
+    """Release the model; gather its test rows."""
+    run((MODELRAIL, "run", SPEC), project, environment())
+    inputs = Session(open_job(RunRequest(str(project / SPEC)))).inputs
+    (bundle,) = (project / ".modelrail/releases/flight-delay").iterdir()
+    model = load_model(bundle)
+    assert model.reference is not None  # noqa: S101 - a release of this code has one
+    places = read_frame(inputs.chain.artifact("normalize").file("rows.parquet"))
+    tested, nodes = places[places[SIDE] == 2], inputs.chain.nodes("clean")
+    columns = [each.name for each in model.signature.inputs]
+    parts = [
+        clean_rows(inputs, nodes[int(str(place))].partition, columns).iloc[mine[POSITION].to_numpy()]
+        for place, mine in tested.groupby(PARTITION)
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    DEVIATIONS.update({str(name): float(rows[name].std()) for name in rows if rows[name].dtype.kind == "f"})
+    return World(model, model.signature, model.reference, rows)
+
+
+QUIET = Fault("none", same, None)
+
+
+def measure_fault(world: World, fault: Fault, seeds: int, rows: int) -> str:
+    """Return a line of the table."""
+    first = second = right = 0
+    for seed in range(seeds):
+        draw = np.random.default_rng(seed)
+        before, _ = world.window(draw, rows, QUIET)
+        for place in range(2):
+            window, _ = world.window(draw, rows, fault)
+            judged = judge(window, world.reference, Monitoring(), WINDOW_S, before)
+            if judged.verdict not in ("quiet", "waiting"):
+                said = diagnose(judged, window, world.reference)
+                named = not fault.column or said.signs[0].feature == fault.column
+                right += said.cause == fault.cause and named
+                first, second = first + (place == 0), second + 1
+                break
+    return f"| {fault.name} | {first} | {second} | {right} | of {seeds}"
+
+
+def measure_quiet(world: World, windows: int, rows: int) -> tuple[int, float, int, int]:
+    """Count false alarms; return them, the share of a month that the windows are, and the bytes kept and asked."""
+    draw, alarms, asked, kept = np.random.default_rng(10_000), 0, 0, 0
+    before = None
+    for _ in range(windows):
+        window, size = world.window(draw, rows, QUIET)
+        judged = judge(window, world.reference, Monitoring(), WINDOW_S, before)
+        alarms += judged.verdict != "quiet"
+        before, asked, kept = window, asked + size, len(json.dumps(window.features))
+    return alarms, windows * WINDOW_S / (30 * 86_400), kept, asked
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--quiet", type=int, default=1_000, help="windows without a fault")
+    parser.add_argument("--rows", type=int, default=1_000, help="of a window, one a request")
+    given = parser.parse_args(arguments)
+    say_machine()
+    with tempfile.TemporaryDirectory() as scratch:
+        project = make_project(Path(scratch) / "project", make_flights(Path(scratch)))
+        try:
+            world = make_world(project)
+            print(f"\n{HEAD}\n|---|---|---|---|---|")
+            for fault in FAULTS:
+                print(measure_fault(world, fault, given.seeds, given.rows), flush=True)
+            alarms, share, kept, asked = measure_quiet(world, given.quiet, given.rows)
+            print(f"\n{alarms} false alarms in {given.quiet:,} quiet windows, {share:.2f} months of 0.01 each")
+            print(f"{kept:,} bytes kept, {asked:,} bytes of payloads: {asked / kept:,.0f} times as many")
+        finally:
+            remove_project(project)
+
+
+if __name__ == "__main__":
+    main()
