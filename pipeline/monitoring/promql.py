@@ -90,7 +90,7 @@ class Drift:
     def _limit(self, requests: str, bins: str) -> str:
         """Return the quantile of the chi-square distribution: a cube, as Wilson and Hilferty found (1931)."""
         free = f"clamp_min({bins} - 1, 1)"
-        deviation = NormalDist().inv_cdf(1 - self.chance) if self.chance > 1e-12 else 7.1
+        deviation = -NormalDist().inv_cdf(self.chance)
         quantile = f"{free} * (1 - 2 / (9 * {free}) + {deviation:.4f} * sqrt(2 / (9 * {free}))) ^ 3"
         rows = f'max by ({_OF_FEATURE}) (ml_reference_rows{{model="{self.model}"}})'
         return f"({quantile}) * (1 / ({rows}) + on ({_OF_RELEASE}) group_left () (1 / {requests}))"

@@ -69,7 +69,7 @@ def drift_of(spec: Spec, window: Window) -> Drift:
 
 def _drift_group(spec: Spec, window: Window) -> Group:
     drift, limit = drift_of(spec, window), spec.monitoring.max_drift
-    mine = f'{{model="{spec.model.name}"}}'
+    mine = f'{{model="{spec.model.name}", track!="shadow"}}'
     alert = _alert(
         spec,
         "ModelrailDrift",

@@ -113,6 +113,11 @@ def summarize(values: Doubles, points: int = MAX_POINTS) -> Quantiles:
     return _shorten(Quantiles(distinct, counts.astype(np.float64), points))
 
 
+def shorten(summary: Quantiles, points: int) -> Quantiles:
+    """Keep at most so many points of a summary."""
+    return _shorten(Quantiles(summary.values, summary.weights, points, summary.error))
+
+
 def merge_quantiles(parts: Sequence[Quantiles]) -> Quantiles:
     """Merge several summaries into one."""
     if len(parts) == 1:

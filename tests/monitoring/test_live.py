@@ -56,7 +56,7 @@ def test_drifted_traffic_raises_an_alert_of_that_column_alone(stack: Stack) -> N
     assert {path for path, _ in found} == {"/alerts/ticket"}
     assert {labels["feature"] for _, labels in found} == {"x"}
     assert {(labels["model"], labels["version"], labels["track"]) for _, labels in found} == {("pair", "1.0.0", "live")}
-    (index,) = stack.query('max by (feature) (modelrail:feature_drift:1h{feature="y"})')
+    (index,) = until(lambda: stack.query('max by (feature) (modelrail:feature_drift:1h{feature="y"})'), "the index")
     assert float(index["value"][1]) < 0.01, "the other column is as it was in training"
 
 

@@ -142,6 +142,7 @@ def test_prometheus_accepts_the_rules(tmp_path: Path, sections: dict[str, Any]) 
 )
 def test_drift_needs_size_and_more_than_chance(tmp_path: Path, bins: list[float], fired: list[dict[str, str]]) -> None:
     run(tmp_path, spec(), asked(bins), alerts={"ModelrailDrift": fired})
+    run(tmp_path, spec(), asked(bins, track="shadow"), alerts={"ModelrailDrift": []})
 
 
 @needs_promtool

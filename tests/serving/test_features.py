@@ -158,6 +158,21 @@ def test_a_release_that_is_no_longer_served_is_shown_for_an_hour(
     assert meters.readings(()) == {}
 
 
+def test_counts_of_long_ago_are_removed_but_for_what_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meters = FeatureMeters(tmp_path, 0)
+    meter = meters.of(KEY, REFERENCE_OF_LINE, LINE)
+    assert meter is not None
+    meters.remove_old(())
+    assert len(list(tmp_path.iterdir())) == 1, "it was made a moment ago"
+    monkeypatch.setattr(features, "KEPT_S", -60.0)
+    meters.remove_old({KEY})
+    assert len(list(tmp_path.iterdir())) == 1
+    meters.remove_old(())
+    assert not list(tmp_path.iterdir())
+    meter.offer(rows([[0.5]]), Predictions(np.array([1.0])))
+    assert meters.readings({KEY}) == {}, "whoever still has it counts for nobody, and fails nobody"
+
+
 def test_a_release_in_memory_no_more_costs_no_memory(tmp_path: Path) -> None:
     meters = FeatureMeters(tmp_path, 0)
     meter = meters.of(KEY, REFERENCE_OF_LINE, LINE)

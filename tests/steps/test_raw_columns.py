@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.model.images.rules import ImageRule
 from pipeline.steps import raw_columns
-from pipeline.steps.raw_columns import measure_raw, merge_raw, read_raw, write_raw
+from pipeline.steps.quantiles import summarize
+from pipeline.steps.raw_columns import Known, measure_raw, merge_raw, read_raw, write_raw
 
 TINY = ImageRule(("pixels",), (1, 2), "gray")
 ROWS = pd.DataFrame(
@@ -49,6 +50,18 @@ def test_merging_parts_gives_the_whole_whatever_the_parts(cuts):
     whole = write_raw(measure(ROWS))
     assert write_raw(merge_raw(parts)) == whole
     assert write_raw(merge_raw(parts[::-1])) == whole
+
+
+def test_prose_is_measured_and_not_kept():
+    found = measure_raw(ROWS, [], ["word"], {}, ["word"])
+    assert write_raw(found)["word"] == {"rows": 5, "counts": None}
+    assert found["word[length]"].quantiles.count == 3
+
+
+def test_what_is_known_already_is_taken_as_it_is():
+    known = Known({"x": summarize(np.array([-1.0, 3.0, 3.0]))}, {"word": {"": 2, "a": 2, "b": 1}})
+    found = measure_raw(ROWS, ["x"], ["word"], {}, known=known)
+    assert write_raw(found) == {name: each for name, each in write_raw(measure(ROWS)).items() if name in found}
 
 
 def test_they_survive_json():

@@ -84,6 +84,7 @@ class Application:
     def swap(self, fleet: Fleet) -> None:
         """Answer all requests from now on with `fleet`; those in flight end with what they began with."""
         self.inference.fleet = fleet
+        self.meters.features.remove_old(fleet.keys)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI wants it."""

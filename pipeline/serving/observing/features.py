@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -53,6 +54,8 @@ BLOCK_CELLS = 16 * 2**10
 SHOWN_S = 3600.0
 """A release that is not served any more is still shown for so long after its last row, so that no scrape misses it."""
 _MOST_BLOCKS = 8
+KEPT_S = 86_400.0
+"""After this time the file of its counts is removed, so that a server that lives for years does not read all it had."""
 _HEAD = struct.Struct("<Q")
 """The length of what describes the counts, before it."""
 
@@ -235,6 +238,16 @@ class Cells:
         return self._map[:]
 
 
+def _last(path: Path) -> float:
+    """Return when a row was counted last, or the file was made; now if another worker has just removed it."""
+    try:
+        content, made = path.read_bytes(), path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+    last = np.frombuffer(content, np.float64, 1, _HEAD.unpack_from(content)[0] + _HEAD.size)
+    return max(float(last[0]), made)
+
+
 def _write_head(described: Described) -> bytes:
     text = msgspec.json.encode(described)
     text += b" " * (-(_HEAD.size + len(text)) % 8)
@@ -312,10 +325,21 @@ class FeatureMeters:
         newest = sorted(found.items(), key=lambda each: each[1].last)
         return {key: each for (key, _), each in newest if key in served or each.last > oldest}
 
+    def remove_old(self, served: Collection[Key]) -> None:
+        """Remove the counts of what is not served any more and has not been asked for long."""
+        if self.folder is None:
+            return
+        oldest = time.time() - KEPT_S
+        for path in self.folder.glob("*.features"):
+            model, version, track, *_ = map(unquote, path.name.split("@"))
+            if (model, version, track) not in served and _last(path) < oldest:
+                path.unlink(missing_ok=True)
+
     def _contents(self) -> Iterator[tuple[Key, str, bytes]]:
         if self.folder is None:
             yield from ((*key, meter.cells.read()) for key, meter in list(self.known.items()))
             return
         for path in sorted(self.folder.glob("*.features")):
             model, version, track, digest, _ = path.name.split("@")
-            yield (unquote(model), unquote(version), unquote(track)), digest, path.read_bytes()
+            with suppress(FileNotFoundError):  # another worker has just removed it
+                yield (unquote(model), unquote(version), unquote(track)), digest, path.read_bytes()

@@ -30,6 +30,8 @@ from pipeline.steps.raw_columns import RawColumn, RawColumns, RawCounts, RawNumb
 _HOURS, _WEEKDAYS = 24, 7
 _HALF = 0.5
 """Probability from which on a row counts as of the second of two classes."""
+_FEWEST = 5
+"""Training rows that a category must have, for its value to stand in a release."""
 
 
 def build_reference(
@@ -69,9 +71,9 @@ def _of_column(column: Input, raw: RawColumns) -> Iterator[ReferenceFeature]:
     own = raw.get(name)
     if isinstance(own, RawNumbers):
         yield _number_feature(name, name, "value", own)
-    elif isinstance(own, RawCounts) and own.counts is not None:
+    elif isinstance(own, RawCounts) and own.counts is not None and len(own.counts) <= own.rows / 2:
         yield _category_feature(name, own.rows, own.counts)
-    elif isinstance(own, RawCounts):
+    elif column.kind == "text":
         yield from _numbers_read(name, "length", raw)
     elif column.kind == "image":
         yield from _numbers_read(name, "brightness", raw)
@@ -126,10 +128,14 @@ def cut_bins(summary: Quantiles, most: int = MAX_BINS, apart: float = inf) -> tu
 
 
 def _category_feature(name: str, rows: int, counts: Mapping[str, int]) -> ReferenceFeature:
-    known = sorted(((value, count) for value, count in counts.items() if value), key=lambda each: (-each[1], each[0]))
-    own, rare = known[:MAX_BINS], known[MAX_BINS:]
+    """Count categories; what few rows have is nobody's business: it is not kept, and counts as unknown."""
+    missing = counts.get("", 0)
+    known = {value: count for value, count in counts.items() if value and count >= _FEWEST}
+    listed = sorted(known.items(), key=lambda each: (-each[1], each[0]))
+    own, rare = listed[:MAX_BINS], listed[MAX_BINS:]
     bins = CategoryBins(tuple(value for value, _ in own), tuple(sorted(value for value, _ in rare)))
-    counted = [counts.get("", 0), 0, sum(count for _, count in rare), *(count for _, count in own)]
+    unknown = rows - missing - sum(known.values())
+    counted = [missing, unknown, sum(count for _, count in rare), *(count for _, count in own)]
     return ReferenceFeature(name, name, "value", rows, bins, _shares(counted))
 
 

@@ -18,7 +18,7 @@ from pipeline.spec.image_columns import rules_of
 from pipeline.spec.schema.spec import Spec
 from pipeline.steps.features import TARGET, Transform, needs_of, source_name
 from pipeline.steps.quantiles import Doubles
-from pipeline.steps.raw_columns import measure_raw
+from pipeline.steps.raw_columns import Known, RawColumns, measure_raw
 from pipeline.steps.statistics import Statistics, measure_rows
 from pipeline.steps.transform.rows import Target
 
@@ -86,8 +86,8 @@ def transform(
     if not kept.all():
         measured, labels, goal, sides = measured[kept], labels[kept], goal[kept], sides[kept]
     training = sides == Side.TRAIN
-    raw = measure_raw(rows[kept][training], compiled.numbers, compiled.texts, rules_of(spec.data))
-    statistics = replace(_measure(measured, labels, training, spec, compiled), raw=raw)
+    statistics = _measure(measured, labels, training, spec, compiled)
+    statistics = replace(statistics, raw=_measure_raw(rows, kept, training, measured, statistics, spec, compiled))
     frame = _frame(measured, labels, goal, compiled)
     if encode is not None:
         frame = pd.concat([frame, *(_vectors(rows[kept], each, encode) for each in compiled.sentences)], axis=1)
@@ -206,6 +206,38 @@ def _frame(measured: Doubles, labels: pd.DataFrame, goal: pd.Series[Any], compil
     names = [each.name for each in compiled.features]
     numbers = pd.DataFrame(measured[:, : len(names)], columns=names, index=labels.index, copy=False)
     return pd.concat([numbers, labels, goal.rename(TARGET)], axis=1).reset_index(drop=True)
+
+
+def _measure_raw(
+    rows: pd.DataFrame,
+    kept: Mask,
+    training: Mask,
+    measured: Doubles,
+    statistics: Statistics,
+    spec: Spec,
+    compiled: Transform,
+) -> RawColumns:
+    """Measure the raw columns of training rows; those that are a feature unchanged have been summarized already."""
+    mask = kept.copy()
+    mask[kept] = training
+    columns = list(dict.fromkeys((*compiled.numbers, *compiled.texts)))
+    mine = rows[columns] if mask.all() else rows.loc[mask, columns]
+    values = measured if training.all() else measured[training]
+    ranked = {
+        name: statistics.quantiles[entry]
+        for name in compiled.numbers
+        for entry in (name, source_name(name))
+        if entry in statistics.quantiles
+        and mine[name].dtype.kind == "f"
+        and np.array_equal(values[:, statistics.place(entry)], mine[name].to_numpy(), equal_nan=True)
+    }
+    counted: Any = {
+        name: statistics.counts[name]
+        for name in compiled.texts
+        if name in statistics.counts and name not in compiled.derived_labels
+    }
+    worded = {each.name for each in compiled.words} | {each.column for each in compiled.sentences}
+    return measure_raw(mine, compiled.numbers, compiled.texts, rules_of(spec.data), worded, Known(ranked, counted))
 
 
 def _measure(values: Doubles, labels: pd.DataFrame, training: Mask, spec: Spec, compiled: Transform) -> Statistics:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.model.reference import MAX_BINS, NumberBins, read_reference, write_reference
+from pipeline.model.reference import MAX_BINS, CategoryBins, NumberBins, read_reference, write_reference
 from pipeline.model.signature import Input, Signature
 from pipeline.serving.observing.bins import bin_categories, bin_numbers, table_of
 from pipeline.steps.evaluate.reference import build_reference, cut_bins
@@ -74,8 +74,28 @@ def test_the_twenty_most_frequent_categories_have_a_bin_each_and_the_rare_ones_o
     found = feature("word")
     counts = ROWS["word"].value_counts()
     assert set(found.bins.values) == set(counts.index[:20]) or counts.iloc[19] == counts.iloc[20]
-    assert len(found.bins.rare) == len(counts) - 20
-    assert found.shares[0] == found.shares[1] == 0.0
+    assert set(found.bins.rare) == {name for name, count in counts.items() if count >= 5} - set(found.bins.values)
+    assert found.shares[0] == 0.0
+
+
+def test_a_value_that_few_rows_have_does_not_stand_in_a_release():
+    words = pd.DataFrame({"word": pd.array(["a"] * 90 + ["b"] * 5 + ["Miller"] * 4 + [None], dtype="str")})
+    signature = Signature("regression", (Input("word", "str"),))
+    raw = measure_raw(words, [], ["word"], {})
+    found = build_reference(raw, signature, Importances("r2", 0), np.ones(2), Prediction(values=np.ones(2)), 50)
+    assert found.features[0].bins == CategoryBins(("a", "b"), ())
+    assert found.features[0].shares == (0.01, 0.04, 0.0, 0.9, 0.05), "it counts as unknown, here and in servers"
+    assert b"Miller" not in write_reference(found)
+
+
+@pytest.mark.parametrize("prose", [True, False])
+def test_prose_and_identifiers_are_described_by_their_length(prose):
+    words = pd.DataFrame({"word": pd.array([f"id {number}" for number in range(100)], dtype="str")})
+    signature = Signature("regression", (Input("word", "str"),))
+    raw = measure_raw(words, [], ["word"], {}, ["word"] if prose else ())
+    found = build_reference(raw, signature, Importances("r2", 0), np.ones(2), Prediction(values=np.ones(2)), 50)
+    assert (found.features[0].name, found.features[0].bins.starts) == ("word[length]", (4.0, 5.0))
+    assert found.features[0].shares == (0.0, 0.0, 0.1, 0.9, 0.0)
 
 
 def test_a_server_counts_the_training_rows_into_the_shares_of_the_reference():
