@@ -7,8 +7,10 @@ import shutil
 import subprocess
 from math import log
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.monitoring.promql import Drift
@@ -171,8 +173,6 @@ def test_prometheus_computes_the_index_and_its_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("free", [1, 2, 5, 10, 22, 30, 64])
 def test_the_limit_is_never_below_the_quantile_by_more_than_a_hundredth(free: int) -> None:
-    from statistics import NormalDist
-
     from scipy.stats import chi2
 
     for window in DRIFT_WINDOWS:
@@ -184,6 +184,28 @@ def test_the_limit_is_never_below_the_quantile_by_more_than_a_hundredth(free: in
         )
         cube = free * (1 - 2 / (9 * free) + deviation * (2 / (9 * free)) ** 0.5) ** 3
         assert 0.99 < cube / chi2.isf(chance, free) < 1.25
+
+
+@pytest.mark.parametrize("requests", [100, 1_000, 10_000])
+@pytest.mark.parametrize(
+    "weights",
+    [[1.0] * 20, [0.85**place for place in range(20)], [1.0] * 20 + [1e-3] * 3, [0.999, 0.001]],
+    ids=["even", "falling", "rare bins", "hardly ever"],
+)
+def test_a_quiet_window_is_beyond_the_limit_as_seldom_as_its_level_says(weights: list[float], requests: int) -> None:
+    """By the formulas of the rules, over 20,000 windows that are samples of what the reference is one of."""
+    chance, rows, windows = 1e-3, 10_000, 20_000
+    random = np.random.default_rng(5)
+    shares = np.array(weights) / sum(weights)
+    reference, asked = (random.multinomial(each, shares, windows) / each for each in (rows, requests))
+    half = 0.5 / requests
+    bins = ((reference > 0) | (asked > 0)).sum(axis=1)
+    parts = (asked - reference) * np.log((asked + half) / (reference + half))
+    free = np.maximum(bins - 1, 1)
+    deviation = NormalDist().inv_cdf(1 - chance)
+    cube = free * (1 - 2 / (9 * free) + deviation * np.sqrt(2 / (9 * free))) ** 3
+    beyond = parts.sum(axis=1) / (1 + bins * half) > cube * (1 / requests + 1 / rows)
+    assert beyond.mean() < 2.5 * chance
 
 
 def test_all_looks_at_all_features_share_the_level_of_chance() -> None:
