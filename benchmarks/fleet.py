@@ -183,20 +183,20 @@ def main() -> None:
                     continue
                 found.setdefault(what, {})[count] = statistics.median(action() for _ in range(given.runs))
                 print(f"{count:6} models  {what:24} {found[what][count]:8.3f} s", flush=True)
+    print("\n".join(table(found)))
+
+
+def table(found: Mapping[str, Mapping[int, float]]) -> Iterator[str]:
+    """Write Markdown: what it takes at each size, how it grows between the last two, what one more model costs."""
+    sizes = sorted({size for seconds in found.values() for size in seconds})
+    yield f"| CPU time at this many models | {' | '.join(f'{size:,}' for size in sizes)} | exponent | a model more |"
+    yield "|" + "---|" * (len(sizes) + 3)
     for what, seconds in found.items():
-        print(f"{what:24} {describe(seconds)}")
-
-
-def describe(seconds: Mapping[int, float]) -> str:
-    """Write what it takes at each size, how it grows between the last two, and what one more model costs."""
-    sizes = sorted(seconds)
-    told = ", ".join(f"{size:,}: {seconds[size]:.2f} s" for size in sizes)
-    if len(sizes) < 2:
-        return told
-    less, more = sizes[-2:]
-    exponent = math.log(seconds[more] / seconds[less]) / math.log(more / less)
-    slope_ms = (seconds[more] - seconds[less]) / (more - less) * 1000
-    return f"{told}; exponent {exponent:.2f}, {slope_ms:.2f} ms a model"
+        less, more = sizes[-2:] if len(sizes) > 1 else (1, sizes[0])
+        begin_s, end_s = seconds.get(less, 0.0), seconds[more]
+        exponent = f"{math.log(end_s / begin_s) / math.log(more / less):.2f}" if begin_s else ""
+        values = " | ".join(f"{seconds[size]:.2f} s" for size in sizes)
+        yield f"| {what} | {values} | {exponent} | {(end_s - begin_s) / (more - less) * 1000:.2f} ms |"
 
 
 if __name__ == "__main__":

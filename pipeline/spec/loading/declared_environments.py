@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from pipeline.errors import Problem
@@ -28,14 +28,24 @@ def find_declared(spec: Path, model: str) -> list[str]:
     return [name for name in find_environments(spec) if model in _models(_read(find_overlay(spec, name)))]
 
 
-def find_unknown(specs: Iterable[Path], names: Collection[str], environments: str | Path | None) -> Iterator[Problem]:
-    """Find what environments name and no spec is: each is waited for in vain."""
+def find_unknown(
+    specs: Iterable[Path], find_names: Callable[[], Collection[str]], environments: str | Path | None
+) -> Iterator[Problem]:
+    """Find what environments name and no spec is: each is waited for in vain.
+
+    Parameters
+    ----------
+    find_names : callable
+        Finds the names of all models; not called where no environment names any, since that reads every spec.
+    """
     overlays = {
         find_overlay(spec, name, environments) for spec in specs for name in find_environments(spec, environments)
     }
     for file in sorted(overlays):
         document = _read(file)
-        for place, model in enumerate(_models(document)):
+        named = _models(document)
+        names = find_names() if named else ()
+        for place, model in enumerate(named):
             if document is not None and model not in names:
                 mark = document.values[_SECTION, _KEY, place]
                 expected = suggest(model, names, f"a model of {', '.join(sorted(names)[:5])}")

@@ -138,9 +138,13 @@ def check_specs(
             problems.update(_with_cause(each, file, name, alone) for each in found)
             loaded += [spec] if spec else []
     problems.update(_meetings(loaded))
+    unknown = find_unknown(files, lambda: _names_around(files), environments)
+    return sorted({*problems, *_repeated_names(files), *unknown})
+
+
+def _names_around(files: Sequence[Path]) -> set[str]:
     beside = (each for folder in dict.fromkeys(file.parent for file in files) for each in list_yaml(folder))
-    known = names_in({*files, *beside}).values()
-    return sorted({*problems, *_repeated_names(files), *find_unknown(files, set(known), environments)})
+    return set(names_in({*files, *beside}).values())
 
 
 def _with_cause(problem: Problem, spec: Path, environment: str, alone: Collection[Problem]) -> Problem:
