@@ -50,7 +50,7 @@ class KeptFacts:
     """
 
     def __init__(self, state: Path, code: bytes) -> None:
-        self._state, self._folder, self._code = state, state / "specs", code
+        self._state, self._folder, self._code = state, state / "cache" / "specs", code
         self._swept = False
 
     def read(self, path: Path) -> tuple[DagFacts, str]:
@@ -96,7 +96,7 @@ class KeptFacts:
     def _keep(self, file: Path, body: bytes) -> None:
         if not self._folder.is_dir():
             prepare_home(self._state)
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
         scratch = file.with_name(f"{file.name}.{os.getpid()}")
         scratch.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         scratch.replace(file)

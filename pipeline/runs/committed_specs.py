@@ -95,7 +95,9 @@ def _companions(
     known = {each.path for each in found}
     top = "" if str(folder) == "." else f"{folder}/"
     below = (each for place, files in folders.items() if f"{place}/".startswith(top) for each in files)
-    return [each for each in below if each.path[len(top) :].encode() in said and each.path not in known]
+    unsaid = tuple(ending for ending in (".yaml", ".yml") if ending.encode() not in said)  # thousands of other specs
+    likely = (each for each in below if not each.path.endswith(unsaid))
+    return [each for each in likely if each.path[len(top) :].encode() in said and each.path not in known]
 
 
 def explain_shallow(repository: Repository) -> str:

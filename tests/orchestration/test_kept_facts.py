@@ -51,7 +51,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def records(state: Path) -> list[Path]:
-    return sorted((state / "specs").iterdir())
+    return sorted((state / "cache" / "specs").iterdir())
 
 
 def read(state: Path, path: Path, code: bytes = b"one") -> DagFacts:
@@ -124,7 +124,7 @@ def test_a_broken_spec_is_not_kept(spec: Path, state: Path) -> None:
     for _ in range(2):
         with pytest.raises(SpecError, match="trainerr"):
             read(state, spec)
-    assert not (state / "specs").exists()
+    assert not (state / "cache" / "specs").exists()
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
