@@ -15,6 +15,8 @@ Group = dict[str, Any]
 
 _DAYS, _DAY_S = 30, 86_400
 """Time for which the level of chance of false alarms, and the error budget, are given."""
+_OF_THE_CLOCK = r".*\\[(hour|weekday)\\]"
+"""Features that are recorded and raise no alert: an hour holds one hour of the day, whatever is asked in it."""
 _CANARY_AT_LEAST_S = 3_600
 _QUIET_MIN, _EXPECTED = 15, 20
 """Minutes without any request that are noticed where so many were to be expected in them."""
@@ -69,7 +71,7 @@ def drift_of(spec: Spec, window: Window) -> Drift:
 
 def _drift_group(spec: Spec, window: Window) -> Group:
     drift, limit = drift_of(spec, window), spec.monitoring.max_drift
-    mine = f'{{model="{spec.model.name}", track!="shadow"}}'
+    mine = f'{{model="{spec.model.name}", track!="shadow", feature!~"{_OF_THE_CLOCK}"}}'
     alert = _alert(
         spec,
         "ModelrailDrift",

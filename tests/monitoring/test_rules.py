@@ -96,23 +96,23 @@ def without_annotations(rules: Path) -> None:
     rules.write_text(json.dumps(document))
 
 
-def asked(bins: list[float], minutes: int = 90, track: str = "live") -> dict[str, str]:
-    """Write series of a feature `x` of five bins that get so many rows a minute, with a request for each."""
+def asked(bins: list[float], minutes: int = 90, track: str = "live", feature: str = "x") -> dict[str, str]:
+    """Write series of a feature of five bins that get so many rows a minute, with a request for each."""
     labels = f'model="m", version="1.0.0", track="{track}"'
     reference = [0.0, 0.0, 0.5, 0.5, 0.0]
     counts = {
-        f'ml_inference_feature_total{{{labels}, feature="x", bin="{number}"}}': f"0+{rate}x{minutes}"
+        f'ml_inference_feature_total{{{labels}, feature="{feature}", bin="{number}"}}': f"0+{rate}x{minutes}"
         for number, rate in enumerate(bins)
     }
     shares = {
-        f'ml_reference_share{{{labels}, feature="x", bin="{number}"}}': f"{share}+0x{minutes}"
+        f'ml_reference_share{{{labels}, feature="{feature}", bin="{number}"}}': f"{share}+0x{minutes}"
         for number, share in enumerate(reference)
     }
     return (
         counts
         | shares
         | {
-            f'ml_reference_rows{{{labels}, feature="x"}}': f"10000+0x{minutes}",
+            f'ml_reference_rows{{{labels}, feature="{feature}"}}': f"10000+0x{minutes}",
             f'ml_inference_requests_total{{{labels}, status="200"}}': f"0+{sum(bins)}x{minutes}",
         }
     )
@@ -307,3 +307,10 @@ def test_each_alert_is_explained(tmp_path: Path) -> None:
         assert each["annotations"]["summary"].startswith("m: ")
         assert each["annotations"]["description"].endswith(".")
         assert each["labels"].keys() >= {"severity", "model", "owner"}
+
+
+@needs_promtool
+@pytest.mark.parametrize("feature", ["at[hour]", "at[weekday]"])
+def test_an_hour_of_the_day_is_no_drift_of_it(tmp_path: Path, feature: str) -> None:
+    run(tmp_path, spec(), asked([0, 0, 9, 1, 0], feature=feature), alerts={"ModelrailDrift": []})
+    run(tmp_path, spec(), asked([0, 0, 9, 1, 0], feature=feature), true=["modelrail:feature_drift:1h > 0.2"])
