@@ -45,6 +45,13 @@ class Estimate:
     reference: float
 
     @property
+    def text(self) -> str:
+        """The same in words."""
+        interval = f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        fell = ": lower" if self.worse else ""
+        return f"{self.metric} by its scores {interval}, on its test rows {self.reference:.3f}{fell}"
+
+    @property
     def worse(self) -> bool:
         """Whether it is lower than on the test rows, by more than its interval."""
         return self.high < self.reference

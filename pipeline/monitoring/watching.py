@@ -5,26 +5,39 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.bundles import bundle_of
+from pipeline.delivery.deploying import Slot
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.platforms.target import Target
+from pipeline.delivery.promotion import find_slot
 from pipeline.delivery.releases import Release, releases
+from pipeline.delivery.stages import stages
 from pipeline.errors import InputError
+from pipeline.home import store_address
+from pipeline.messages import count
 from pipeline.model.reference import REFERENCE, Reference, read_reference
 from pipeline.model.signature import Signature
 from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.diagnosis import Diagnosis, diagnose
-from pipeline.monitoring.judging import Judgement, judge
+from pipeline.monitoring.judging import Judgement, Verdict, judge
 from pipeline.monitoring.sources import PROMETHEUS, TOKEN, ask_prometheus, ask_server
-from pipeline.storage.artifacts import Store
+from pipeline.storage.artifacts import Store, open_store
 from pipeline.storage.git.repository import Repository
 
 _NOTES = "watch"
+_SIGNS = 5
+_SAID: Mapping[Verdict, str] = {
+    "quiet": "quiet",
+    "waiting": "too few requests to tell",
+    "failures": "too many requests fail",
+    "refusals": "too many requests are refused",
+    "drift": "what it is asked has moved",
+}
 _LEAST_S, _FIRST_S, _MOST_S = 60.0, 3_600.0, 30 * 86_400.0
 """Of a window that Prometheus is asked for: it must hold two of its samples; a first one has no look before it."""
 
@@ -38,6 +51,27 @@ class Look:
     version: str
     judged: Judgement
     diagnosis: Diagnosis
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is wrong, as far as can be told."""
+        return self.judged.verdict in ("quiet", "waiting")
+
+    @property
+    def lines(self) -> list[str]:
+        """What was found, in words: the verdict, its signs, what may be done, what scores tell of the quality."""
+        judged, diagnosis = self.judged, self.diagnosis
+        window = "since its server began" if judged.seconds is None else f"in {judged.seconds:,.0f} s"
+        asked = f"{count(judged.requests, 'request')}, {count(judged.rows, 'row')} {window}"
+        signs = [each.text for each in diagnosis.signs[:_SIGNS]]
+        if len(diagnosis.signs) > _SIGNS:
+            signs.append(f"and {len(diagnosis.signs) - _SIGNS} more (--json has them all)")
+        return [
+            f"{self.model} v{self.version} in {self.environment}: {_SAID[judged.verdict]} ({asked})",
+            *(f"  {each}" for each in signs),
+            *([f"  → {diagnosis.suggestion}"] if diagnosis.suggestion else []),
+            *(f"  {each.text}" for each in judged.quality),
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return a document for programs."""
@@ -59,9 +93,18 @@ class Look:
         }
 
 
-def is_live(target: Target) -> bool:
-    """Tell whether anything of a model is live where its counts can be read."""
-    return _is_reached(target) and platform_of(target.spec).live(target) is not None
+def find_live(repository: Repository, models: Iterable[str], environment: str | None = None) -> list[Slot]:
+    """List where models should be live by Git, and can be looked at.
+
+    Parameters
+    ----------
+    environment : str, optional
+        Only there.
+    """
+    assigned = {model: {each.environment for each in stages(repository, model)} for model in models}
+    wanted = [(model, name) for model, names in assigned.items() for name in sorted(names)]
+    slots = (find_slot(repository, model, name) for model, name in wanted if environment in (None, name))
+    return [each for each in slots if _is_reached(each.target)]
 
 
 def _is_reached(target: Target) -> bool:
@@ -69,16 +112,18 @@ def _is_reached(target: Target) -> bool:
     return bool(os.environ.get(PROMETHEUS)) or target.spec.environment.platform == "local"
 
 
-def look(target: Target, environment: str, repository: Repository, store: Store) -> Look:
-    """Look at what is live of a model, and remember what was seen.
+def look(slot: Slot) -> Look:
+    """Look at what is live of a model in an environment, and remember what was seen.
 
     Raises
     ------
     InputError
         If nothing is live, its release has no reference, or the platform has no server whose counts are those of all.
     TransientError
-        If the server does not answer.
+        If the server or Prometheus does not answer.
     """
+    target, environment, repository = slot.target, slot.environment, slot.repository
+    store = open_store(store_address(target.state), target.state)
     if not _is_reached(target):
         raise InputError(
             f"{target.model}: found the platform {target.spec.environment.platform}, where each server counts by "

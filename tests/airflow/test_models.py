@@ -71,7 +71,7 @@ def loaded(folder: Path) -> dict[str, Any]:
 
 
 def test_airflow_takes_no_other_file_for_one_with_dags(loaded: dict[str, Any]) -> None:
-    assert loaded["dag files"] == ["data_commits.py", "models.py"]
+    assert loaded["dag files"] == ["data_commits.py", "models.py", "watch.py"]
 
 
 def test_every_spec_becomes_a_dag_even_when_others_are_broken(loaded: dict[str, Any]) -> None:

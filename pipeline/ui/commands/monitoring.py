@@ -10,7 +10,7 @@ import typer
 
 from pipeline.errors import InputError, ModelrailError
 from pipeline.ui.commands.models import ChangesExit
-from pipeline.ui.commands.options import Environment, Json, find_spec, print_json
+from pipeline.ui.commands.options import Environment, Json, find_model, find_spec, print_json
 
 if TYPE_CHECKING:
     from pipeline.monitoring.rendering import Watched
@@ -23,9 +23,9 @@ app.add_typer(monitoring, name="monitoring")
 
 @app.command(epilog="Example: modelrail watch flight-delay --json")
 def watch(
-    spec: Annotated[
-        Path | None,
-        typer.Argument(help="The spec: a YAML file, or a model's name in models/; by default all that are live."),
+    model: Annotated[
+        str | None,
+        typer.Argument(help="The model's name, or its spec; by default all that are live.", metavar="[MODEL]"),
     ] = None,
     environment: Environment = None,
     as_json: Json = False,
@@ -36,10 +36,10 @@ def watch(
     """Judge what is live since the last look: requests that fail, columns that moved, quality as far as scores tell."""
     from pipeline.ui.terminal.watching import show_look
 
-    found, failures = _look_at(spec, environment)
+    found, failures = _look_at(model and find_model(model), environment)
     if as_json:
         documents = [each.to_json() for each in found]
-        for content in [documents] if spec is None else documents:
+        for content in [documents] if model is None else documents:
             print_json(content)
     else:
         for each in found:
@@ -48,35 +48,30 @@ def watch(
         typer.echo(f"modelrail: {failure}", err=True)
     if failures:
         raise typer.Exit(failures[0].exit_code)
-    if detailed_exitcode and any(each.judged.verdict not in ("quiet", "waiting") for each in found):
+    if detailed_exitcode and not all(each.is_quiet for each in found):
         raise ChangesExit(ChangesExit.exit_code)
 
 
-def _look_at(spec: Path | None, environment: str | None) -> tuple[list[Look], list[ModelrailError]]:
-    """Look at one model, or at each of `models/`; a model that cannot be looked at does not hide the others."""
-    from pipeline.delivery.platforms.target import Target
-    from pipeline.home import home, store_address
-    from pipeline.monitoring.watching import is_live, look
+def _look_at(model: str | None, environment: str | None) -> tuple[list[Look], list[ModelrailError]]:
+    """Look at one model, or at all that are live; one that cannot be looked at does not hide the others."""
+    from pipeline.delivery.promotion import find_slot
+    from pipeline.monitoring.watching import find_live, look
     from pipeline.spec.files import find_specs
-    from pipeline.spec.loading.loading import load_spec
-    from pipeline.storage.artifacts import open_store
+    from pipeline.spec.loading.names import names_in
     from pipeline.storage.git.repository import open_repository
 
+    repository = open_repository(Path.cwd())
+    models = dict.fromkeys(names_in(find_specs()).values())
+    slots = [find_slot(repository, model, environment)] if model else find_live(repository, models, environment)
+    if not slots:
+        raise InputError("models/: found no model that is live and can be looked at; expected one (modelrail run)")
     found: list[Look] = []
     failures: list[ModelrailError] = []
-    for path in [find_spec(spec)] if spec else find_specs():
+    for slot in slots:
         try:
-            loaded = load_spec(path, environment).spec
-            repository = open_repository(path.resolve().parent)
-            state = home(repository.root)
-            target = Target(loaded, environment, state)
-            if spec or is_live(target):
-                name = environment or loaded.environment.platform
-                found.append(look(target, name, repository, open_store(store_address(state), state)))
+            found.append(look(slot))
         except ModelrailError as error:
             failures.append(error)
-    if spec is None and not found and not failures:
-        raise InputError("models/: found no model that is live here; expected one (modelrail run)")
     return found, failures
 
 

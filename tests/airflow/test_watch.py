@@ -1,0 +1,71 @@
+"""With Airflow's own scheduler: what is live is looked at, and a look that finds something fails its task in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.delivery.platforms.local.deployments import live, stop_all
+from pipeline.orchestration.services import Airflow, down, up
+from pipeline.runs.request import RunRequest
+from pipeline.runs.running import run
+from tests.conftest import git
+from tests.databases import Databases
+from tests.monitoring.test_watching import SPEC, ask, month, records, seconds
+
+pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
+
+
+@pytest.fixture
+def place(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Airflow]]:
+    """Yield the address of a live model, and an Airflow that looks at it once a year, or when it is told to."""
+    project, state = tmp_path / "project", tmp_path / "project" / ".modelrail"
+    for path, text in {"models/late.yaml": SPEC, ".gitignore": ".modelrail/\n", "data/2013-01.csv": month(1)}.items():
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(text)
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "spec and data")
+    databases.copy_mlflow(state / "mlflow.db")
+    databases.copy_airflow(state)
+    monkeypatch.setenv("MODELRAIL_WATCH", "0 0 1 1 *")
+    monkeypatch.chdir(project)
+    try:
+        run(RunRequest("models/late.yaml"), lambda _: None)
+        found = live("late", state)
+        assert found is not None
+        services = up(state, project / "models", airflow_port=18481, mlflow_port=15400)
+        with Airflow(services.airflow_url, services.login.user, services.login.password) as airflow:
+            yield found.address, airflow
+    finally:
+        down(state)
+        stop_all(state)
+
+
+def look(airflow: Airflow) -> tuple[str, dict[str, Any], str]:
+    """Have the DAG run; return the state of the look, what it has kept, and its error."""
+    started = airflow.trigger("watch", {})
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for task in airflow.list_tasks("watch", started):
+            if task.task_id == "look" and task.state in ("success", "failed"):
+                kept = airflow.read_result("watch", started, task, "look")
+                return task.state, kept, airflow.read_error("watch", started, task)
+        time.sleep(0.3)
+    raise AssertionError(f"the look has not ended: {airflow.list_tasks('watch', started)}")
+
+
+def test_a_look_that_finds_something_fails_its_task(place: tuple[str, Airflow]) -> None:
+    address, airflow = place
+    ask(address, records(7, 400))
+    state, found, _ = look(airflow)
+    assert (state, found["verdict"]) == ("success", "quiet")
+    ask(address, seconds(records(8, 400)))
+    state, found, error = look(airflow)
+    assert (state, found["verdict"]) == ("failed", "drift")
+    assert found["diagnosis"]["cause"] == "pipeline"
+    assert "late v1.0.0 in local: what it is asked has moved" in error
