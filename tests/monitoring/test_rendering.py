@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_objectives_are_those_of_the_spec(project: Path) -> None:
     asked = "monitoring: {max_drift: 0.5, availability: 0.9, latency: {within_s: 0.25, share: 0.5}, max_age_days: 3}\n"
     (project / "models/first.yaml").write_text(LINE % "first" + asked)
     text = render("first", "--to", "prometheus")
-    assert 'modelrail:feature_drift:1h{model="first", track!="shadow"} > 0.5' in text
+    assert re.search(r'modelrail:feature_drift:1h{model="first", track!="shadow", [^}]*} > 0.5', text)
     assert 'modelrail:failed_share:1h{model="first"} > 1.44' in text
     assert 'modelrail:slow_share:1h{model="first"} > 7.2' in text
     assert 'le="0.25"' in text
