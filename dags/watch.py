@@ -26,14 +26,15 @@ class FindLive(BaseOperator):
     """List where models are live."""
 
     def execute(self, context: Context) -> list[list[str]]:  # noqa: ARG002
-        """Ask Git; return each model with its environment."""
+        """Ask Git; return each model with its environment and its spec."""
         from pipeline.monitoring.watching import find_live
         from pipeline.spec.files import list_yaml
         from pipeline.spec.loading.names import names_in
         from pipeline.storage.git.repository import open_repository
 
-        slots = find_live(open_repository(MODELS), dict.fromkeys(names_in(list_yaml(MODELS)).values()))
-        return [[each.model, each.environment] for each in slots]
+        specs = {model: path for path, model in names_in(list_yaml(MODELS)).items()}
+        slots = find_live(open_repository(MODELS), specs)
+        return [[each.model, each.environment, str(specs[each.model])] for each in slots]
 
 
 class LookAt(BaseOperator):
@@ -51,8 +52,8 @@ class LookAt(BaseOperator):
         from pipeline.monitoring.watching import look
         from pipeline.storage.git.repository import open_repository
 
-        model, environment = self.live
-        found = look(find_slot(open_repository(MODELS), model, environment))
+        model, environment, spec = self.live
+        found = look(find_slot(open_repository(MODELS), model, environment, {model: Path(spec)}))
         context["ti"].xcom_push(key="look", value=found.to_json())
         if not found.is_quiet:
             raise AirflowFailException("\n".join(found.lines))
@@ -81,7 +82,9 @@ def build(cron: str) -> DAG:
     ) as made:
         live = FindLive(task_id="find_live", doc_md="Where models are live, by Git.")
         LookAt.partial(
-            task_id="look", doc_md="Fails if anything is wrong.", map_index_template="{{ task.live | join(' in ') }}"
+            task_id="look",
+            doc_md="Fails if anything is wrong.",
+            map_index_template="{{ task.live[:2] | join(' in ') }}",
         ).expand(live=live.output)
     return made
 

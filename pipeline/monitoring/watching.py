@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.answers import asking_once
 from pipeline.delivery.bundles import bundle_of
 from pipeline.delivery.deploying import Slot
 from pipeline.delivery.platforms.platforms import platform_of
@@ -93,17 +94,20 @@ class Look:
         }
 
 
-def find_live(repository: Repository, models: Iterable[str], environment: str | None = None) -> list[Slot]:
+def find_live(repository: Repository, specs: Mapping[str, Path], environment: str | None = None) -> list[Slot]:
     """List where models should be live by Git, and can be looked at.
 
     Parameters
     ----------
+    specs : mapping
+        Model → its spec.
     environment : str, optional
         Only there.
     """
-    assigned = {model: {each.environment for each in stages(repository, model)} for model in models}
-    wanted = [(model, name) for model, names in assigned.items() for name in sorted(names)]
-    slots = (find_slot(repository, model, name) for model, name in wanted if environment in (None, name))
+    with asking_once():
+        assigned = {model: {each.environment for each in stages(repository, model)} for model in specs}
+        wanted = [(model, name) for model, names in assigned.items() for name in sorted(names)]
+        slots = [find_slot(repository, model, name, specs) for model, name in wanted if environment in (None, name)]
     return [each for each in slots if _is_reached(each.target)]
 
 

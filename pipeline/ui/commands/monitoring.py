@@ -56,13 +56,12 @@ def _look_at(model: str | None, environment: str | None) -> tuple[list[Look], li
     """Look at one model, or at all that are live; one that cannot be looked at does not hide the others."""
     from pipeline.delivery.promotion import find_slot
     from pipeline.monitoring.watching import find_live, look
-    from pipeline.spec.files import find_specs
-    from pipeline.spec.loading.names import names_in
+    from pipeline.spec.loading.names import find_every_spec
     from pipeline.storage.git.repository import open_repository
 
     repository = open_repository(Path.cwd())
-    models = dict.fromkeys(names_in(find_specs()).values())
-    slots = [find_slot(repository, model, environment)] if model else find_live(repository, models, environment)
+    specs = find_every_spec(repository.root)
+    slots = [find_slot(repository, model, environment)] if model else find_live(repository, specs, environment)
     if not slots:
         raise InputError("models/: found no model that is live and can be looked at; expected one (modelrail run)")
     found: list[Look] = []
