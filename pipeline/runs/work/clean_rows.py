@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from pipeline.errors import InputError
-from pipeline.model.columns import DTYPES, KINDS
 from pipeline.runs.inputs import Inputs
 from pipeline.runs.work.files import read_frame
+from pipeline.steps.column_types import convert_valueless
 
 SIDE = "(side)"
 POSITION = "(position)"
@@ -23,8 +23,4 @@ def clean_rows(inputs: Inputs, partition: str | None, columns: Iterable[str] | N
     if node.artifact is None:
         raise InputError(f"partition {partition}: found no clean rows; expected the step 'clean' to have run")
     rows = read_frame(node.artifact.file("rows.parquet"), None if columns is None else list(columns))
-    # A column without any value here, and without a declared type, was read as a number.
-    types = inputs.chain.columns()
-    kinds = {name: kind for name, type_ in types.items() if (kind := KINDS[type_]) != "number"}
-    wrong = {name: DTYPES[kind] for name, kind in kinds.items() if name in rows and rows[name].dtype.kind == "f"}
-    return rows.astype(wrong)
+    return convert_valueless(rows, inputs.chain.columns())

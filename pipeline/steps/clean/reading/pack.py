@@ -12,14 +12,15 @@ import pyarrow as pa
 from pyarrow import compute
 
 from pipeline.errors import DataError
-from pipeline.model.columns import DTYPES, KINDS, ColumnType, merge_columns
+from pipeline.model.columns import ColumnType, merge_columns
 from pipeline.model.missing import Missing
 from pipeline.spec.schema.spec import Data
 from pipeline.steps.clean.reading.conversion import EXACT_INTEGERS
 from pipeline.steps.clean.reading.csv_files import parse_csv
 from pipeline.steps.clean.reading.parsed import Parsed
 from pipeline.steps.clean.reading.partition import Reading, read, read_parsed
-from pipeline.steps.clean.reading.unpacking import FORMATS, to_utf8
+from pipeline.steps.clean.reading.unpacking import tell_format, to_utf8
+from pipeline.steps.column_types import convert_valueless
 
 PARTITION = "partition"
 _NO_TEXTS = ("true", "false", "inf", "infinity", "nan")
@@ -74,7 +75,7 @@ def read_pack(sources: Sequence[Source], data: Data) -> PackReading:
     readings = {each.partition: read(each.content, each.name, data) for each in sources}
     types = merge_columns({name: each.columns for name, each in readings.items()})
     known = {column for each in readings.values() for column, type_ in each.columns.items() if type_}
-    frames = [_of_types(each.rows, types) for each in readings.values()]
+    frames = [convert_valueless(each.rows, types) for each in readings.values()]
     aside = [each.quarantined.assign(**{PARTITION: name}) for name, each in readings.items()]
     return PackReading(
         rows=pd.concat(frames, ignore_index=True),
@@ -92,12 +93,6 @@ def _read_one(source: Source, data: Data) -> PackReading:
     return PackReading(found.rows, [len(found.rows)], aside, found.columns, found.notes, found.warnings)
 
 
-def _of_types(rows: pd.DataFrame, types: Mapping[str, ColumnType]) -> pd.DataFrame:
-    """Give the columns without any value here, which were read as numbers, the type that they have elsewhere."""
-    wrong = {name: DTYPES[KINDS[type_]] for name, type_ in types.items() if KINDS[type_] != "number" and name in rows}
-    return rows.astype({name: dtype for name, dtype in wrong.items() if rows[name].dtype.kind == "f"})
-
-
 def _all(said: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for every in said for each in every))
 
@@ -109,9 +104,9 @@ def _read_together(sources: Sequence[Source], data: Data) -> PackReading | None:
     """
     if data.images or data.decimal != "." or data.thousands:
         return None
-    if any(_format(each, data) != "csv" for each in sources):
-        return None
     try:
+        if any(tell_format(each.name, data) != "csv" for each in sources):
+            return None
         texts = [to_utf8(each.content, each.name, data) for each in sources]
         joined = _join([each if each.endswith(b"\n") else each + b"\n" for each in texts])
         if joined is None:
@@ -129,11 +124,6 @@ def _read_together(sources: Sequence[Source], data: Data) -> PackReading | None:
 def _split(reading: Reading, counts: list[int]) -> PackReading:
     aside = reading.quarantined.assign(**{PARTITION: pd.array([], dtype="str")})
     return PackReading(reading.rows, counts, aside, reading.columns, reading.notes, ())
-
-
-def _format(source: Source, data: Data) -> str | None:
-    ending = f".{source.name.rpartition('.')[2].lower()}"
-    return None if ending in {".gz", ".zip"} else data.format or FORMATS.get(ending)
 
 
 def _join(texts: Sequence[bytes]) -> tuple[bytes, list[int]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from pipeline.steps.clean.reading import Source, read, read_pack
 from pipeline.steps.clean.reading import pack as packing
 
 INFERRED = {"files": "{part}.csv"}
+NAMED = {**INFERRED, "format": "csv"}
 DECLARED = {
     **INFERRED,
     "columns": {"a": "float", "b": {"type": "str", "nullable": True}},
@@ -46,6 +48,7 @@ ODD: Mapping[str, Mapping[str, bytes]] = {
     "a column less": {"1.csv": b"a,b\n1,x\n", "2.csv": b"a\n2\n"},
     "nothing": {"1.csv": b"a,b\n1,x\n", "2.csv": b""},
     "another format": {"1.csv": b"a,b\n1,x\n", "2.jsonl": b'{"a": 2, "b": "y"}\n'},
+    "packed files": {"1.csv": b"a,b\n1,x\n", "2.csv.gz": gzip.compress(b"a,b\n2,y\n")},
     "another encoding": {"1.csv": b"a,b\n1,x\n", "2.csv": b"a,b\n2,\xe9\n"},
     "a null byte": {"1.csv": b"a,b\n1,x\n", "2.csv": b"a,b\n2,\0\n"},
     "a header alone": {"1.csv": b"a,b\n", "2.csv": b"a,b\n"},
@@ -80,7 +83,7 @@ def sources(files: Mapping[str, bytes]) -> list[Source]:
     return [Source(name, content, name) for name, content in files.items()]
 
 
-@pytest.mark.parametrize("section", [INFERRED, DECLARED], ids=["inferred", "declared"])
+@pytest.mark.parametrize("section", [INFERRED, NAMED, DECLARED], ids=["inferred", "named", "declared"])
 @pytest.mark.parametrize("kind", ODD)
 def test_what_is_read_together_is_what_is_read_one_by_one(kind: str, section: Mapping[str, object]) -> None:
     data = Data.model_validate(section)
