@@ -29,8 +29,7 @@ from pipeline.monitoring.judging import judge
 from pipeline.runs.job import open_job
 from pipeline.runs.request import RunRequest
 from pipeline.runs.session import Session
-from pipeline.runs.work.clean_rows import PARTITION, POSITION, SIDE, clean_rows
-from pipeline.runs.work.files import read_frame
+from pipeline.runs.work.evaluation import gather_test_rows
 from pipeline.serving.observing.features import FeatureMeters
 from pipeline.serving.rows.records import Rows
 from pipeline.serving.scoring.model import load_model
@@ -135,14 +134,7 @@ def make_world(project: Path) -> World:
     (bundle,) = (project / ".modelrail/releases/flight-delay").iterdir()
     model = load_model(bundle)
     assert model.reference is not None  # noqa: S101 - a release of this code has one
-    places = read_frame(inputs.chain.artifact("normalize").file("rows.parquet"))
-    tested, nodes = places[places[SIDE] == 2], inputs.chain.nodes("clean")
-    columns = [each.name for each in model.signature.inputs]
-    parts = [
-        clean_rows(inputs, nodes[int(str(place))].partition, columns).iloc[mine[POSITION].to_numpy()]
-        for place, mine in tested.groupby(PARTITION)
-    ]
-    rows = pd.concat(parts, ignore_index=True)
+    rows = gather_test_rows(inputs, [model.signature])[[each.name for each in model.signature.inputs]]
     DEVIATIONS.update({str(name): float(rows[name].std()) for name in rows if rows[name].dtype.kind == "f"})
     return World(model, model.signature, model.reference, rows)
 

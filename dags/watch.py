@@ -29,10 +29,10 @@ class FindLive(BaseOperator):
         """Ask Git; return each model with its environment and its spec."""
         from pipeline.monitoring.watching import find_live
         from pipeline.spec.files import list_yaml
-        from pipeline.spec.loading.names import names_in
+        from pipeline.spec.loading.names import by_name
         from pipeline.storage.git.repository import open_repository
 
-        specs = {model: path for path, model in names_in(list_yaml(MODELS)).items()}
+        specs = by_name(list_yaml(MODELS))
         slots = find_live(open_repository(MODELS), specs)
         return [[each.model, each.environment, str(specs[each.model])] for each in slots]
 

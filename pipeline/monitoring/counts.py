@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,10 +10,10 @@ from dataclasses import dataclass, field
 from pipeline.model.reference import Reference
 
 FEATURE, REQUESTS = "ml_inference_feature_total", "ml_inference_requests_total"
+FAILED = "5..|429"
+"""Statuses that are the service's fault: it failed, or had no room."""
 Bins = tuple[float, ...]
 """Rows in each bin of a feature, in the order of the reference."""
-_BUSY = "429"
-"""Status of good questions that the server had no room for."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Counts:
     def of(cls, statuses: Mapping[str, float], features: Mapping[str, Bins]) -> Counts:
         """Sort requests by their HTTP status."""
         sizes = {name: round(number) for name, number in statuses.items()}
-        failed = sum(number for status, number in sizes.items() if status.startswith("5") or status == _BUSY)
-        refused = sum(number for status, number in sizes.items() if status.startswith("4") and status != _BUSY)
-        return cls(sum(sizes.values()), failed, refused, features)
+        failed = {status: number for status, number in sizes.items() if re.fullmatch(FAILED, status)}
+        refused = sum(number for status, number in sizes.items() if status.startswith("4") and status not in failed)
+        return cls(sum(sizes.values()), sum(failed.values()), refused, features)
 
     def since(self, earlier: Counts) -> Counts:
         """Return what came since earlier counts; all of these, where servers began anew meanwhile."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.monitoring.promql import FAILED
+from pipeline.monitoring.counts import FAILED
 
 Panel = dict[str, Any]
 

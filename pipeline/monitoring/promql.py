@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from pipeline.monitoring.counts import FAILED
+
 _OF_RELEASE = "model, version, track"
 _OF_FEATURE = f"{_OF_RELEASE}, feature"
-FAILED = "5..|429"
-"""Statuses that are the service's fault: it failed, or had no room."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pipeline.answers import asking_once
 from pipeline.delivery.bundles import bundle_of
@@ -149,7 +150,7 @@ def look(slot: Slot) -> Look:
         window = counts if last is None else counts.since(last.counts)
     judged = judge(window, reference, target.spec.monitoring, seconds, None if last is None else last.window)
     if judged.verdict != "waiting":
-        store.write_note(name, _Last(live.version, now, counts, window).to_bytes())
+        store.write_note(name, msgspec.json.encode(_Last(live.version, now, counts, window)))
     return Look(target.model, environment, live.version, judged, diagnose(judged, window, reference))
 
 
@@ -182,21 +183,12 @@ class _Last:
     counts: Counts
     window: Counts
 
-    def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
-
-
-def _counts(found: Mapping[str, Any]) -> Counts:
-    features = {str(name): tuple(map(float, bins)) for name, bins in found["features"].items()}
-    return Counts(int(found["requests"]), int(found["failed"]), int(found["refused"]), features)
-
 
 def _read_last(store: Store, name: str, version: str) -> _Last | None:
     """Read what the last look has seen of this release; None if there was none, or its note is damaged."""
-    content = store.notes(os.path.dirname(name)).get(name)  # noqa: PTH120 - names in a store are no paths
+    folder, _, _ = name.rpartition("/")
     try:
-        found = json.loads(content or b"")
-        last = _Last(str(found["version"]), float(found["at"]), _counts(found["counts"]), _counts(found["window"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        last = msgspec.json.decode(store.notes(folder).get(name, b""), type=_Last)
+    except msgspec.DecodeError:
         return None
     return last if last.version == version else None

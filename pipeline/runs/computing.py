@@ -85,17 +85,17 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
         return _reused(step, nodes)
     work = LOADERS[step]()
     address = os.environ.get("MODELRAIL_DASK") if step in PARTITIONED and len(todo) > 1 else None
-    with returned_memory(), measure() if address else accounted(session, step, _partitions(todo)) as cost:
+    computed = _partitions(todo)
+    with returned_memory(), measure() if address else accounted(session, step, computed) as cost:
         made = _spread(address, step, session, todo) if address else _make(work, session, todo, threads)
     done = _asked(session.chain.advance(step), partitions)
     _remember(session, todo, made)
     rows = _total_rows(done)
     run = _record(session, step, made, cost, rows)
     said = [each.manifest for _, each in made]
-    say = made[0][1].say if len(made) == 1 else _say_all(_partitions(todo), rows or 0, said)
+    say = made[0][1].say if len(made) == 1 else _say_all(computed, rows or 0, said)
     key = made[0][0].key if step not in PARTITIONED else None
     warned = _warnings(done)
-    computed = _partitions(todo)
     return StepResult(
         step, "ran", say, cost.seconds, rows, computed, _partitions(nodes) - computed, key, run, warnings=warned
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ import pytest
 
 from pipeline.delivery.platforms.local.deployments import live, stop_all
 from pipeline.orchestration.services import Airflow, down, up
+from pipeline.orchestration.services.rest_client import TaskInstance
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
 from tests.conftest import git
 from tests.databases import Databases
+from tests.monitoring.stack import until
 from tests.monitoring.test_watching import SPEC, ask, month, records, seconds
 
 pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess .* is still running")]
@@ -49,14 +50,15 @@ def place(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def look(airflow: Airflow) -> tuple[str, dict[str, Any], str]:
     """Have the DAG run; return the state of the look, what it has kept, and its error."""
     started = airflow.trigger("watch", {})
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for task in airflow.list_tasks("watch", started):
-            if task.task_id == "look" and task.state in ("success", "failed"):
-                kept = airflow.read_result("watch", started, task, "look")
-                return task.state, kept, airflow.read_error("watch", started, task)
-        time.sleep(0.3)
-    raise AssertionError(f"the look has not ended: {airflow.list_tasks('watch', started)}")
+    (task,) = until(lambda: ended(airflow, started), "the end of the look", 120)
+    kept = airflow.read_result("watch", started, task, "look")
+    return task.state, kept, airflow.read_error("watch", started, task)
+
+
+def ended(airflow: Airflow, run_id: str) -> list[TaskInstance]:
+    """List the looks of a run that have ended."""
+    tasks = airflow.list_tasks("watch", run_id)
+    return [each for each in tasks if each.task_id == "look" and each.state in ("success", "failed")]
 
 
 def test_a_look_that_finds_something_fails_its_task(place: tuple[str, Airflow]) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +14,12 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.delivery.platforms.local.deployments import live
 from pipeline.errors import InputError, TransientError
+from pipeline.monitoring.rendering import Asked, Watched
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
+from pipeline.spec.loading.loading import load_spec
 from tests.conftest import Commit
+from tests.monitoring.stack import needs_stack, until, watching
 from tests.ports import free_port
 
 SPEC = """
@@ -63,7 +62,6 @@ def ask(address: str, rows: list[dict[str, Any]]) -> None:
     with httpx.Client(base_url=address) as client:
         for row in rows:
             assert client.post("/api/predict", json={"inputs": [row]}).status_code == 200
-    time.sleep(0.4)  # rows are counted 0.25 s after the answer at the latest
 
 
 def look(*options: str) -> dict[str, Any]:
@@ -119,45 +117,27 @@ def test_what_cannot_be_looked_at_says_why(address: str, live_project: Path, mon
     assert "found the status 404; expected 200" in CliRunner().invoke(app, ["watch", "late"]).stderr
 
 
-@pytest.fixture
-def prometheus(address: str, tmp_path: Path) -> Iterator[str]:
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("no Prometheus: install Debian's package 'prometheus'")
-    targets = [{"job_name": "models", "static_configs": [{"targets": [address.removeprefix("http://")]}]}]
-    (tmp_path / "prometheus.yml").write_text(
-        json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": targets})
-    )
-    port = free_port()
-    command = [program, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}"]
-    with subprocess.Popen(
-        [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def wait_for(prometheus: str, query: str, least: float) -> None:
-    for _ in range(300):
-        try:
-            result = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}).json()["data"]["result"]
-        except (httpx.HTTPError, KeyError, ValueError):
-            result = []
-        if result and float(result[0]["value"][1]) >= least:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{query} did not reach {least}")
-
-
-def test_what_prometheus_has_added_up_is_judged(address: str, prometheus: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    wait_for(prometheus, "sum(ml_inference_requests_total)", 1)
-    ask(address, seconds(records(9, 400)))
-    wait_for(prometheus, "sum(ml_inference_requests_total)", 401)
-    wait_for(prometheus, 'sum(ml_inference_feature_total{feature="delay"})', 401)
-    monkeypatch.setenv("MODELRAIL_PROMETHEUS", prometheus)
-    moved = look()
+@needs_stack
+def test_what_prometheus_has_added_up_is_judged(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked([Watched(load_spec(Path("models/late.yaml")).spec, None)])
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    with watching(folder, asked, address.removeprefix("http://")) as stack:
+        until(lambda: stack.query("sum(ml_inference_requests_total) >= 1"), "scraped")
+        ask(address, seconds(records(9, 400)))
+        until(lambda: stack.query('sum(ml_inference_feature_total{feature="delay"}) >= 401'), "all rows scraped")
+        monkeypatch.setenv("MODELRAIL_PROMETHEUS", stack.prometheus)
+        moved = look()
     assert moved["verdict"] == "drift"
     assert moved["drifted"][0]["feature"] == "delay"
     assert moved["requests"] >= 400  # Prometheus extrapolates to the ends of its window
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": "1.0.0"}'])
+def test_a_note_of_the_last_look_that_is_damaged_is_none(address: str, live_project: Path, content: bytes) -> None:
+    ask(address, records(7, 400))
+    assert look()["verdict"] == "quiet"
+    (note,) = (live_project / ".modelrail/store/notes/watch").rglob("*.json")
+    note.write_bytes(content)
+    again = look()
+    assert (again["verdict"], again["seconds"], again["requests"]) == ("quiet", None, 401)

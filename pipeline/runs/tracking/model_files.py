@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.home import CHECKOUT
 from pipeline.model.columns import ColumnType
+from pipeline.model.reference import REFERENCE
 
 LOADER, NATIVE_LOADER = "runs/tracking/loaded_model.py", "runs/tracking/native_model.py"
 SHIPPED = (
@@ -37,8 +38,6 @@ _NEUTRAL: Mapping[ColumnType, Any] = {
 }  # fmt: skip
 """What stands for a private value that must be there."""
 _CLASS_TYPES: Mapping[type, str] = {bool: "boolean", int: "long", float: "double", str: "string"}
-_REFERENCE = "reference.json"
-"""Has values of every column, for servers to count in; MLflow's client counts nothing."""
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 
 Facts = dict[str, Any]
@@ -96,10 +95,10 @@ def _copy_bundle(bundle: Path, folder: Path, signature: Facts, private: Collecti
     (folder / "signature.json").write_bytes(content)
     record = json.loads((folder / "release.json").read_bytes())
     record["files"]["signature.json"] = hashlib.sha256(content).hexdigest()
-    record["files"].pop(_REFERENCE, None)
+    record["files"].pop(REFERENCE, None)  # it has values of every column, and MLflow's client counts nothing
     (folder / "release.json").write_text(json.dumps(record, indent=1), "utf-8")
     (folder / "model.sig").unlink(missing_ok=True)
-    (folder / _REFERENCE).unlink(missing_ok=True)
+    (folder / REFERENCE).unlink(missing_ok=True)
 
 
 def _neutral(column: Facts) -> Any:

@@ -74,7 +74,7 @@ def evaluate_model(inputs: Inputs, folder: Path, rival: Rival, store: Store) -> 
     spec, trained = inputs.job.spec, inputs.chain.artifact("train")
     signature = Signature.from_json(read_json(trained.file("signature.json")))
     release = rival(trained.digest)
-    tested = _test_rows(inputs, [signature, *([] if release is None else [_signature(release)])])
+    tested = gather_test_rows(inputs, [signature, *([] if release is None else [_signature(release)])])
     with tempfile.TemporaryDirectory() as place:
         write_bundle(Path(place), trained, {"model": inputs.job.model, "version": "candidate"})
         predict = predictor_of(Path(place), _known_vectors(inputs, signature.sentences))
@@ -123,7 +123,7 @@ def _signature(release: Release) -> Signature:
     return Signature.from_json(dict(release.evidence.signature))
 
 
-def _test_rows(inputs: Inputs, signatures: Sequence[Signature]) -> pd.DataFrame:
+def gather_test_rows(inputs: Inputs, signatures: Sequence[Signature]) -> pd.DataFrame:
     """Gather the raw test rows: what the models read, the target, and the columns to slice by."""
     rows = read_frame(inputs.chain.artifact("normalize").file("rows.parquet"))
     tested = rows[rows[SIDE] == Side.TEST]

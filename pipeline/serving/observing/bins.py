@@ -64,6 +64,12 @@ def _remainder(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return remainder
 
 
+def claims(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return what is claimed of each row: the second of two classes' probability, or that of the likeliest class."""
+    claimed = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities.max(axis=1)
+    return np.asarray(claimed, dtype=np.float64)
+
+
 def lengths(texts: Sequence[str]) -> NDArray[np.float64]:
     """Count the characters of each text; NaN for none."""
     return np.array([len(text) or np.nan for text in texts], dtype=np.float64)

@@ -34,6 +34,7 @@ from pipeline.serving.observing.bins import (
     Places,
     bin_categories,
     bin_parts,
+    claims,
     edges_of,
     hours,
     lengths,
@@ -173,8 +174,7 @@ def _scores(predictions: Predictions) -> NDArray[np.float64]:
     probabilities = predictions.probabilities
     if probabilities is None:
         return np.full(len(predictions.values), np.nan)
-    scores = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities.max(axis=1)
-    return np.asarray(scores, dtype=np.float64)
+    return claims(probabilities)
 
 
 class Counting:

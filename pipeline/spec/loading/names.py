@@ -47,7 +47,7 @@ def find_spec_of(model: str, root: Path, elsewhere: Sequence[Path] = ()) -> Path
     """
     known: dict[str, Path] = {}
     for places in (list_yaml(root / "models"), list_yaml(root), elsewhere):
-        files = _by_name(places)
+        files = by_name(places)
         if model in files:
             return files[model]
         known |= files
@@ -57,10 +57,11 @@ def find_spec_of(model: str, root: Path, elsewhere: Sequence[Path] = ()) -> Path
 
 def find_every_spec(root: Path) -> dict[str, Path]:
     """Find the spec of each model in a repository, as `find_spec_of` finds that of one."""
-    return {**_by_name(list_yaml(root)), **_by_name(list_yaml(root / "models"))}
+    return {**by_name(list_yaml(root)), **by_name(list_yaml(root / "models"))}
 
 
-def _by_name(files: Iterable[Path]) -> dict[str, Path]:
+def by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Find the spec of each model among files; of two of one name the later."""
     return {name: file for file, name in names_in(files).items()}
 
 

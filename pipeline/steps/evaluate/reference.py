@@ -21,7 +21,7 @@ from pipeline.model.reference import (
     ScoreBin,
 )
 from pipeline.model.signature import Input, Signature
-from pipeline.serving.observing.bins import bin_numbers
+from pipeline.serving.observing.bins import bin_numbers, claims
 from pipeline.steps.evaluate.results import Importances
 from pipeline.steps.evaluate.sample import Prediction
 from pipeline.steps.quantiles import Quantiles, summarize
@@ -163,12 +163,11 @@ def _numbers(values: npt.NDArray[np.generic]) -> RawNumbers:
 
 
 def _scores(prediction: Prediction) -> npt.NDArray[np.float64] | None:
-    """Compute what is claimed of each row: the second of two classes' probability, or that of the likeliest class."""
+    """Compute what is claimed of each row; None without probabilities of several classes."""
     probabilities = prediction.probabilities
     if probabilities is None or probabilities.ndim != 2 or probabilities.shape[1] < 2:
         return None
-    claimed = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities.max(axis=1)
-    return np.asarray(claimed, dtype=np.float64)
+    return claims(probabilities)
 
 
 def _came_true(truth: npt.NDArray[np.generic], prediction: Prediction) -> npt.NDArray[np.bool_]:
