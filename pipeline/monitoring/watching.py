@@ -26,6 +26,7 @@ from pipeline.model.reference import REFERENCE, Reference, read_reference
 from pipeline.model.signature import Signature
 from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.diagnosis import Diagnosis, diagnose
+from pipeline.monitoring.history import KeptLook, keep_look
 from pipeline.monitoring.judging import Judgement, Verdict, judge
 from pipeline.monitoring.sources import PROMETHEUS, TOKEN, ask_prometheus, ask_server
 from pipeline.storage.artifacts import Store, open_store
@@ -74,6 +75,22 @@ class Look:
             *([f"  → {diagnosis.suggestion}"] if diagnosis.suggestion else []),
             *(f"  {each.text}" for each in judged.quality),
         ]
+
+    def kept(self, at: float) -> KeptLook:
+        """Return what is kept of it."""
+        judged = self.judged
+        return KeptLook(
+            at=at,
+            version=self.version,
+            verdict=judged.verdict,
+            cause=self.diagnosis.cause,
+            requests=judged.requests,
+            rows=judged.rows,
+            seconds=judged.seconds,
+            lines=tuple(self.lines),
+            indexes={each.feature: round(each.index, 4) for each in judged.features},
+            quality=tuple(self.to_json()["quality"]),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return a document for programs."""
@@ -140,7 +157,7 @@ def look(slot: Slot) -> Look:
     reference = _reference_of(target.model, live.version, repository, store, target.state)
     name = f"{_NOTES}/{target.model}/{environment}.json"
     last, now = _read_last(store, name, live.version), time.time()
-    seconds = None if last is None else now - last.at
+    seconds = None if last is None else max(now - last.at, 1.0)  # a clock that went back makes no window without time
     if address := os.environ.get(PROMETHEUS):
         seconds = min(max(seconds or _FIRST_S, _LEAST_S), _MOST_S)
         token = os.environ.get(TOKEN)
@@ -149,9 +166,11 @@ def look(slot: Slot) -> Look:
         counts = ask_server(live.address, reference, target.model, live.version)
         window = counts if last is None else counts.since(last.counts)
     judged = judge(window, reference, target.spec.monitoring, seconds, None if last is None else last.window)
+    found = Look(target.model, environment, live.version, judged, diagnose(judged, window, reference))
     if judged.verdict != "waiting":
         store.write_note(name, msgspec.json.encode(_Last(live.version, now, counts, window)))
-    return Look(target.model, environment, live.version, judged, diagnose(judged, window, reference))
+        keep_look(store, target.model, environment, found.kept(now))
+    return found
 
 
 def _reference_of(model: str, version: str, repository: Repository, store: Store, state: Path) -> Reference:

@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.delivery.platforms.local.deployments import live
 from pipeline.errors import InputError, TransientError
+from pipeline.monitoring.history import read_looks
 from pipeline.monitoring.rendering import Asked, Watched
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
 from pipeline.spec.loading.loading import load_spec
+from pipeline.storage.artifacts import FolderStore
 from tests.conftest import Commit
 from tests.monitoring.stack import needs_stack, until, watching
 from tests.ports import free_port
@@ -91,6 +93,13 @@ def test_what_is_live_is_judged_by_its_own_counts(address: str) -> None:
     assert [each["feature"] for each in moved["sudden"]][:1] == ["delay"]
     assert moved["diagnosis"]["cause"] == "pipeline"
     assert "another unit" in moved["diagnosis"]["signs"][0]["text"]
+    state = Path.cwd() / ".modelrail"
+    kept = read_looks(FolderStore(state / "store"), "late", "local")
+    assert [(each.verdict, each.signals) for each in kept] == [("quiet", ()), ("drift", ("pipeline", "drift"))]
+    assert kept[1].requests == 400
+    assert "another unit" in " ".join(kept[1].lines)
+    assert kept[1].indexes["delay"] > 1
+    assert {each["metric"] for each in kept[1].quality} == {"roc_auc", "accuracy"}
 
 
 def test_failed_requests_and_an_exit_code(address: str) -> None:
