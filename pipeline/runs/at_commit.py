@@ -50,7 +50,27 @@ def job_behind(release: Release, repository: Repository) -> Job:
     InputError
         If one of the commits is not here.
     """
+    source = _source_of(release, repository)
+    evidence = release.evidence
+    wanted = RunRequest(evidence.spec_path, evidence.environment, evidence.data_commit, evidence.as_of)
+    return resolve(wanted, source)
+
+
+def job_with_newer_data(release: Release, repository: Repository, data_commit: str | None = None) -> Job:
+    """Rebuild the job that a release came from, with all partitions of another data commit: by default the newest.
+
+    Raises
+    ------
+    SpecError, InputError, TransientError
+        As for `job_behind`; also if the newest commit cannot be asked for.
+    """
+    source = _source_of(release, repository)
+    evidence = release.evidence
+    commit = data_commit or source.spec.data.branch or "HEAD"
+    return resolve(RunRequest(evidence.spec_path, evidence.environment, commit), source)
+
+
+def _source_of(release: Release, repository: Repository) -> SpecSource:
     evidence = release.evidence
     spec = load_spec_at(repository, evidence.spec_commit, evidence.spec_path, evidence.environment)
-    wanted = RunRequest(evidence.spec_path, evidence.environment, evidence.data_commit, evidence.as_of)
-    return resolve(wanted, SpecSource(spec, evidence.spec_path, evidence.spec_commit, repository))
+    return SpecSource(spec, evidence.spec_path, evidence.spec_commit, repository)

@@ -101,6 +101,14 @@ def compute(step: str, session: Session, partitions: Sequence[str] | None, threa
     )
 
 
+def fill(step: str, session: Session, threads: int) -> None:
+    """Compute what the store lacks of a step, for all partitions; nobody is told of it."""
+    if todo := [node for node in session.chain.nodes(step) if node.artifact is None]:
+        with returned_memory(), accounted(session, step, _partitions(todo)):
+            _make(LOADERS[step](), session, todo, threads)
+        session.chain.advance(step)
+
+
 def _asked(nodes: Sequence[Node], partitions: Sequence[str] | None) -> list[Node]:
     asked = None if partitions is None else frozenset(partitions)
     return [node for node in nodes if node.is_asked(asked)]

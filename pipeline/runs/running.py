@@ -28,6 +28,7 @@ from pipeline.runs.opened_run import OpenedRun, StepPlan
 from pipeline.runs.plan.planning import ORDER, PlannedStep
 from pipeline.runs.plan.recipes import STEPS, method_digests, spec_digest
 from pipeline.runs.preflight import require_extras, require_ready
+from pipeline.runs.prequential import Point, evaluate_newer
 from pipeline.runs.request import RunRequest
 from pipeline.runs.results import StepResult
 from pipeline.runs.session import Session
@@ -208,7 +209,9 @@ def outcome_of(results: Sequence[StepResult]) -> Outcome:
 def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, threads: int) -> StepResult:
     refuse_unknown(step, partitions, session.job.partitions)
     if step in STEPS:
-        return mend(session, threads, partial(compute, step, session, partitions, threads))
+        known = _evaluate_live(session) if step == "normalize" else (None, ())
+        result = mend(session, threads, partial(compute, step, session, partitions, threads))
+        return _with_point(result, *known)
     from pipeline.runs.delivery_steps import DELIVERY  # what it needs is not needed to plan
 
     if step not in DELIVERY:
@@ -217,6 +220,22 @@ def _run_step(step: str, session: Session, partitions: Sequence[str] | None, *, 
         return _deliver(DELIVERY[step], step, session, threads)
     with accounted(session, step):
         return mend(session, threads, partial(_deliver, DELIVERY[step], step, session, threads))
+
+
+def _evaluate_live(session: Session) -> tuple[Point | None, tuple[str, ...]]:
+    """Judge what is live on the rows that are new, before anything is fitted to them; say why where that fails.
+
+    It is not what the run is for, so the run goes on.
+    """
+    try:
+        return evaluate_newer(session), ()
+    except ModelrailError as error:
+        return None, (f"what is live was not evaluated on the new rows: {error}",)
+
+
+def _with_point(result: StepResult, point: Point | None, warnings: tuple[str, ...]) -> StepResult:
+    told = f"; {point.text}" if point and point.rows else ""
+    return replace(result, reason=result.reason + told, warnings=(*result.warnings, *warnings))
 
 
 def _deliver(act: Callable[[Session], StepResult], step: str, session: Session, threads: int) -> StepResult:

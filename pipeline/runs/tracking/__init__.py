@@ -5,7 +5,16 @@ Airflow, where MLflow is already imported) or in a second one (``modelrail run``
 waiting for its database would cost as much as training does).
 """
 
-from pipeline.runs.tracking.events import Event, Learning, LookedBack, Released, RunClosed, RunOpened, StepDone
+from pipeline.runs.tracking.events import (
+    Event,
+    Learning,
+    LookedBack,
+    Released,
+    RunClosed,
+    RunOpened,
+    StepDone,
+    UnseenEvaluated,
+)
 from pipeline.runs.tracking.recording import DirectRecorder, PipedRecorder, Recorder
 
 __all__ = [
@@ -19,4 +28,5 @@ __all__ = [
     "RunClosed",
     "RunOpened",
     "StepDone",
+    "UnseenEvaluated",
 ]

@@ -119,6 +119,29 @@ class LookedBack:
 
 
 @dataclass(frozen=True)
+class UnseenEvaluated:
+    """A release was evaluated on rows that came after it; they are a point of its prequential curve.
+
+    Attributes
+    ----------
+    at_s : float
+        When the data commit with these rows was made, in seconds since 1970.
+    metrics : dict
+        Metric → value; ``NAME.low`` and ``NAME.high`` are its interval, ``rows`` how many they are of.
+    tested : dict
+        Metric → what the release reached on its test rows.
+    """
+
+    model: str
+    release: str
+    data_commit: str
+    at_s: float
+    metrics: Mapping[str, float]
+    tested: Mapping[str, float]
+    run: str | None = None
+
+
+@dataclass(frozen=True)
 class RunClosed:
     """A run ended: ``FINISHED``, ``FAILED`` or ``KILLED``."""
 
@@ -127,7 +150,7 @@ class RunClosed:
     run: str | None = None
 
 
-Event = RunOpened | Learning | StepDone | Released | LookedBack | RunClosed
+Event = RunOpened | Learning | StepDone | Released | LookedBack | UnseenEvaluated | RunClosed
 EVENTS: Mapping[str, type[Event]] = {
-    each.__name__: each for each in (RunOpened, Learning, StepDone, Released, LookedBack, RunClosed)
+    each.__name__: each for each in (RunOpened, Learning, StepDone, Released, LookedBack, UnseenEvaluated, RunClosed)
 }

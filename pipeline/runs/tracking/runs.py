@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelrailError
-from pipeline.runs.tracking.events import Event, Learning, LookedBack, Released, RunClosed, RunOpened, StepDone
+from pipeline.runs.tracking.events import (
+    Event,
+    Learning,
+    LookedBack,
+    Released,
+    RunClosed,
+    RunOpened,
+    StepDone,
+    UnseenEvaluated,
+)
 from pipeline.runs.tracking.faults import explain
 
 if TYPE_CHECKING:
@@ -44,6 +53,7 @@ class Tracker:
             StepDone: self._step,
             Released: self._register,
             LookedBack: self._look_back,
+            UnseenEvaluated: self._evaluate_unseen,
             RunClosed: self._close,
         }
         try:
@@ -173,6 +183,11 @@ class Tracker:
 
     def _look_back(self, event: LookedBack) -> str:
         from pipeline.runs.tracking.walk_forward import record_point
+
+        return record_point(self._client, self._experiment(event.model), event)
+
+    def _evaluate_unseen(self, event: UnseenEvaluated) -> str:
+        from pipeline.runs.tracking.prequential import record_point
 
         return record_point(self._client, self._experiment(event.model), event)
 
