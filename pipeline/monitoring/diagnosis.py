@@ -37,6 +37,10 @@ _SUGGESTED: Mapping[Cause, str] = {
 }
 
 
+_FELL = (
+    "what the columns say of the truth has changed, or the truth is recorded otherwise: train on newer data (modelrail "
+    "run); the gate tells whether that helps"
+)
 _REFUSED = "see what callers send that does not fit the model (logs of the server): a column may have changed its name"
 
 
@@ -70,7 +74,8 @@ class Diagnosis:
 
 def diagnose(judged: Judgement, window: Counts, reference: Reference) -> Diagnosis:
     """Say what a judged window means."""
-    signs = tuple(_signs(judged, window, reference))
+    fell = [Sign(each.metric, "concept", each.text) for each in judged.known if each.worse]
+    signs = (*fell, *_signs(judged, window, reference))
     if judged.failed is not None and judged.failed.broken:
         share = f"{judged.failed.share:.1%} of the requests failed, {judged.failed.allowed:.1%} are allowed"
         return Diagnosis("service", (Sign("requests", "service", share), *signs), _SUGGESTED["service"])
@@ -81,7 +86,7 @@ def diagnose(judged: Judgement, window: Counts, reference: Reference) -> Diagnos
         return Diagnosis()
     causes = [each.cause for each in signs]
     found: Cause = "pipeline" if "pipeline" in causes else "data" if "data" in causes else "concept"
-    return Diagnosis(found, signs, _SUGGESTED[found])
+    return Diagnosis(found, signs, _FELL if fell and found == "concept" else _SUGGESTED[found])
 
 
 def _signs(judged: Judgement, window: Counts, reference: Reference) -> Iterator[Sign]:

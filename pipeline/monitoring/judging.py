@@ -14,6 +14,7 @@ from pipeline.model.reference import Reference, ReferenceFeature
 from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.drift import Moved, compare
 from pipeline.monitoring.quality import Estimate, estimate_quality
+from pipeline.monitoring.truth import Known
 from pipeline.spec.schema.spec import Monitoring
 
 MONTH_S = 30 * 86_400.0
@@ -25,7 +26,7 @@ _FIRST_S = 86_400.0
 _WHOLE_S: Mapping[str, float] = {"hour": 86_400.0, "weekday": 7 * 86_400.0}
 """Reading of a time → how long a window must be to hold all of its bins."""
 
-Verdict = Literal["quiet", "waiting", "failures", "refusals", "drift"]
+Verdict = Literal["quiet", "waiting", "failures", "refusals", "quality", "drift"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Judgement:
         Beside the reference, the most important first.
     sudden : tuple of Moved
         Beside the window before.
+    known : tuple of Known
+        Quality, from what came true.
     """
 
     requests: int
@@ -73,16 +76,24 @@ class Judgement:
     features: tuple[Moved, ...] = ()
     sudden: tuple[Moved, ...] = ()
     quality: tuple[Estimate, ...] = ()
+    known: tuple[Known, ...] = ()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there were enough requests to judge the window."""
+        return self.failed is not None
 
     @property
     def verdict(self) -> Verdict:
-        """The worst that was found; ``waiting`` if there are too few requests to tell."""
-        if self.failed is None or self.refused is None:
-            return "waiting"
-        if self.failed.broken:
+        """The worst that was found; ``waiting`` if there are too few requests to tell, and quality says nothing."""
+        if self.failed is not None and self.failed.broken:
             return "failures"
-        if self.refused.broken:
+        if self.refused is not None and self.refused.broken:
             return "refusals"
+        if any(each.worse for each in self.known):
+            return "quality"
+        if not self.is_told:
+            return "waiting"
         return "drift" if any(each.drifted for each in (*self.features, *self.sudden)) else "quiet"
 
 
@@ -92,6 +103,7 @@ def judge(
     rules: Monitoring,
     seconds: float | None,
     before: Counts | None = None,
+    known: tuple[Known, ...] = (),
 ) -> Judgement:
     """Judge a window.
 
@@ -101,14 +113,16 @@ def judge(
         Since the window began; None if it began with the servers.
     before : Counts, optional
         The window before.
+    known : tuple of Known
+        What is known of the quality: it shares the false alarms.
     """
     requests, rows = window.requests, _rows(window)
     if requests < rules.min_requests:
-        return Judgement(requests, rows, seconds)
+        return Judgement(requests, rows, seconds, known=known)
     compared = [each for each in reference.features if _is_told(each, window, seconds)]
     then = {each.name: [share * each.rows for share in each.shares] for each in compared}
     earlier = {name: before.features[name] for name in then if before and sum(before.features.get(name, ()))}
-    level = rules.false_alarm * min(1.0, (seconds or _FIRST_S) / MONTH_S) / (2 + len(then) + len(earlier))
+    level = rules.false_alarm * min(1.0, (seconds or _FIRST_S) / MONTH_S) / (2 + len(then) + len(earlier) + len(known))
     features = tuple(_moved(name, rows_then, window, rules, level) for name, rows_then in then.items())
     sudden = tuple(_moved(name, rows_then, window, rules, level) for name, rows_then in earlier.items())
     return Judgement(
@@ -120,7 +134,13 @@ def judge(
         features,
         sudden,
         estimate_quality(window, reference),
+        known,
     )
+
+
+def budget_of(rules: Monitoring, reference: Reference, metrics: int) -> float:
+    """Compute what each comparison of a metric may spend of a month's false alarms, beside all that a look compares."""
+    return rules.false_alarm / (2 + 2 * len(reference.features) + metrics)
 
 
 def _is_told(feature: ReferenceFeature, window: Counts, seconds: float | None) -> bool:

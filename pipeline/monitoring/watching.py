@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,19 @@ from pipeline.delivery.platforms.target import Target
 from pipeline.delivery.promotion import find_slot
 from pipeline.delivery.releases import Release, releases
 from pipeline.delivery.stages import stages
-from pipeline.errors import InputError
-from pipeline.home import store_address
+from pipeline.errors import InputError, ModelrailError
+from pipeline.home import store_address, tracking_address
 from pipeline.messages import count
 from pipeline.model.reference import REFERENCE, Reference, read_reference
 from pipeline.model.signature import Signature
 from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.diagnosis import Diagnosis, diagnose
-from pipeline.monitoring.history import KeptLook, keep_look
-from pipeline.monitoring.judging import Judgement, Verdict, judge
+from pipeline.monitoring.history import KeptLook, keep_look, read_looks
+from pipeline.monitoring.judging import Judgement, Verdict, budget_of, judge
 from pipeline.monitoring.sources import PROMETHEUS, TOKEN, ask_prometheus, ask_server
+from pipeline.monitoring.truth import Known, judge_newest
+from pipeline.runs.prequential import evaluate_newest, points_of
+from pipeline.runs.tracking import PipedRecorder
 from pipeline.storage.artifacts import Store, open_store
 from pipeline.storage.git.repository import Repository
 
@@ -39,6 +42,7 @@ _SAID: Mapping[Verdict, str] = {
     "waiting": "too few requests to tell",
     "failures": "too many requests fail",
     "refusals": "too many requests are refused",
+    "quality": "it does worse than on its test rows",
     "drift": "what it is asked has moved",
 }
 _LEAST_S, _FIRST_S, _MOST_S = 60.0, 3_600.0, 30 * 86_400.0
@@ -54,6 +58,7 @@ class Look:
     version: str
     judged: Judgement
     diagnosis: Diagnosis
+    notes: tuple[str, ...] = ()
 
     @property
     def is_quiet(self) -> bool:
@@ -62,7 +67,7 @@ class Look:
 
     @property
     def lines(self) -> list[str]:
-        """What was found, in words: the verdict, its signs, what may be done, what scores tell of the quality."""
+        """What was found, in words: the verdict, its signs, what may be done, what is known of the quality."""
         judged, diagnosis = self.judged, self.diagnosis
         window = "since its server began" if judged.seconds is None else f"in {judged.seconds:,.0f} s"
         asked = f"{count(judged.requests, 'request')}, {count(judged.rows, 'row')} {window}"
@@ -73,7 +78,9 @@ class Look:
             f"{self.model} v{self.version} in {self.environment}: {_SAID[judged.verdict]} ({asked})",
             *(f"  {each}" for each in signs),
             *([f"  → {diagnosis.suggestion}"] if diagnosis.suggestion else []),
+            *(f"  {each.text}" for each in judged.known if not each.worse),
             *(f"  {each.text}" for each in judged.quality),
+            *(f"  {each}" for each in self.notes),
         ]
 
     def kept(self, at: float) -> KeptLook:
@@ -107,8 +114,12 @@ class Look:
             "refused": judged.refused and asdict(judged.refused),
             "drifted": [asdict(each) for each in judged.features if each.drifted],
             "sudden": [asdict(each) for each in judged.sudden if each.drifted],
-            "quality": [asdict(each) | {"estimated": True} for each in judged.quality],
+            "quality": [
+                *(asdict(each) | {"worse": each.worse, "estimated": False} for each in judged.known),
+                *(asdict(each) | {"estimated": True} for each in judged.quality),
+            ],
             "diagnosis": asdict(self.diagnosis),
+            "notes": list(self.notes),
         }
 
 
@@ -154,7 +165,8 @@ def look(slot: Slot) -> Look:
     live = platform_of(target.spec).live(target)
     if live is None:
         raise InputError(f"{target.model}: found nothing live in {environment}; expected a release (modelrail run)")
-    reference = _reference_of(target.model, live.version, repository, store, target.state)
+    release = _release_of(target.model, live.version, repository)
+    reference = _reference_of(release, store, target.state)
     name = f"{_NOTES}/{target.model}/{environment}.json"
     last, now = _read_last(store, name, live.version), time.time()
     seconds = None if last is None else max(now - last.at, 1.0)  # a clock that went back makes no window without time
@@ -165,23 +177,52 @@ def look(slot: Slot) -> Look:
     else:
         counts = ask_server(live.address, reference, target.model, live.version)
         window = counts if last is None else counts.since(last.counts)
-    judged = judge(window, reference, target.spec.monitoring, seconds, None if last is None else last.window)
-    found = Look(target.model, environment, live.version, judged, diagnose(judged, window, reference))
-    if judged.verdict != "waiting":
+    known, notes = _evaluate(slot, release, reference, store)
+    before = None if last is None else last.window
+    judged = judge(window, reference, target.spec.monitoring, seconds, before, known)
+    found = Look(target.model, environment, live.version, judged, diagnose(judged, window, reference), notes)
+    if judged.is_told:
         store.write_note(name, msgspec.json.encode(_Last(live.version, now, counts, window)))
+    if judged.is_told or _is_news(found, read_looks(store, target.model, environment)):
         keep_look(store, target.model, environment, found.kept(now))
     return found
 
 
-def _reference_of(model: str, version: str, repository: Repository, store: Store, state: Path) -> Reference:
+def _is_news(found: Look, earlier: Sequence[KeptLook]) -> bool:
+    """Tell whether a look without enough requests knows of new rows on which the quality is worse."""
+    if found.judged.verdict == "waiting":
+        return False
+    return not earlier or tuple(found.to_json()["quality"]) != tuple(earlier[-1].quality)
+
+
+def _evaluate(
+    slot: Slot, release: Release, reference: Reference, store: Store
+) -> tuple[tuple[Known, ...], tuple[str, ...]]:
+    """Judge the release on rows that came after it; where that cannot be done, say why, and go on with the counts."""
+    state, rules = slot.target.state, slot.spec.monitoring
+    try:
+        evaluate_newest(
+            release, slot.repository, store, lambda: PipedRecorder(tracking_address(state), state / "mlartifacts")
+        )
+    except ModelrailError as error:
+        return (), (f"it was not evaluated on newer rows: {error}",)
+    budget = budget_of(rules, reference, len(rules.metrics or release.evidence.metrics))
+    return judge_newest(points_of(store, release), release, rules.metrics, budget), ()
+
+
+def _release_of(model: str, version: str, repository: Repository) -> Release:
     release = next((each for each in releases(repository, model) if str(each.version) == version), None)
     if release is None:
         raise InputError(f"{model}: found v{version} live, which is no release of this repository; expected its tag")
+    return release
+
+
+def _reference_of(release: Release, store: Store, state: Path) -> Reference:
     path = bundle_of(release, store, state) / REFERENCE
     if not path.exists():
         raise InputError(
-            f"{model}: found v{version} without {REFERENCE}: it was trained before releases had one; expected a newer "
-            "one (modelrail run)"
+            f"{release.model}: found v{release.version} without {REFERENCE}: it was trained before releases had one; "
+            "expected a newer one (modelrail run)"
         )
     return _parse(path.read_bytes(), release)
 

@@ -43,9 +43,9 @@ def records(seed: int, count: int) -> list[dict[str, Any]]:
     return [{"delay": round(draw.gauss(10, 20), 1), "carrier": draw.choice(["AA", "UA", "DL"])} for _ in range(count)]
 
 
-def month(seed: int) -> str:
-    draw = random.Random(seed)
-    rows = (f"{seed * 1000 + row},{each['delay']},{each['carrier']},{each['delay'] + draw.gauss(0, 10):.1f}"
+def month(seed: int, *, flipped: bool = False) -> str:
+    draw, sign = random.Random(seed), -1 if flipped else 1
+    rows = (f"{seed * 1000 + row},{each['delay']},{each['carrier']},{sign * each['delay'] + draw.gauss(0, 10):.1f}"
             for row, each in enumerate(records(seed, 900)))  # fmt: skip
     return "\n".join(["id,delay,carrier,arrival", *rows, ""])
 
@@ -100,6 +100,42 @@ def test_what_is_live_is_judged_by_its_own_counts(address: str) -> None:
     assert "another unit" in " ".join(kept[1].lines)
     assert kept[1].indexes["delay"] > 1
     assert {each["metric"] for each in kept[1].quality} == {"roc_auc", "accuracy"}
+
+
+def test_quality_is_known_as_soon_as_the_truth_is_committed(address: str, live_project: Path, commit: Commit) -> None:
+    commit({"data/2013-03.csv": month(3)})
+    waiting = look()
+    assert waiting["verdict"] == "waiting"
+    assert {each["metric"]: (each["rows"], each["worse"]) for each in waiting["quality"]} == {
+        "roc_auc": (900, False),
+        "accuracy": (900, False),
+    }
+    newer = commit({"data/2013-04.csv": month(4, flipped=True)})
+    found = look()
+    assert found["verdict"] == "quality"
+    assert found["diagnosis"]["cause"] == "concept"
+    assert all(each["worse"] and not each["estimated"] and each["data_commit"] == newer for each in found["quality"])
+    (kept,) = read_looks(FolderStore(live_project / ".modelrail/store"), "late", "local")
+    assert (kept.verdict, kept.cause) == ("quality", "concept")
+    assert look()["verdict"] == "quality"
+    assert read_looks(FolderStore(live_project / ".modelrail/store"), "late", "local") == (kept,)  # no news
+    done = CliRunner().invoke(app, ["watch", "late", "--detailed-exitcode"])
+    assert done.exit_code == 2
+    assert "it does worse than on its test rows" in done.stdout
+    assert f"on 1,800 rows that it has never seen (data {newer[:10]})" in " ".join(done.stdout.split())
+    ask(address, records(7, 400))
+    asked = look()
+    assert asked["verdict"] == "quality"
+    assert {each["estimated"] for each in asked["quality"]} == {True, False}
+
+
+def test_a_look_goes_on_where_newer_rows_cannot_be_evaluated(address: str, commit: Commit) -> None:
+    commit({"data/2013-03.csv": "id,carrier,arrival\n1,AA,3\n"})
+    ask(address, records(7, 400))
+    found = look()
+    assert found["verdict"] == "quiet"
+    assert found["notes"][0].startswith("it was not evaluated on newer rows: ")
+    assert "delay" in found["notes"][0]
 
 
 def test_failed_requests_and_an_exit_code(address: str) -> None:

@@ -33,7 +33,7 @@ def watch(
         bool, typer.Option("--detailed-exitcode", help="End with 0: quiet or too few requests, 2: not, 1: an error.")
     ] = False,
 ) -> None:
-    """Judge what is live since the last look: requests that fail, columns that moved, quality as far as scores tell."""
+    """Judge what is live since the last look: requests that fail, columns that moved, quality on newer rows."""
     from pipeline.ui.terminal.watching import show_look
 
     found, failures = _look_at(model and find_model(model), environment)
