@@ -21,6 +21,7 @@ from tests.conftest import Commit
 Codes = dict[str, set[str]]
 
 UNREAD = {
+    "pipeline.runs.work.unseen_rows": "evaluates a release; its code is in the name of the note that is kept of it",
     "pipeline.steps.evaluate.walk_forward": "adds up what earlier runs evaluated",
     "pipeline.steps.clean.reading.blocks": "reads batches, which no step does",
     "pipeline.steps.clean.reading.cutting": "reads batches, which no step does",
