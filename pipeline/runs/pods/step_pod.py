@@ -242,10 +242,9 @@ def container_of(
 ) -> dict[str, Any]:
     """Build the container of a pod, which writes only to its own scratch space."""
     folders = {"HOME": _WORK, "MODELRAIL_HOME": f"{_WORK}/state", "TMPDIR": _SCRATCH, "MPLCONFIGDIR": _SCRATCH}
-    quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment = {
         **folders,
-        **quiet,
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "OMP_NUM_THREADS": str(threads_of(place)),
         "MODELRAIL_IMAGE": image or "",
         **told,

@@ -220,7 +220,6 @@ class Tracker:
 
 def open_client(tracking: str) -> MlflowClient:
     """Open a client, which imports MLflow; a SQLite file that is not there is made."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     # By default a server that is not there is asked for four minutes, and a silent one for longer.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
