@@ -30,6 +30,7 @@ TUTORIAL = CHECKOUT / "docs" / "your-own-data.md"
 COMMANDS = CHECKOUT / "docs" / "commands.md"
 DATA_COMMITS = CHECKOUT / "docs" / "data-commits.md"
 WATCHING = CHECKOUT / "docs" / "watching.md"
+LOGS = CHECKOUT / "docs" / "logs.md"
 ARCHITECTURE = CHECKOUT / "docs" / "architecture.md"
 GLOSSARY = CHECKOUT / "docs" / "glossary.md"
 EXAMPLES = sorted((CHECKOUT / "docs").glob("example-*.md"))
@@ -159,7 +160,7 @@ def test_the_tutorial_gives_what_it_promises(tutorial: tuple[Path, list[str]]) -
     assert not broken, "\n".join(broken)
 
 
-@pytest.mark.parametrize("document", [COMMANDS, DATA_COMMITS, WATCHING], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [COMMANDS, DATA_COMMITS, WATCHING, LOGS], ids=lambda path: path.name)
 def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]], document: Path) -> None:
     folder, _ = tutorial
     for block in read_blocks(document):
@@ -169,7 +170,7 @@ def test_every_command_of_the_reference_works(tutorial: tuple[Path, list[str]], 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_a_shell_block_elsewhere_holds_only_commands_that_a_test_runs(document: Path) -> None:
-    if document in {TUTORIAL, COMMANDS, DATA_COMMITS, WATCHING, KUBERNETES, *EXAMPLES}:
+    if document in {TUTORIAL, COMMANDS, DATA_COMMITS, WATCHING, LOGS, KUBERNETES, *EXAMPLES}:
         return
     for block in read_blocks(document):
         rest = without_elsewhere(block).strip() if block.kind == "sh" else ""

@@ -81,13 +81,22 @@ class Program(StrEnum):
     alertmanager = "alertmanager"
     grafana = "grafana"
     servicemonitor = "servicemonitor"
+    elasticsearch = "elasticsearch"
+    opensearch = "opensearch"
+    kibana = "kibana"
+    rsyslog = "rsyslog"
+    fluent_bit = "fluent-bit"
+    logstash = "logstash"
 
 
 @monitoring.command(epilog="Example: modelrail monitoring render --to prometheus --out monitoring/")
 def render(
     to: Annotated[
         Program,
-        typer.Option(help="Rules; routes of alerts; a dashboard; or the objects of the Prometheus operator."),
+        typer.Option(
+            help="Rules; routes of alerts; a dashboard; objects of the Prometheus operator; an index of logs; a "
+            "dashboard of these; what sends them there."
+        ),
     ],
     model: Annotated[
         str | None,
@@ -97,17 +106,21 @@ def render(
     webhook: Annotated[
         str | None, typer.Option(help="For alertmanager: the address that alerts are sent to, as WEBHOOK/SEVERITY.")
     ] = None,
+    logs: Annotated[
+        str, typer.Option(help="For rsyslog, fluent-bit and logstash: the address of Elasticsearch or OpenSearch.")
+    ] = "http://127.0.0.1:9200",
     out: Annotated[Path | None, typer.Option(help="Folder to write files into, for GitOps to sync.")] = None,
 ) -> None:
-    """Print rules, routes, a dashboard or objects, by which other programs watch a model or all."""
+    """Print what other programs need to watch models, or to keep their logs."""
+    from pipeline.home import home
     from pipeline.monitoring.rendering import RENDERERS, Asked, in_one
 
-    files = list(RENDERERS[to](Asked(_watched(model, environment), webhook)))
+    files = list(RENDERERS[to](Asked(_watched(model, environment), webhook, logs, home())))
     if out is None:
         typer.echo(in_one(files, to), nl=False)
         return
-    out.mkdir(parents=True, exist_ok=True)
     for name, text in files:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(text, "utf-8")
         typer.echo(str(out / name))
 
