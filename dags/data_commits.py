@@ -29,7 +29,8 @@ from airflow.sdk import (
     BaseOperator,
     CronTriggerTimetable,
 )
-from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException, ErrorType
+from airflow.sdk.exceptions import AirflowSkipException
+from modelrail_tasks import start_run
 from modelrail_trigger import DataCommitTrigger, git_login
 
 from pipeline.errors import TransientError
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 MODELS = Path(os.environ.get("MODELRAIL_MODELS") or Path(__file__).resolve().parents[1] / "models")
 TICK = "*/5 * * * *"
-_NOT_YET = ("not_found", "import_errors")
 
 
 class Dispatch(BaseOperator):
@@ -105,21 +105,7 @@ class AirflowRuns:
 
     def start(self, model: str, run_id: str, conf: Mapping[str, Any]) -> Started:
         """Start a run; Airflow refuses an identifier that it has."""
-        from airflow.sdk.execution_time import task_runner
-        from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
-
-        message = TriggerDagRun(dag_id=model, run_id=run_id, conf=dict(conf))
-        try:
-            answer = task_runner.SUPERVISOR_COMMS.send(message)
-        except AirflowRuntimeError as error:
-            answer = error.error
-        if not isinstance(answer, ErrorResponse):
-            return "started"
-        if answer.error == ErrorType.DAGRUN_ALREADY_EXISTS:
-            return "exists"
-        if any(word in json.dumps(answer.detail, default=str) for word in _NOT_YET):
-            return "unknown"
-        raise AirflowRuntimeError(answer)
+        return start_run(model, run_id, conf)
 
     def replay(self, model: str, replay: Replay) -> Requested:
         """Create a backfill, unless there is one for this commit."""

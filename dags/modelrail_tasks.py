@@ -5,13 +5,14 @@ They lie next to ``models.py`` rather than in ``plugins/``, so that a Git bundle
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, Param, RetryAction, RetryRule
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException, ErrorType
 
 from pipeline.errors import InputError, explain_os_error
 from pipeline.orchestration.mlflow_links import link_run
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 BY_ITSELF = frozenset({"scheduled", "backfill"})
 """Types of run whose logical date is the as-of date."""
+_NOT_YET = ("not_found", "import_errors")
 
 # Only what the code itself calls transient is tried again; a task whose process was killed has no exception to judge
 # and is tried again as well. Both are safe: a step can only do less work the second time.
@@ -208,6 +210,25 @@ def open_login(connection: str, address: str) -> AbstractContextManager[Mapping[
     from modelrail_trigger import git_login  # in plugins/, which a bundle of DAGs need not have
 
     return git_login(connection, address)
+
+
+def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any]) -> Literal["started", "exists", "unknown"]:
+    """Start a run of a DAG from within a task; an identifier that Airflow has already is refused."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+
+    message = TriggerDagRun(dag_id=dag_id, run_id=run_id, conf=dict(conf))
+    try:
+        answer = task_runner.SUPERVISOR_COMMS.send(message)
+    except AirflowRuntimeError as error:
+        answer = error.error
+    if not isinstance(answer, ErrorResponse):
+        return "started"
+    if answer.error == ErrorType.DAGRUN_ALREADY_EXISTS:
+        return "exists"
+    if any(word in json.dumps(answer.detail, default=str) for word in _NOT_YET):
+        return "unknown"
+    raise AirflowRuntimeError(answer)
 
 
 def judge_outcome(

@@ -11,7 +11,8 @@
     ├── StoreError                              the artifact store gave back something else than it was given
     │   └── DamagedError                        … an artifact whose bytes have changed: it is computed anew
     ├── DeploymentError                         the release could not be made live
-    │   └── AbortedError                        … since it did worse than what is live, on real requests
+    │   ├── AbortedError                        … since it did worse than what is live, on real requests
+    │   └── HeldError                           … since nothing new may go live until a person says so
     └── TransientError            exit code 75  the same command may succeed later
         └── OvertakenError                      somebody else has changed what the decision was based on
 
@@ -100,6 +101,10 @@ class AbortedError(DeploymentError):
     def __init__(self, message: str, stable: str) -> None:
         super().__init__(message)
         self.stable = stable
+
+
+class HeldError(DeploymentError):
+    """Nothing new may go live there until a person releases the hold."""
 
 
 class TransientError(ModelrailError):

@@ -14,16 +14,20 @@ from pathlib import Path
 
 from pipeline.delivery.applied_settings import note_failure, remember
 from pipeline.delivery.bundles import bundle_of
+from pipeline.delivery.interventions import Intervention, interventions, refusal_of, standing_hold
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.platforms.target import Live, Target
 from pipeline.delivery.releases import Release, Version, find_release
 from pipeline.delivery.stages import Action, Stage, Standing, assign, image_of, newer, stages, standing_of
 from pipeline.delivery.verification import ask, sample_of
-from pipeline.errors import AbortedError, DeploymentError, ModelrailError, OvertakenError
+from pipeline.errors import AbortedError, DeploymentError, HeldError, ModelrailError, OvertakenError
 from pipeline.retries import attempts
 from pipeline.spec.schema.spec import Spec
 from pipeline.storage.artifacts import Artifact, Store
 from pipeline.storage.git.repository import Repository
+
+_NEW: frozenset[Action] = frozenset({"deploy", "promote"})
+"""What a hold stops; going back to what was live before it does not."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class Slot:
     def standing(self) -> Standing:
         """Say what should be live here, and what was withdrawn."""
         return standing_of(self.history())
+
+    def hold(self) -> Intervention | None:
+        """Find the hold because of which nothing new may go live here."""
+        return standing_hold(interventions(self.repository, self.model, self.environment))
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,8 @@ def go_live(
     ------
     OvertakenError
         If another stage stands than `after`; or, unless that is verified later, if another release answers.
+    HeldError
+        If a hold stands there, and the release is not what should be live already.
     AbortedError
         If the release did worse than what was live, which stays: that is recorded too.
     DeploymentError
@@ -129,6 +139,8 @@ def go_live(
     tried_before = action != "promote" and not verified_later
     before, platform = slot.image(release.version) if tried_before else None, platform_of(slot.spec)
     if (standing or slot.standing()).current != release.version:
+        if action in _NEW and (hold := slot.hold()):
+            raise HeldError(f"{release.tag}: found that {refusal_of(hold)}")
         platform.require_ready(slot.target, packages=before is None)
     image, push = before or platform.package(slot.target, release, bundle), slot.spec.deploy.push_tags
     stage = assign(

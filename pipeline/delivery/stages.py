@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from pipeline.delivery.interventions import intervention_in
 from pipeline.delivery.releases import Release, Version, facts_of, readable, release_in, with_facts
 from pipeline.errors import InputError, OvertakenError, ReleaseError
 from pipeline.messages import one_line
@@ -112,11 +113,11 @@ def stages_of(tags: Iterable[Tag]) -> list[Stage]:
 
 
 def find_unreadable(repository: Repository, model: str) -> list[str]:
-    """Name the tags of a model that have a release's or a stage's name but were not made by Modelrail, and the mend."""
+    """Name the tags of a model that look like Modelrail's but were not made by it, and the mend."""
     troubles = []
     for tag in list_tags(repository, f"{model}@v*", f"{model}#*#*"):
         try:
-            release_in(tag) or stage_in(tag)
+            release_in(tag) or stage_in(tag) or intervention_in(tag)
         except ReleaseError as error:
             troubles.append(str(error))
     return troubles

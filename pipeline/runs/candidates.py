@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.delivery.interventions import refusal_of
 from pipeline.delivery.releases import Release, same_model
 from pipeline.runs.job import Job
 from pipeline.runs.session import Session
@@ -68,6 +69,8 @@ def choose(session: Session) -> tuple[Release | None, str]:
     standing, environment = session.assignments.standing(), session.job.environment
     if known.version == standing.current:
         return known, ""
+    if hold := session.assignments.hold():
+        return None, f"{known.tag} is not deployed: {refusal_of(hold)}"
     mend = f"'modelrail promote {known.tag} --environment {environment} --why …' makes it live"
     if known.version in standing.withdrawn:
         return (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
+from pipeline.delivery.interventions import Intervention, interventions_of, standing_hold
 from pipeline.delivery.releases import Evidence, Release, record, releases_of
 from pipeline.delivery.stages import Stage, Standing, stages_of, standing_of
 from pipeline.errors import DamagedError
@@ -40,6 +41,10 @@ class Assignments:
         """Say what should be live in the job's environment, and what was withdrawn from it."""
         return self._recorded[2]
 
+    def hold(self) -> Intervention | None:
+        """Find the hold because of which nothing new may go live in the job's environment."""
+        return self._recorded[3]
+
     def champion(self, model_digest: str) -> Release | None:
         """Find the release that a model is judged against."""
         return champion_of(self.releases(), self.standing(), model_digest)
@@ -69,12 +74,12 @@ class Assignments:
         return seen[-1].number if seen else 0
 
     @cached_property
-    def _recorded(self) -> tuple[list[Release], list[Stage], Standing]:
+    def _recorded(self) -> tuple[list[Release], list[Stage], Standing, Intervention | None]:
         """Releases and stages, and what follows; the tags are read once, since git is asked for them."""
         tags = list_tags(self.job.repository, *self._patterns)
         self._ids = {each.id for each in tags}
         stages = stages_of(tags)
-        return releases_of(tags), stages, standing_of(stages)
+        return releases_of(tags), stages, standing_of(stages), standing_hold(interventions_of(tags))
 
     def _forget(self) -> None:
         self._ids = None

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.delivery.interventions import interventions
 from pipeline.delivery.platforms.local.deployments import live, stop_all
 from pipeline.orchestration.services import Airflow, down, up
 from pipeline.orchestration.services.rest_client import TaskInstance
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
+from pipeline.storage.git.repository import open_repository
 from tests.conftest import git
 from tests.databases import Databases
 from tests.monitoring.stack import until
@@ -71,3 +73,40 @@ def test_a_look_that_finds_something_fails_its_task(place: tuple[str, Airflow]) 
     assert (state, found["verdict"]) == ("failed", "drift")
     assert found["diagnosis"]["cause"] == "pipeline"
     assert "late v1.0.0 in local: what it is asked has moved" in error
+
+
+ACTIONS = "actions: {pipeline: {do: hold, approve: true}, data: {do: retrain, cooldown_s: 0}}"
+
+
+def test_a_person_is_asked_before_releases_are_held_and_a_retraining_is_a_run(place: tuple[str, Airflow]) -> None:
+    address, airflow = place
+    project = Path.cwd()
+    text = SPEC.replace("{min_requests: 200}", f"{{min_requests: 200, {ACTIONS}}}")
+    (project / "models/late.yaml").write_text(text)
+    (project / "data/2013-02.csv").write_text(month(2))
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "what is to be done, and newer data")
+    ask(address, [each | {"delay": each["delay"] + 12} for each in records(9, 400)])
+    _, found, error = look(airflow)
+    assert found["diagnosis"]["cause"] == "data"
+    assert "retrain: late#local#watch#1: run watch__late.local.watch.1" in error
+    until(lambda: has_ended(airflow, "late", "watch__late.local.watch.1"), "the end of the run", 120)
+    conf = airflow.read_run("late", "watch__late.local.watch.1")["conf"]
+    assert conf["reason"].startswith("late#local#watch#1: data in 1 window")
+    ask(address, seconds(records(8, 400)))
+    _, _, error = look(airflow)
+    assert "hold (pipeline) waits for a person's approval" in error
+    (run_id,) = {word.rstrip(":") for word in error.split() if word.startswith("ask__late.local.hold.pipeline.")}
+    task = f"/api/v2/dags/watch_approval/dagRuns/{run_id}/taskInstances/approval/-1/hitlDetails"
+    asked = until(lambda: airflow.request("GET", task, missing={}), "the question", 60)
+    assert asked["subject"] == "late in local: hold because of pipeline?"
+    assert "another unit" in asked["body"]
+    assert [each.deed for each in interventions(open_repository(project), "late", "local")] == ["retrain"]
+    airflow.request("PATCH", task, json={"chosen_options": ["Approve"], "params_input": {}})
+    until(lambda: has_ended(airflow, "watch_approval", run_id), "what was approved", 60)
+    *_, held = interventions(open_repository(project), "late", "local")
+    assert (held.deed, held.who) == ("hold", "admin")
+
+
+def has_ended(airflow: Airflow, dag_id: str, run_id: str) -> bool:
+    return airflow.read_run(dag_id, run_id)["state"] in ("success", "failed")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
 
+from pipeline.delivery.interventions import Deed, Intervention, intervention_in
 from pipeline.delivery.releases import Release, Version, release_in
 from pipeline.delivery.stages import Action, Stage, stage_in
 from pipeline.errors import ReleaseError
@@ -37,6 +38,13 @@ _VERBS: Mapping[Action, str] = {
     "promote": "promoted",
     "rollback": "rolled back",
     "abort": "aborted a canary, kept",
+}
+_DEEDS: Mapping[Deed, str] = {
+    "alert": "raised an alert on",
+    "retrain": "had trained anew",
+    "rollback": "had rolled back",
+    "hold": "held",
+    "resume": "resumed",
 }
 _FLAGS: Mapping[Signature, str] = {
     "none": "unsigned",
@@ -170,12 +178,15 @@ def _tagged(repository: Repository, since: datetime | None) -> Iterator[Event]:
     signatures = _verify(repository, [each for each in tags if since is None or each.date >= since])
     released: dict[str, Release] = {}
     assigned: dict[str, Stage] = {}
+    intervened: dict[str, Intervention] = {}
     for tag in tags:
         try:
             if release := release_in(tag):
                 released[release.tag] = release
             elif stage := stage_in(tag):
                 assigned[stage.tag] = stage
+            elif intervention := intervention_in(tag):
+                intervened[intervention.tag] = intervention
         except ReleaseError as error:
             yield _foreign(tag, str(error))
     recent = {each.name: each for each in tags if each.name in signatures}
@@ -184,7 +195,9 @@ def _tagged(repository: Repository, since: datetime | None) -> Iterator[Event]:
             yield _release(released[name], tag, signatures[name])
         elif name in assigned:
             yield _stage(assigned[name], tag, signatures[name], released.keys())
-    yield from _missing(list(released.values()), list(assigned.values()))
+        elif name in intervened:
+            yield _intervention(intervened[name], tag, signatures[name])
+    yield from _missing(list(released.values()), list(assigned.values()), list(intervened.values()))
 
 
 def _foreign(tag: Tag, trouble: str) -> Event:
@@ -205,14 +218,23 @@ def _stage(stage: Stage, tag: Tag, signature: Signature, released: Container[str
                  flags=(*_doubts(signature), *gone))  # fmt: skip
 
 
-def _missing(released: Sequence[Release], assigned: Sequence[Stage]) -> Iterator[Event]:
+def _intervention(made: Intervention, tag: Tag, signature: Signature) -> Event:
+    return Event(made.date, made.who, _DEEDS[made.deed], f"{made.release} in {made.environment}", made.tag, made.why,
+                 by=_other(tag.tagger, made.who), signature=signature, flags=_doubts(signature))  # fmt: skip
+
+
+def _missing(
+    released: Sequence[Release], assigned: Sequence[Stage], intervened: Sequence[Intervention]
+) -> Iterator[Event]:
     """Find tags that are missing: numbers are given out one by one, and a tag is never taken back later."""
     numbers: dict[tuple[str, str], set[int]] = {}
-    for stage in assigned:
-        numbers.setdefault((stage.model, stage.environment), set()).add(stage.number)
-    for (model, environment), found in numbers.items():
+    counted = [(each.tag, each.number, "a stage") for each in assigned]
+    counted += [(each.tag, each.number, "an intervention") for each in intervened]
+    for tag, number, what in counted:
+        numbers.setdefault((tag.removesuffix(str(number)), what), set()).add(number)
+    for (series, what), found in numbers.items():
         for number in sorted(set(range(1, max(found))) - found):
-            yield _gone(f"{model}#{environment}#{number}", "a stage")
+            yield _gone(f"{series}{number}", what)
     versions: dict[str, set[Version]] = {}
     for release in released:
         versions.setdefault(release.model, set()).add(release.version)

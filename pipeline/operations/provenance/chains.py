@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from pipeline.delivery.interventions import Intervention
 from pipeline.delivery.releases import Release
 from pipeline.delivery.stages import Stage
 from pipeline.messages import count
@@ -19,7 +20,7 @@ from pipeline.storage.git.repository import Commit
 
 GONE = "not in this store"
 _WHOLE = ("normalize", "train", "evaluate")
-_DONE = {"deploy": "deployed", "promote": "promoted", "rollback": "rolled back to"}
+_DONE = {"deploy": "deployed", "promote": "promoted", "rollback": "rolled back to", "abort": "kept"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ChainNode:
     ----------
     kind : str
         ``release``, ``data``, ``partitions``, ``spec``, ``code``, ``step``, ``artifact``, ``run``, ``stage``,
-        ``deployment``, ``predictions``, ``prediction``; a ``side`` holds others.
+        ``intervention``, ``deployment``, ``predictions``, ``prediction``; a ``side`` holds others.
     name : str
         In full: a tag, a commit, a key.
     said : str
@@ -162,7 +163,15 @@ def _outcomes(release: Release, sources: Sources, prediction: ChainNode | None) 
         ChainNode("deployment", place.environment, f"answers at {place.address}", {"address": place.address})
         for place in live
     ]
-    return (*stages, *deployed, _predictions(release, sources, prediction))
+    done = [_intervention(each) for each in sources.interventions if each.release == release.tag]
+    return (*stages, *done, *deployed, _predictions(release, sources, prediction))
+
+
+def _intervention(made: Intervention) -> ChainNode:
+    facts = {"environment": made.environment, "deed": made.deed, "who": made.who, "why": made.why, "date": made.date,
+             "evidence": made.evidence}  # fmt: skip
+    said = f"{made.deed} in {made.environment} {_moment(made.date)} by {made.who}: {made.why}"
+    return ChainNode("intervention", made.tag, said, facts)
 
 
 def _stage(stage: Stage, after: Stage | None) -> ChainNode:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.delivery.environments import Answering, EnvironmentStatus, judge_status, statuses_here
+from pipeline.delivery.interventions import Intervention, interventions_of
 from pipeline.delivery.platforms.platforms import platform_of
 from pipeline.delivery.promotion import find_slot
 from pipeline.delivery.releases import Release, releases_of
@@ -46,6 +47,11 @@ class Sources:
     def stages(self) -> list[Stage]:
         """All stages, by model and environment, in their order."""
         return stages_of(list_tags(self.repository, "*#*#*"))
+
+    @cached_property
+    def interventions(self) -> list[Intervention]:
+        """All interventions, by model and environment, in their order."""
+        return interventions_of(list_tags(self.repository, "*#*#watch#*"))
 
     @cached_property
     def catalogue(self) -> Catalogue:

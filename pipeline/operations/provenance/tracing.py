@@ -122,6 +122,9 @@ def _prediction(asked: str, sources: Sources) -> Subject | None:
 def _stage(asked: str, sources: Sources) -> Subject | None:
     if "#" not in asked:
         return None
+    if made := next((each for each in sources.interventions if each.tag == asked), None):
+        said = f"{made.deed} because of {made.release} in {made.environment}"
+        return Subject("intervention", made.tag, said, (_tagged(made.release, sources),))
     found = next((each for each in sources.stages if each.tag == asked), None)
     if found is None:
         return None

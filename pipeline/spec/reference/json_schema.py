@@ -60,6 +60,9 @@ def _allow_shorthands(parts: Schema) -> None:
     words = [fill for fill in fills if fill != "constant"]
     scalar = {"type": ["string", "number", "boolean"]}
     clean["missing"]["additionalProperties"] = {"anyOf": [{"enum": words}, scalar, {"$ref": "#/$defs/Missing"}]}
+    deeds = parts["Action"]["properties"]["do"]["enum"]
+    actions = parts["Monitoring"]["properties"]["actions"]
+    actions["additionalProperties"] = {"anyOf": [{"enum": deeds}, {"$ref": "#/$defs/Action"}]}
     duplicates = {"anyOf": [{"enum": ["keep", "drop"]}, {"$ref": "#/$defs/Duplicates"}]}
     clean["duplicates"] = _described(clean["duplicates"], duplicates)
     for key in ("validation_from", "test_from"):

@@ -70,6 +70,7 @@ _NESTED: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
     "transform": (("Transformer", "transform.NAME"),),
     "evaluate": (("Bound", "evaluate.gate.METRIC"),),
+    "monitoring": (("Action", "monitoring.actions.WHAT"),),
 }
 
 

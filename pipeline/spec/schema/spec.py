@@ -16,6 +16,7 @@ from pipeline.model.columns import ColumnType
 from pipeline.model.missing import MissingValue
 from pipeline.model.task import Task
 from pipeline.spec.schema.deploy import Deploy
+from pipeline.spec.schema.mending import Actions
 from pipeline.spec.schema.run import Prices, Run, Schedule
 from pipeline.spec.schema.section import Section, shorthand
 from pipeline.spec.schema.transform import Image, Transformer
@@ -394,6 +395,9 @@ class Monitoring(Section):
     """How soon answers should come, as `{within_s, share}`."""
     max_age_days: PositiveInt | None = None
     """Days after which the data commit behind the live release counts as old; by default never."""
+    actions: Actions = {}
+    """What a look finds (`failures`, `refusals`, `quality`, `drift`, or why: `pipeline`, `data`, `concept`) → what is
+    done: `alert`, `retrain`, `rollback`, `hold`, or `{do, after, …}`."""
 
 
 class Tasks(Section):

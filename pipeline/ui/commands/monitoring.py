@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipeline.errors import InputError, ModelrailError
 from pipeline.ui.commands.models import ChangesExit
-from pipeline.ui.commands.options import Environment, Json, find_model, find_spec, print_json
+from pipeline.ui.commands.options import Environment, Json, Model, find_model, find_spec, print_json
+from pipeline.ui.commands.releases import Reason, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.delivery.deploying import Slot
     from pipeline.monitoring.rendering import Watched
     from pipeline.monitoring.watching import Look
 
@@ -29,6 +33,8 @@ def watch(
     ] = None,
     environment: Environment = None,
     as_json: Json = False,
+    act: Annotated[bool, typer.Option("--act", help="Do what monitoring.actions says is to be done about it.")] = False,
+    approve: Annotated[bool, typer.Option("--approve", help="The same, and approve what asks for it.")] = False,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="End with 0: quiet or too few requests, 2: not, 1: an error.")
     ] = False,
@@ -36,14 +42,16 @@ def watch(
     """Judge what is live since the last look: requests that fail, columns that moved, quality on newer rows."""
     from pipeline.ui.terminal.watching import show_look
 
-    found, failures = _look_at(model and find_model(model), environment)
+    treat = _mend(approve=approve) if act or approve else _propose
+    looked, failures = _look_at(model and find_model(model), environment, treat)
+    found = [each for each, _ in looked]
     if as_json:
-        documents = [each.to_json() for each in found]
+        documents = [each.to_json() | {"actions": said} for each, said in looked]
         for content in [documents] if model is None else documents:
             print_json(content)
     else:
-        for each in found:
-            show_look(each)
+        for each, said in looked:
+            show_look(each, said)
     for failure in failures:
         typer.echo(f"modelrail: {failure}", err=True)
     if failures:
@@ -52,8 +60,34 @@ def watch(
         raise ChangesExit(ChangesExit.exit_code)
 
 
-def _look_at(model: str | None, environment: str | None) -> tuple[list[Look], list[ModelrailError]]:
-    """Look at one model, or at all that are live; one that cannot be looked at does not hide the others."""
+def _propose(slot: Slot) -> list[str]:
+    """Say what would be done about the last look."""
+    from pipeline.monitoring.mending import propose
+
+    decision = propose(slot)
+    if decision is None:
+        return []
+    what = f"{decision.deed} ({decision.signal})"
+    if decision.refusal:
+        return [f"{what} is not due: {decision.refusal}"]
+    return [f"{what} is due ('modelrail watch {slot.model} --environment {slot.environment} --act')"]
+
+
+def _mend(*, approve: bool) -> Callable[[Slot], list[str]]:
+    """Return what does something about the last look."""
+    from pipeline.monitoring.mending import mend
+
+    def act(slot: Slot) -> list[str]:
+        who = slot.repository.who() if approve else None
+        return [each.said for each in mend(slot, approve=lambda _: who)]
+
+    return act
+
+
+def _look_at(
+    model: str | None, environment: str | None, treat: Callable[[Slot], list[str]]
+) -> tuple[list[tuple[Look, list[str]]], list[ModelrailError]]:
+    """Look at one model, or at all that are live, and treat what is found; one failure does not hide the others."""
     from pipeline.delivery.promotion import find_slot
     from pipeline.monitoring.watching import find_live, look
     from pipeline.spec.loading.names import find_every_spec
@@ -64,14 +98,37 @@ def _look_at(model: str | None, environment: str | None) -> tuple[list[Look], li
     slots = [find_slot(repository, model, environment)] if model else find_live(repository, specs, environment)
     if not slots:
         raise InputError("models/: found no model that is live and can be looked at; expected one (modelrail run)")
-    found: list[Look] = []
+    found: list[tuple[Look, list[str]]] = []
     failures: list[ModelrailError] = []
     for slot in slots:
         try:
-            found.append(look(slot))
+            seen = look(slot)
+            found.append((seen, treat(slot)))
         except ModelrailError as error:
             failures.append(error)
     return found, failures
+
+
+@app.command(epilog="Example: modelrail hold flight-delay --environment prod --why 'the source is being mended'")
+def hold(model: Model, why: Reason, environment: Stage = None) -> None:
+    """Let nothing new go live in an environment, until it is resumed; what is live stays, and can be rolled back."""
+    _record(model, environment, "hold", why)
+
+
+@app.command(epilog="Example: modelrail resume flight-delay --environment prod --why 'the column is filled again'")
+def resume(model: Model, why: Reason, environment: Stage = None) -> None:
+    """Let releases go live again where a watcher or a person has put that on hold."""
+    _record(model, environment, "resume", why)
+
+
+def _record(model: str, environment: str | None, deed: Literal["hold", "resume"], why: str) -> None:
+    from pipeline.delivery.promotion import find_slot
+    from pipeline.monitoring import mending
+    from pipeline.storage.git.repository import open_repository
+
+    made = mending.hold(find_slot(open_repository(Path.cwd()), model, environment), deed, why)
+    said = "nothing new goes live" if deed == "hold" else "releases go live again"
+    typer.echo(f"{model} in {made.environment}: {said} ({made.tag})")
 
 
 class Program(StrEnum):

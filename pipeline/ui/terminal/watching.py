@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.ui.terminal.console import console
@@ -10,10 +11,10 @@ if TYPE_CHECKING:
     from pipeline.monitoring.watching import Look
 
 
-def show_look(found: Look) -> None:
-    """Print a verdict, what led to it, and what may be done."""
+def show_look(found: Look, actions: Sequence[str] = ()) -> None:
+    """Print a verdict, what led to it, what may be done, and what was."""
     first, *rest = found.lines
     colour = "yellow" if found.judged.verdict == "waiting" else "green" if found.is_quiet else "red"
     console.print(first, style=colour, markup=False, highlight=False)
-    for line in rest:
+    for line in [*rest, *(f"  {each}" for each in actions)]:
         console.print(line, markup=False, highlight=False)
