@@ -23,6 +23,7 @@ from pipeline.delivery.stages import standing_of
 from pipeline.errors import InputError, ModelrailError, OvertakenError, TransientError
 from pipeline.home import store_address
 from pipeline.messages import count
+from pipeline.monitoring.account import name_outcome, outcomes
 from pipeline.monitoring.deciding import Decision, Standpoint, decide, weigh
 from pipeline.monitoring.history import KeptLook, read_looks
 from pipeline.runs.job import open_job
@@ -32,8 +33,6 @@ from pipeline.spec.loading.names import find_spec_of
 from pipeline.storage.artifacts import Store, open_store
 from pipeline.storage.git.credentials import CredentialsProvider
 from pipeline.storage.git.tags import fetch_tags, settle
-
-_FOLDER = "interventions"
 
 Retrain = Callable[[Intervention, RunRequest], str]
 """Start a run with its reason; return what came of it."""
@@ -107,12 +106,6 @@ def mend(
         if decision is not None:
             found.append(_follow(slot, store, decision, retrain, approve))
     return found
-
-
-def outcomes(store: Store, model: str, environment: str) -> dict[str, str]:
-    """Read what became of interventions: number → outcome."""
-    notes = store.notes(f"{_FOLDER}/{model}/{environment}")
-    return {name.rpartition("/")[2]: content.decode("utf-8", "replace") for name, content in notes.items()}
 
 
 def hold(slot: Slot, deed: Deed, why: str) -> Intervention:
@@ -238,7 +231,7 @@ def _carry_out(slot: Slot, store: Store, made: Intervention, retrain: Retrain) -
         raise
     except ModelrailError as error:
         outcome = f"failed: {error}"
-    store.write_note(f"{_FOLDER}/{slot.model}/{slot.environment}/{made.number}", outcome.encode())
+    store.write_note(name_outcome(made), outcome.encode())
     return f"{made.deed}: {made.tag}: {outcome}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.diagnosis import Diagnosis, diagnose
 from pipeline.monitoring.history import KeptLook, keep_look, read_looks
 from pipeline.monitoring.judging import Judgement, Verdict, budget_of, judge
+from pipeline.monitoring.onset import tell_onset
 from pipeline.monitoring.sources import PROMETHEUS, TOKEN, ask_prometheus, ask_server
 from pipeline.monitoring.truth import Known, judge_newest
 from pipeline.runs.prequential import evaluate_newest, points_of
@@ -59,6 +60,7 @@ class Look:
     judged: Judgement
     diagnosis: Diagnosis
     notes: tuple[str, ...] = ()
+    since: tuple[str, ...] = ()
 
     @property
     def is_quiet(self) -> bool:
@@ -67,7 +69,7 @@ class Look:
 
     @property
     def lines(self) -> list[str]:
-        """What was found, in words: the verdict, its signs, what may be done, what is known of the quality."""
+        """What was found, in words: the verdict, its signs, since when, what may be done, the quality."""
         judged, diagnosis = self.judged, self.diagnosis
         window = "since its server began" if judged.seconds is None else f"in {judged.seconds:,.0f} s"
         asked = f"{count(judged.requests, 'request')}, {count(judged.rows, 'row')} {window}"
@@ -77,6 +79,7 @@ class Look:
         return [
             f"{self.model} v{self.version} in {self.environment}: {_SAID[judged.verdict]} ({asked})",
             *(f"  {each}" for each in signs),
+            *(f"  {each}" for each in self.since),
             *([f"  → {diagnosis.suggestion}"] if diagnosis.suggestion else []),
             *(f"  {each.text}" for each in judged.known if not each.worse),
             *(f"  {each.text}" for each in judged.quality),
@@ -119,6 +122,7 @@ class Look:
                 *(asdict(each) | {"estimated": True} for each in judged.quality),
             ],
             "diagnosis": asdict(self.diagnosis),
+            "since": list(self.since),
             "notes": list(self.notes),
         }
 
@@ -181,9 +185,11 @@ def look(slot: Slot) -> Look:
     before = None if last is None else last.window
     judged = judge(window, reference, target.spec.monitoring, seconds, before, known)
     found = Look(target.model, environment, live.version, judged, diagnose(judged, window, reference), notes)
+    earlier = read_looks(store, target.model, environment)
+    found = replace(found, since=tell_onset([*earlier, found.kept(now)], release, slot.history()))
     if judged.is_told:
         store.write_note(name, msgspec.json.encode(_Last(live.version, now, counts, window)))
-    if judged.is_told or _is_news(found, read_looks(store, target.model, environment)):
+    if judged.is_told or _is_news(found, earlier):
         keep_look(store, target.model, environment, found.kept(now))
     return found
 

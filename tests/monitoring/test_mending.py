@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from pipeline.delivery.promotion import find_slot, promote
 from pipeline.delivery.releases import releases
 from pipeline.delivery.stages import assign, stages
 from pipeline.errors import HeldError, InputError, TransientError
+from pipeline.monitoring.account import outcomes
 from pipeline.monitoring.history import KeptLook, keep_look
-from pipeline.monitoring.mending import Mended, mend, outcomes
+from pipeline.monitoring.mending import Mended, mend
 from pipeline.operations.provenance.auditing import audit
 from pipeline.operations.provenance.sources import open_sources
 from pipeline.operations.provenance.tracing import trace
@@ -243,6 +245,20 @@ def test_watch_says_what_is_due_and_does_it_where_it_is_told_to(project_with_two
     done = CliRunner().invoke(app, ["watch", "late", "--act"])
     assert "rollback: late#local#watch#1: late@v1.0.0 is live again" in " ".join(done.stdout.split())
     assert version() == "1.0.0"
+
+
+def test_diagnose_repeats_the_last_look_with_what_was_done(project_with_two: Path) -> None:
+    done = CliRunner().invoke(app, ["diagnose", "late"])
+    assert isinstance(done.exception, InputError)
+    assert "found no look at it in local that judged; expected one (modelrail watch late)" in str(done.exception)
+    saw("drift", "pipeline", at=time.time())
+    mend(slot())
+    told = " ".join(CliRunner().invoke(app, ["diagnose", "late"]).stdout.split())
+    assert told.startswith("late v1.0.1 in local: drift 4.8% of the requests failed looked at 20")
+    assert "local is on hold since late#local#watch#1" in told
+    assert "hold (20" in told
+    found = json.loads(CliRunner().invoke(app, ["diagnose", "late", "--json"]).stdout)
+    assert (found["look"]["verdict"], len(found["done"])) == ("drift", 2)
 
 
 def test_a_release_that_stayed_after_an_abort_can_be_traced(project_with_two: Path) -> None:

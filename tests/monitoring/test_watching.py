@@ -98,6 +98,8 @@ def test_what_is_live_is_judged_by_its_own_counts(address: str) -> None:
     assert [(each.verdict, each.signals) for each in kept] == [("quiet", ()), ("drift", ("pipeline", "drift"))]
     assert kept[1].requests == 400
     assert "another unit" in " ".join(kept[1].lines)
+    assert moved["since"][1] == "this release was quiet before, so it is not the release alone"
+    assert [f"  {each}" for each in moved["since"]] == [each for each in kept[1].lines if each[2:] in moved["since"]]
     assert kept[1].indexes["delay"] > 1
     assert {each["metric"] for each in kept[1].quality} == {"roc_auc", "accuracy"}
 

@@ -109,6 +109,23 @@ def _look_at(
     return found, failures
 
 
+@app.command(epilog="Example: modelrail diagnose flight-delay --environment prod")
+def diagnose(model: Model, environment: Stage = None, as_json: Json = False) -> None:
+    """Say what the last look has found, since when it is so, and what was done about it; nobody is asked anew."""
+    from dataclasses import asdict
+
+    from pipeline.delivery.promotion import find_slot
+    from pipeline.monitoring.account import account
+    from pipeline.storage.git.repository import open_repository
+    from pipeline.ui.terminal.watching import show_account
+
+    found = account(find_slot(open_repository(Path.cwd()), model, environment))
+    if as_json:
+        print_json(asdict(found))
+    else:
+        show_account(found)
+
+
 @app.command(epilog="Example: modelrail hold flight-delay --environment prod --why 'the source is being mended'")
 def hold(model: Model, why: Reason, environment: Stage = None) -> None:
     """Let nothing new go live in an environment, until it is resumed; what is live stays, and can be rolled back."""

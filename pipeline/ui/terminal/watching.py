@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.ui.terminal.console import console
 
 if TYPE_CHECKING:
+    from pipeline.monitoring.account import Account
     from pipeline.monitoring.watching import Look
 
 
@@ -17,4 +18,12 @@ def show_look(found: Look, actions: Sequence[str] = ()) -> None:
     colour = "yellow" if found.judged.verdict == "waiting" else "green" if found.is_quiet else "red"
     console.print(first, style=colour, markup=False, highlight=False)
     for line in [*rest, *(f"  {each}" for each in actions)]:
+        console.print(line, markup=False, highlight=False)
+
+
+def show_account(found: Account) -> None:
+    """Print what the last look has found, and what was done about it."""
+    first, *rest = found.look.lines
+    console.print(first, style="red" if found.look.signals else "green", markup=False, highlight=False)
+    for line in (*rest, f"  looked at {found.at}", *(f"  {each}" for each in found.done)):
         console.print(line, markup=False, highlight=False)
