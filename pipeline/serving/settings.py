@@ -56,6 +56,8 @@ class Settings:
         PEM files; both make the server speak HTTPS.
     cors_origins : tuple of str
         Origins whose pages may ask, divided by commas; ``*`` for all. None by default.
+    truth_rows : int
+        Answers that each process remembers of a release, so that the truth can be held against them; 0 for none.
     capture_share : float
         Share of the requests whose records and predictions are kept; none by default.
     capture_to : str
@@ -85,6 +87,7 @@ class Settings:
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
+    truth_rows: int = 16_384
     capture_share: float = 0.0
     capture_to: str = ""
     capture_private: tuple[str, ...] = ()

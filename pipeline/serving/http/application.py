@@ -5,6 +5,7 @@
 ``POST /api/models/M[/versions/V]/predict``    the same by another model or version
 ``POST /invocations``                          MLflow's scoring protocol
 ``/v2/…``                                      the Open Inference Protocol V2
+``POST /api/truth``                            what came true of rows that were answered
 ``GET /healthz``, ``/ping``                    the process is alive
 ``GET /readyz``                                it accepts requests: 503 while it drains
 ``GET /version``                               which release this is, and what it was made from
@@ -25,6 +26,7 @@ from typing import Any
 
 from pipeline.serving.http.openapi import openapi
 from pipeline.serving.http.requests import GoneError, Message, Receive, Send, read_body
+from pipeline.serving.http.truths import take_truth
 from pipeline.serving.inference.fleet import Fleet
 from pipeline.serving.inference.inference import Exchange, Inference
 from pipeline.serving.observing.exposition import exposition
@@ -67,6 +69,7 @@ class Application:
         self.draining = False
         self._routes: Mapping[str, Methods] = {
             PREDICT: self._post(read_prediction),
+            "/api/truth": {"POST": self._take_truth},
             "/invocations": self._post(read_invocation),
             "/healthz": self._get(lambda: content(200, {"status": "alive"})),
             "/ping": self._get(lambda: content(200, {"status": "alive"})),
@@ -85,6 +88,7 @@ class Application:
         """Answer all requests from now on with `fleet`; those in flight end with what they began with."""
         self.inference.fleet = fleet
         self.meters.features.remove_old(fleet.keys)
+        self.meters.truth.remove_old(fleet.keys)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI wants it."""
@@ -206,6 +210,20 @@ class Application:
         except RejectedError as error:
             return refuse(error)
         return None
+
+    async def _take_truth(self, scope: Message, receive: Receive, send: Send) -> None:
+        reply = self._checked(scope)
+        if reply is not None:
+            reply.close = True  # its body is not read
+        else:
+            try:
+                body = await read_body(dict(scope["headers"]), receive, self.settings)
+                reply = await asyncio.to_thread(take_truth, self.meters.truth, body, self.settings.truth_rows)
+            except RejectedError as error:
+                reply = refuse(error)
+            except GoneError:
+                return
+        await self._send(scope, send, reply)
 
     async def _metrics(self, scope: Message, _receive: Receive, send: Send) -> None:
         refusal = self._checked(scope)

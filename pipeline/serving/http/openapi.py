@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.model.signature import Input, Signature
+from pipeline.serving.http.truths import MOST
 from pipeline.serving.inference.fleet import Fleet
 from pipeline.serving.rows.records import LARGEST_INTEGER
 
@@ -95,6 +96,47 @@ def _predictions(fleet: Fleet) -> dict[str, Any]:
     }
 
 
+def _truths(fleet: Fleet) -> dict[str, Any]:
+    entry = {
+        "type": "object",
+        "required": ["id", "truth"],
+        "additionalProperties": False,
+        "properties": {
+            "id": {"type": "string", "description": "Of the prediction."},
+            "row": {"type": "integer", "minimum": 0, "description": "Of that request, from 0."},
+            "truth": _output(fleet.default.live.model.signature),
+        },
+    }
+    body = {
+        "type": "object",
+        "required": ["truths"],
+        "additionalProperties": False,
+        "properties": {"truths": {"type": "array", "maxItems": MOST, "items": entry}},
+    }
+    numbers = {"counted": "Now.", "repeated": "They were before."}
+    outcome = {
+        "type": "object",
+        "required": [*numbers, "unknown"],
+        "properties": {
+            **{name: {"type": "integer", "description": each} for name, each in numbers.items()},
+            "unknown": {
+                "type": "array",
+                "items": {"type": "integer"},
+                "description": "Places of those whose answer is not remembered, any more or at all.",
+            },
+        },
+    }
+    statuses = ("400", "401", "404", "405", "408", "413", "415", "422", "431")
+    answered = {"description": "What became of them.", **_json(outcome)}
+    operation = {
+        "operationId": "truth",
+        "summary": "Tell what came true of rows that were answered.",
+        "requestBody": {"required": True, **_json(body)},
+        "responses": {"200": answered, **{status: _refused(status) for status in statuses}},
+    }
+    return {"/api/truth": {"post": operation}}
+
+
 def _invocations(fleet: Fleet) -> dict[str, Any]:
     rows = _rows()
     split = {
@@ -170,7 +212,7 @@ def _probes(_fleet: Fleet) -> dict[str, Any]:
     }
 
 
-_PATHS: tuple[Callable[[Fleet], dict[str, Any]], ...] = (_predictions, _invocations, _open_inference, _probes)
+_PATHS: tuple[Callable[[Fleet], dict[str, Any]], ...] = (_predictions, _truths, _invocations, _open_inference, _probes)
 
 
 def _named(fleet: Fleet, api: str, action: str, **operations: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.errors import DeploymentError
@@ -11,10 +12,12 @@ from pipeline.messages import examples, quote, suggest
 from pipeline.serving.lineup import Lineup, Track
 from pipeline.serving.observing.features import FeatureMeter
 from pipeline.serving.observing.metrics import Meter, Meters
+from pipeline.serving.observing.truth import TruthMeter
 from pipeline.serving.rows.faults import RejectedError, shorten
+from pipeline.serving.rows.records import Rows
 from pipeline.serving.scoring.model import load_model
 from pipeline.serving.scoring.questions import Seen
-from pipeline.serving.scoring.served import ServedModel
+from pipeline.serving.scoring.served import Predictions, ServedModel
 from pipeline.serving.settings import PREFIX, Settings
 
 
@@ -28,6 +31,8 @@ class Served:
         ``MODEL@vVERSION``: what a prediction id begins with.
     features : FeatureMeter or None
         Counts the rows that it answers, if it has a reference.
+    truth : TruthMeter or None
+        Remembers what it answers, until the truth comes.
     """
 
     model: ServedModel
@@ -35,6 +40,7 @@ class Served:
     track: Track = "live"
     share: float = 1.0
     features: FeatureMeter | None = None
+    truth: TruthMeter | None = None
     tag: str = field(init=False)
     version_header: bytes = field(init=False)
 
@@ -43,10 +49,19 @@ class Served:
         object.__setattr__(self, "tag", f"{self.model.model}@v{version}")
         object.__setattr__(self, "version_header", self.model.version.encode())
 
-    @property
+    @cached_property
     def seen(self) -> Seen | None:
         """What is told of rows that were answered."""
-        return None if self.features is None else self.features.offer
+        features, truth = self.features, self.truth
+        if truth is None:
+            return None if features is None else lambda rows, predictions, *_: features.offer(rows, predictions)
+
+        def tell(rows: Rows, predictions: Predictions, ids: Sequence[str], counts: Sequence[int]) -> None:
+            if features is not None:
+                features.offer(rows, predictions)
+            truth.offer(predictions, ids, counts)
+
+        return tell
 
 
 class _Model:
@@ -133,7 +148,7 @@ def load_fleet(lineup: Lineup, meters: Meters, settings: Settings) -> Fleet:
         if place.bundle not in models:
             models[place.bundle] = load_model(place.bundle, settings.max_model_bytes, settings.signature_key_file)
     _refuse_unknown(settings.private_columns, models.values())
-    return Fleet([serve(models[each.bundle], meters, each.track, each.share) for each in lineup])
+    return Fleet([serve(models[each.bundle], meters, each.track, each.share, settings.truth_rows) for each in lineup])
 
 
 def _refuse_unknown(private: Collection[str], models: Collection[ServedModel]) -> None:
@@ -143,8 +158,9 @@ def _refuse_unknown(private: Collection[str], models: Collection[ServedModel]) -
         raise DeploymentError(f"{PREFIX}CAPTURE_PRIVATE: found the column {quote(unknown[0])}; expected {expected}")
 
 
-def serve(model: ServedModel, meters: Meters, track: Track = "live", share: float = 1.0) -> Served:
+def serve(model: ServedModel, meters: Meters, track: Track = "live", share: float = 1.0, truth_rows: int = 0) -> Served:
     """Put a loaded release into service with its track and share."""
     key = (model.model, model.version, track)
     features = meters.features.of(key, model.reference, model.signature, model.data_time_s)
-    return Served(model, meters.of(*key), track, share, features)
+    truth = meters.truth.of(key, model.signature, model.reference, truth_rows)
+    return Served(model, meters.of(*key), track, share, features, truth)

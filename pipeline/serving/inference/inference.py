@@ -175,8 +175,9 @@ class Inference:
     def close(self) -> None:
         """End the threads; count what was answered, and write what was captured."""
         for each in self.fleet.releases:
-            if each.features is not None:
-                each.features.count()
+            for meter in (each.features, each.truth):
+                if meter is not None:
+                    meter.count()
         self._capture.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 

@@ -62,7 +62,7 @@ def _compare(shadow: Served, question: Question, outputs: list[object]) -> tuple
             return 422, 0, 0, perf_counter() - started, None
         answers = model.outputs(predictions)
         if shadow.seen is not None:
-            shadow.seen(rows, predictions)
+            shadow.seen(rows, predictions, (), ())
     except Exception:  # noqa: BLE001  # a shadow that fails must be seen in the counts, and nowhere else
         return 500, 0, 0, perf_counter() - started, None
     seconds, output = perf_counter() - started, predictions.pick(random.random())  # noqa: S311  # no secret

@@ -32,6 +32,8 @@ from pipeline.serving.observing.metrics import (
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from pipeline.serving.observing.truth import TruthReading
+
 _LABELS = ("model", "version", "track")
 
 
@@ -74,7 +76,8 @@ def exposition(meters: Meters, accept: str, served: Collection[Key] = ()) -> tup
 
     class Totals:
         def collect(self) -> Iterable[Metric]:
-            return (*_families(meters), *_feature_families(meters.features.readings(served)))
+            features, truth = meters.features.readings(served), meters.truth.readings(served)
+            return (*_families(meters), *_feature_families(features), _truth_family(truth))
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Totals())
@@ -145,6 +148,18 @@ def _feature_families(readings: Mapping[Key, Reading]) -> Sequence[Metric]:
         for name, value in reading.described.metrics.items():
             reached.add_metric((*key, name), value)
     return counts, shares, rows, reached, made
+
+
+def _truth_family(readings: Mapping[Key, TruthReading]) -> Metric:
+    from prometheus_client.core import CounterMetricFamily
+
+    names = (*_LABELS, "counted", "bin")
+    family = CounterMetricFamily("ml_inference_truth", "Answered rows whose truth came", labels=names)
+    for key, reading in readings.items():
+        for counted, bins in zip(reading.answered.counted, reading.counts.tolist(), strict=True):
+            for place, value in enumerate(bins):
+                family.add_metric((*key, counted, str(place)), value)
+    return family
 
 
 def _buckets(

@@ -19,7 +19,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
 from weakref import WeakValueDictionary
 
@@ -177,16 +177,23 @@ def _scores(predictions: Predictions) -> NDArray[np.float64]:
     return claims(probabilities)
 
 
+class Waiting(Protocol):
+    """What is to be counted soon."""
+
+    def count(self) -> None:
+        """Count what is waiting."""
+
+
 class Counting:
     """The thread of a process in which rows are counted, for all its releases; it starts with the first row."""
 
     def __init__(self) -> None:
-        self._awake: SimpleQueue[FeatureMeter] = SimpleQueue()
+        self._awake: SimpleQueue[Waiting] = SimpleQueue()
         self._full = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def wake(self, meter: FeatureMeter) -> None:
+    def wake(self, meter: Waiting) -> None:
         """Have the waiting rows of a meter counted."""
         self._awake.put(meter)
         if self._thread is None:

@@ -21,6 +21,7 @@ from pipeline.serving.observing.bounds import BUCKETS_S
 
 if TYPE_CHECKING:
     from pipeline.serving.observing.features import FeatureMeters
+    from pipeline.serving.observing.truth import TruthMeters
 
 BUCKETS_ROWS = (1, 2, 5, 10, 20, 50, 100, 1_000, 10_000, 100_000, 1_000_000)
 """Upper bounds of the histogram of rows a request."""
@@ -129,6 +130,13 @@ class Meters:
         from pipeline.serving.observing.features import FeatureMeters  # NumPy: a reader of the bounds needs none
 
         return FeatureMeters(self.folder, self.worker)
+
+    @cached_property
+    def truth(self) -> TruthMeters:
+        """What was answered, and what came true of it."""
+        from pipeline.serving.observing.truth import TruthMeters  # as above
+
+        return TruthMeters(self.folder, self.worker, self.features.counting)
 
     def of(self, model: str, version: str, track: str = "live") -> Meter:
         """Return the meter of a release on a track; the same one each time."""

@@ -55,8 +55,8 @@ class Question(msgspec.Struct):
         return self.rows.count if self.rows is not None else len(self.listed or ())
 
 
-Seen = Callable[[Rows, Predictions], None]
-"""Is told the rows that were answered, and with what."""
+Seen = Callable[[Rows, Predictions, Sequence[str], Sequence[int]], None]
+"""Is told the rows that were answered, with what, the ids of their requests, and how many rows each of these had."""
 
 
 class Dialect(Protocol):
@@ -79,7 +79,7 @@ def score(
         reply = question.answer(Scores(model, prediction_id, model.outputs(predictions), predictions))
         reply.rows = rows.count
         if seen is not None:
-            seen(rows, predictions)
+            seen(rows, predictions, (prediction_id,), (rows.count,))
     except RejectedError as error:
         return refuse(error, prediction_id), None
     except Exception as error:  # noqa: BLE001  # the graph failed on these rows: the caller and the log learn of it
@@ -105,7 +105,7 @@ def score_together(
     except Exception:  # noqa: BLE001  # whose fault it is will be seen when each is tried alone
         return None
     if seen is not None:
-        seen(rows, together)
+        seen(rows, together, ids, counts)
     outputs, start = model.outputs(together), 0
     result: list[tuple[Reply, Predictions | None]] = []
     for question, prediction_id, count in zip(questions, ids, counts, strict=True):
