@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.model.reference import Reference
 
-FEATURE, REQUESTS = "ml_inference_feature_total", "ml_inference_requests_total"
+FEATURE, REQUESTS, TRUTH = "ml_inference_feature_total", "ml_inference_requests_total", "ml_inference_truth_total"
 FAILED = "5..|429"
 """Statuses that are the service's fault: it failed, or had no room."""
 Bins = tuple[float, ...]
@@ -28,12 +28,15 @@ class Counts:
         Those that the server could not answer, and those that it would not, since they are no good questions.
     features : mapping
         Name of a feature → rows in each of its bins.
+    truth : mapping
+        What is counted of answers whose truth came → by bin, since the servers began.
     """
 
     requests: int = 0
     failed: int = 0
     refused: int = 0
     features: Mapping[str, Bins] = field(default_factory=dict)
+    truth: Mapping[str, Bins] = field(default_factory=dict)
 
     @property
     def answered(self) -> int:
@@ -83,6 +86,7 @@ def read_counts(text: str, reference: Reference, model: str, version: str, track
     found = {each.name: [0.0] * each.bins.count for each in reference.features}
     wanted = {"model": model, "version": version.removeprefix("v"), "track": track}
     counted, statuses = set(), Counter[str]()
+    truth: dict[tuple[str, int], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if any(sample.labels.get(name) != value for name, value in wanted.items()):
@@ -92,7 +96,27 @@ def read_counts(text: str, reference: Reference, model: str, version: str, track
             elif sample.name == FEATURE:
                 add_sample(found, sample.labels, sample.value)
                 counted.add(sample.labels["feature"])
-    return Counts.of(statuses, {name: tuple(bins) for name, bins in found.items() if name in counted})
+            elif sample.name == TRUTH and sample.labels["bin"].isdecimal():
+                truth[sample.labels["counted"], int(sample.labels["bin"])] = sample.value
+    counts = Counts.of(statuses, {name: tuple(bins) for name, bins in found.items() if name in counted})
+    return replace(counts, truth=truth_of(truth))
+
+
+def truth_of(values: Mapping[tuple[str, int], float]) -> dict[str, Bins]:
+    """Sort what is counted of answers whose truth came, by its name and bin."""
+    size = max((place for _, place in values), default=-1) + 1
+    names = dict.fromkeys(name for name, _ in values)
+    return {name: tuple(values.get((name, place), 0.0) for place in range(size)) for name in names}
+
+
+def truth_since(now: Mapping[str, Bins], earlier: Mapping[str, Bins]) -> Mapping[str, Bins]:
+    """Return what came since; all of it, where servers began anew meanwhile."""
+    came = {
+        name: tuple(a - b for a, b in zip(bins, earlier.get(name) or (0.0,) * len(bins), strict=False))
+        for name, bins in now.items()
+    }
+    fits = all(len(earlier.get(name, bins)) == len(bins) for name, bins in now.items())
+    return came if fits and all(value >= 0 for bins in came.values() for value in bins) else now
 
 
 def add_sample(found: Mapping[str, list[float]], labels: Mapping[str, str], value: float) -> None:

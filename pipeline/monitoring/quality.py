@@ -59,16 +59,16 @@ class Estimate:
 
 def estimate_quality(window: Counts, reference: Reference) -> tuple[Estimate, ...]:
     """Estimate the metrics of a window that follow from its scores; none for a model without scores."""
-    score = next((each for each in reference.features if each.reading == "score"), None)
+    score = score_of(reference)
     if score is None or not reference.calibration or score.name not in window.features:
         return ()
-    rows = _by_bin(window.features[score.name])
+    rows = rows_by_bin(window.features[score.name])
     tested = np.array([each.rows for each in reference.calibration], np.float64)
     if not rows.sum() or not tested.sum():
         return ()
     right = np.array([each.true for each in reference.calibration], np.float64)
     means = np.array([each.score for each in reference.calibration], np.float64)
-    metrics = _BINARY if _is_binary(reference, score) else _OF_LIKELIEST
+    metrics = BINARY if is_binary(reference, score) else OF_LIKELIEST
     found = []
     for name, compute in metrics.items():
         if name in reference.metrics:
@@ -79,7 +79,12 @@ def estimate_quality(window: Counts, reference: Reference) -> tuple[Estimate, ..
     return tuple(found)
 
 
-def _by_bin(bins: Sequence[float]) -> Values:
+def score_of(reference: Reference) -> ReferenceFeature | None:
+    """Return what is counted of the scores; None for a model without any."""
+    return next((each for each in reference.features if each.reading == "score"), None)
+
+
+def rows_by_bin(bins: Sequence[float]) -> Values:
     """Return the rows in each bin that has a calibration; those beyond it count to the outermost."""
     _missing, below, *inside, above = bins
     rows = np.array(inside, np.float64)
@@ -89,13 +94,13 @@ def _by_bin(bins: Sequence[float]) -> Values:
     return rows
 
 
-def _is_binary(reference: Reference, score: ReferenceFeature) -> bool:
+def is_binary(reference: Reference, score: ReferenceFeature) -> bool:
     """Tell whether the score is the probability of the second of two classes."""
     classes = next((each for each in reference.features if each.reading == "prediction"), score)
     return classes.bins.count == 3  # missing, and two classes
 
 
-def _deviation(compute: _Metric, rows: Values, tested: Values, right: Values, means: Values) -> float:
+def _deviation(compute: Compute, rows: Values, tested: Values, right: Values, means: Values) -> float:
     """Compute the standard deviation: each bin's share of right answers varies, then and now, by itself."""
     variance = 0.0
     for place in np.flatnonzero(rows):
@@ -107,7 +112,7 @@ def _deviation(compute: _Metric, rows: Values, tested: Values, right: Values, me
     return sqrt(variance)
 
 
-_Metric = Callable[[Values, Values, Values], float]
+Compute = Callable[[Values, Values, Values], float]
 
 
 def _accuracy(rows: Values, right: Values, means: Values) -> float:
@@ -140,11 +145,11 @@ def _likeliest(rows: Values, right: Values, _means: Values) -> float:
     return float((rows * right).sum() / rows.sum())
 
 
-_BINARY: Mapping[str, _Metric] = {
+BINARY: Mapping[str, Compute] = {
     "accuracy": _accuracy,
     "precision": _precision,
     "recall": _recall,
     "f1": _f1,
     "roc_auc": _roc_auc,
 }
-_OF_LIKELIEST: Mapping[str, _Metric] = {"accuracy": _likeliest}
+OF_LIKELIEST: Mapping[str, Compute] = {"accuracy": _likeliest}

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import InputError, TransientError, redact
 from pipeline.model.reference import Reference
-from pipeline.monitoring.counts import FEATURE, REQUESTS, Counts, add_sample, read_counts
+from pipeline.monitoring.counts import FEATURE, REQUESTS, TRUTH, Bins, Counts, add_sample, read_counts, truth_of
 from pipeline.serving import client
 
 PROMETHEUS, TOKEN = "MODELRAIL_PROMETHEUS", "MODELRAIL_PROMETHEUS_TOKEN"
@@ -49,13 +49,30 @@ def ask_prometheus(
     TransientError
         If it does not answer, or with something else.
     """
-    series = f'{{model="{model}",version="{version.removeprefix("v")}",track="live"}}[{math.ceil(seconds)}s]'
+    series = _series(model, version, seconds)
     found = {each.name: [0.0] * each.bins.count for each in reference.features}
     for labels, value in _query(address, token, f"sum by (feature, bin) (increase({FEATURE}{series}))"):
         add_sample(found, labels, value)
     by_status = _query(address, token, f"sum by (status) (increase({REQUESTS}{series}))")
     statuses = {labels.get("status", ""): value for labels, value in by_status}
     return Counts.of(statuses, {name: tuple(bins) for name, bins in found.items() if any(bins)})
+
+
+def ask_prometheus_truth(address: str, token: str | None, model: str, version: str, seconds: float) -> dict[str, Bins]:
+    """Read what all servers of a release have counted of answers whose truth came in the last seconds.
+
+    Raises
+    ------
+    InputError, TransientError
+        As for `ask_prometheus`.
+    """
+    found = _query(address, token, f"sum by (counted, bin) (increase({TRUTH}{_series(model, version, seconds)}))")
+    named = {(labels.get("counted", ""), labels.get("bin", "")): value for labels, value in found}
+    return truth_of({(name, int(place)): value for (name, place), value in named.items() if place.isdecimal()})
+
+
+def _series(model: str, version: str, seconds: float) -> str:
+    return f'{{model="{model}",version="{version.removeprefix("v")}",track="live"}}[{math.ceil(seconds)}s]'
 
 
 def _query(address: str, token: str | None, query: str) -> list[tuple[Mapping[str, str], float]]:

@@ -13,6 +13,7 @@ from math import hypot
 from statistics import NormalDist
 
 from pipeline.delivery.releases import Release
+from pipeline.messages import count
 from pipeline.runs.prequential import Point
 from pipeline.spec.catalogue.metrics import METRICS
 from pipeline.steps.evaluate.results import Estimate
@@ -39,8 +40,8 @@ class Known:
         Probability below which chance is ruled out.
     rows : int
         What it is computed from.
-    data_commit : str
-        The commit that these rows came with.
+    data_commit : str or None
+        The commit that these rows came with; None for rows that were answered.
     """
 
     metric: str
@@ -51,7 +52,7 @@ class Known:
     chance: float
     level: float
     rows: int
-    data_commit: str
+    data_commit: str | None = None
 
     @property
     def worse(self) -> bool:
@@ -63,7 +64,8 @@ class Known:
         """The same in words."""
         interval = f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
         ending = ": worse" if self.worse else ""
-        where = f"{self.rows:,} rows that it has never seen (data {self.data_commit[:10]})"
+        newer = f"{self.rows:,} rows that it has never seen (data {(self.data_commit or '')[:10]})"
+        where = newer if self.data_commit else f"{count(self.rows, 'answer')} whose truth came"
         return f"{self.metric} {interval} on {where}, on its test rows {self.reference:.3f}{ending}"
 
 

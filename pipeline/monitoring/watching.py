@@ -19,20 +19,18 @@ from pipeline.delivery.platforms.target import Target
 from pipeline.delivery.promotion import find_slot
 from pipeline.delivery.releases import Release, releases
 from pipeline.delivery.stages import stages
-from pipeline.errors import InputError, ModelrailError
-from pipeline.home import store_address, tracking_address
+from pipeline.errors import InputError
+from pipeline.home import store_address
 from pipeline.messages import count
 from pipeline.model.reference import REFERENCE, Reference, read_reference
 from pipeline.model.signature import Signature
 from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.diagnosis import Diagnosis, diagnose
+from pipeline.monitoring.evaluating import Live, evaluate_live
 from pipeline.monitoring.history import KeptLook, keep_look, read_looks
-from pipeline.monitoring.judging import Judgement, Verdict, budget_of, judge
+from pipeline.monitoring.judging import Judgement, Verdict, judge
 from pipeline.monitoring.onset import tell_onset
 from pipeline.monitoring.sources import PROMETHEUS, TOKEN, ask_prometheus, ask_server
-from pipeline.monitoring.truth import Known, judge_newest
-from pipeline.runs.prequential import evaluate_newest, points_of
-from pipeline.runs.tracking import PipedRecorder
 from pipeline.storage.artifacts import Store, open_store
 from pipeline.storage.git.repository import Repository
 
@@ -181,7 +179,7 @@ def look(slot: Slot) -> Look:
     else:
         counts = ask_server(live.address, reference, target.model, live.version)
         window = counts if last is None else counts.since(last.counts)
-    known, notes = _evaluate(slot, release, reference, store)
+    known, notes = evaluate_live(Live(slot, release, reference, store), counts, now)
     before = None if last is None else last.window
     judged = judge(window, reference, target.spec.monitoring, seconds, before, known)
     found = Look(target.model, environment, live.version, judged, diagnose(judged, window, reference), notes)
@@ -199,21 +197,6 @@ def _is_news(found: Look, earlier: Sequence[KeptLook]) -> bool:
     if found.judged.verdict == "waiting":
         return False
     return not earlier or tuple(found.to_json()["quality"]) != tuple(earlier[-1].quality)
-
-
-def _evaluate(
-    slot: Slot, release: Release, reference: Reference, store: Store
-) -> tuple[tuple[Known, ...], tuple[str, ...]]:
-    """Judge the release on rows that came after it; where that cannot be done, say why, and go on with the counts."""
-    state, rules = slot.target.state, slot.spec.monitoring
-    try:
-        evaluate_newest(
-            release, slot.repository, store, lambda: PipedRecorder(tracking_address(state), state / "mlartifacts")
-        )
-    except ModelrailError as error:
-        return (), (f"it was not evaluated on newer rows: {error}",)
-    budget = budget_of(rules, reference, len(rules.metrics or release.evidence.metrics))
-    return judge_newest(points_of(store, release), release, rules.metrics, budget), ()
 
 
 def _release_of(model: str, version: str, repository: Repository) -> Release:

@@ -131,6 +131,36 @@ def test_quality_is_known_as_soon_as_the_truth_is_committed(address: str, live_p
     assert {each["estimated"] for each in asked["quality"]} == {True, False}
 
 
+def tell(address: str, rows: list[dict[str, Any]], *, flipped: bool) -> None:
+    """Ask about rows, and tell some time after what came true."""
+    with httpx.Client(base_url=address) as client:
+        answers = [client.post("/api/predict", json={"inputs": [row]}).json() for row in rows]
+        late = [(row["delay"] > 15) != flipped for row in rows]
+        truths = [{"id": each["id"], "truth": true} for each, true in zip(answers, late, strict=True)]
+        assert client.post("/api/truth", json={"truths": truths}).json()["counted"] == len(rows)
+
+
+def test_quality_is_known_as_soon_as_callers_tell_the_truth(address: str) -> None:
+    tell(address, records(7, 100), flipped=False)
+    few = look()
+    assert few["verdict"] == "waiting"
+    assert {each["metric"]: (each["rows"], each["level"]) for each in few["quality"]} == {
+        "roc_auc": (100, 0.0),
+        "accuracy": (100, 0.0),
+    }
+    tell(address, records(8, 200), flipped=False)
+    good = look()
+    assert good["verdict"] == "quiet"
+    known = [each for each in good["quality"] if not each["estimated"]]
+    assert [(each["rows"], each["worse"], each["data_commit"]) for each in known] == [(300, False, None)] * 2
+    tell(address, records(9, 300), flipped=True)
+    found = look()
+    assert (found["verdict"], found["diagnosis"]["cause"], found["drifted"]) == ("quality", "concept", [])
+    assert all(each["worse"] and each["rows"] == 300 for each in found["quality"] if not each["estimated"])
+    assert "on 300 answers whose truth came, on its test rows" in found["diagnosis"]["signs"][0]["text"]
+    assert look()["verdict"] == "waiting"  # what was told is judged once
+
+
 def test_a_look_goes_on_where_newer_rows_cannot_be_evaluated(address: str, commit: Commit) -> None:
     commit({"data/2013-03.csv": "id,carrier,arrival\n1,AA,3\n"})
     ask(address, records(7, 400))
@@ -171,12 +201,14 @@ def test_what_prometheus_has_added_up_is_judged(address: str, tmp_path: Path, mo
     folder.mkdir()
     with watching(folder, asked, address.removeprefix("http://")) as stack:
         until(lambda: stack.query("sum(ml_inference_requests_total) >= 1"), "scraped")
-        ask(address, seconds(records(9, 400)))
+        ask(address, seconds(records(9, 300)))
+        tell(address, seconds(records(10, 100)), flipped=False)
         until(lambda: stack.query('sum(ml_inference_feature_total{feature="delay"}) >= 401'), "all rows scraped")
         monkeypatch.setenv("MODELRAIL_PROMETHEUS", stack.prometheus)
         moved = look()
     assert moved["verdict"] == "drift"
     assert moved["drifted"][0]["feature"] == "delay"
+    assert sum(each["rows"] for each in moved["quality"] if not each["estimated"]) >= 200
     assert moved["requests"] >= 400  # Prometheus extrapolates to the ends of its window
 
 
