@@ -10,16 +10,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 # Fast to write and to read, and every reader of Parquet knows it.
 COMPRESSION = "lz4"
+_SAMPLE = 4_096
+"""Rows at the beginning that tell whether the values of a column repeat."""
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame without its index."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    pq.write_table(table.replace_schema_metadata(None), path, compression=COMPRESSION)
+    pq.write_table(table.replace_schema_metadata(None), path, compression=COMPRESSION, use_dictionary=repeating(table))
+
+
+def repeating(table: pa.Table) -> list[str]:
+    """List the columns that a dictionary makes smaller: all but numbers that hardly repeat.
+
+    Those would be written twice, into the dictionary and, once that is full, as they are: in twice the time, and a
+    quarter larger.
+    """
+    return [
+        name
+        for name, values in zip(table.column_names, table.itercolumns(), strict=True)
+        if not pa.types.is_floating(values.type) or _repeats(values.slice(0, _SAMPLE))
+    ]
+
+
+def _repeats(values: pa.ChunkedArray) -> bool:
+    return bool(2 * pc.count_distinct(values).as_py() <= len(values))
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.runs.work.files import COMPRESSION
+from pipeline.runs.work.files import COMPRESSION, repeating
 from pipeline.steps.train.mapping import block_rows, writing
 
 _TOGETHER = 64
@@ -28,8 +28,8 @@ class MatrixFile:
     """
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self._schema = pa.schema([(name, pa.float32()) for name in names])
-        self._writer = pq.ParquetWriter(path, self._schema, compression=COMPRESSION)
+        self._path, self._schema = path, pa.schema([(name, pa.float32()) for name in names])
+        self._writer: pq.ParquetWriter | None = None
         self._rest: Matrix = np.empty((0, len(names)), dtype=np.float32)
         self._size = block_rows(len(names))
 
@@ -39,8 +39,9 @@ class MatrixFile:
 
     def __exit__(self, *_: object) -> None:
         """Write what is left and close the file."""
-        if len(self._rest):
+        if len(self._rest) or self._writer is None:
             self._write_group(self._rest)
+        assert self._writer is not None  # noqa: S101 - an empty matrix has a group without rows
         self._writer.close()
 
     def write(self, rows: Matrix) -> None:
@@ -54,7 +55,12 @@ class MatrixFile:
     def _write_group(self, rows: Matrix) -> None:
         columns = np.asfortranarray(rows)
         arrays = [pa.array(columns[:, place]) for place in range(columns.shape[1])]
-        self._writer.write_table(pa.table(arrays, schema=self._schema), row_group_size=self._size)
+        table = pa.table(arrays, schema=self._schema)
+        if self._writer is None:  # the first rows tell how the columns are best written
+            self._writer = pq.ParquetWriter(
+                self._path, self._schema, compression=COMPRESSION, use_dictionary=repeating(table)
+            )
+        self._writer.write_table(table, row_group_size=self._size)
 
 
 def in_memory(rows: int, columns: int) -> Matrix:
