@@ -60,7 +60,7 @@ class Asked:
 def to_prometheus(asked: Asked) -> Iterator[tuple[str, str]]:
     """Yield the file of rules of each model."""
     for each in asked.models:
-        yield f"modelrail-{each.name}.rules.yml", _plain_yaml({"groups": rules_of(each.spec)})
+        yield f"modelrail-{each.name}.rules.yml", to_plain_yaml({"groups": rules_of(each.spec)})
 
 
 def to_alertmanager(asked: Asked) -> Iterator[tuple[str, str]]:
@@ -73,7 +73,7 @@ def to_alertmanager(asked: Asked) -> Iterator[tuple[str, str]]:
     """
     if asked.webhook is None:
         raise InputError("--webhook: found none; expected the address that alerts are sent to (--to alertmanager)")
-    yield "alertmanager.yml", _plain_yaml(configuration([each.name for each in asked.models], asked.webhook))
+    yield "alertmanager.yml", to_plain_yaml(configuration([each.name for each in asked.models], asked.webhook))
 
 
 def to_grafana(asked: Asked) -> Iterator[tuple[str, str]]:
@@ -145,5 +145,6 @@ def in_one(files: Sequence[tuple[str, str]], program: str) -> str:
     return "---\ngroups:\n" + "".join(groups)
 
 
-def _plain_yaml(content: Mapping[str, Any]) -> str:
+def to_plain_yaml(content: Mapping[str, Any]) -> str:
+    """Write one document."""
     return to_yaml([dict(content)])

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.errors import InputError, TransientError, redact
 from pipeline.model.reference import Reference
+from pipeline.monitoring.advice import Serving
 from pipeline.monitoring.counts import FEATURE, REQUESTS, TRUTH, Bins, Counts, add_sample, read_counts, truth_of
 from pipeline.serving import client
 
@@ -69,6 +70,30 @@ def ask_prometheus_truth(address: str, token: str | None, model: str, version: s
     found = _query(address, token, f"sum by (counted, bin) (increase({TRUTH}{_series(model, version, seconds)}))")
     named = {(labels.get("counted", ""), labels.get("bin", "")): value for labels, value in found}
     return truth_of({(name, int(place)): value for (name, place), value in named.items() if place.isdecimal()})
+
+
+def ask_serving(address: str, token: str | None, model: str, namespace: str, days: int) -> Serving | None:
+    """Read what a model's servers on Kubernetes took in the last days, as its kubelets measured it.
+
+    Returns
+    -------
+    Serving, optional
+        None where Prometheus has no figures of their pods.
+
+    Raises
+    ------
+    InputError, TransientError
+        As for `ask_prometheus`.
+    """
+    pods = f'{{namespace="{namespace}",container="server",pod=~"{model}-[a-z0-9]+-[a-z0-9]+"}}'
+    memory, cores = f"container_memory_working_set_bytes{pods}", f"rate(container_cpu_usage_seconds_total{pods}[5m])"
+    asked = (
+        f"max_over_time(max({memory})[{days}d:5m])",
+        f"quantile_over_time(0.95, sum({cores})[{days}d:5m])",
+        f"avg_over_time(count({memory})[{days}d:5m])",
+    )
+    found = [value for query in asked for _, value in _query(address, token, query)]
+    return Serving(*found) if len(found) == len(asked) else None
 
 
 def _series(model: str, version: str, seconds: float) -> str:

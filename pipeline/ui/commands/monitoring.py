@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.errors import InputError, ModelrailError
+from pipeline.messages import count
 from pipeline.ui.commands.models import ChangesExit
 from pipeline.ui.commands.options import Environment, Json, Model, find_model, find_spec, print_json
 from pipeline.ui.commands.releases import Reason, Stage
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.delivery.deploying import Slot
+    from pipeline.monitoring.advice import Advice
     from pipeline.monitoring.rendering import Watched
     from pipeline.monitoring.watching import Look
+    from pipeline.spec.schema.spec import Spec
 
 app = typer.Typer()
 monitoring = typer.Typer(help="What other programs watch models with.", no_args_is_help=True)
@@ -146,6 +149,76 @@ def _record(model: str, environment: str | None, deed: Literal["hold", "resume"]
     made = mending.hold(find_slot(open_repository(Path.cwd()), model, environment), deed, why)
     said = "nothing new goes live" if deed == "hold" else "releases go live again"
     typer.echo(f"{model} in {made.environment}: {said} ({made.tag})")
+
+
+@app.command(epilog="Example: modelrail advise flight-delay --environment prod --patch")
+def advise(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="The model's name, or its spec; by default all in models/.", metavar="[MODEL]"),
+    ] = None,
+    environment: Environment = None,
+    patch: Annotated[
+        bool, typer.Option("--patch", help="Print what the spec or its environment would say, as YAML.")
+    ] = False,
+    as_json: Json = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="End with 0: nothing to change, 2: something, 1: an error.")
+    ] = False,
+) -> None:
+    """Say what steps in pods and servers get that they were measured not to need, or need more of."""
+    from dataclasses import asdict
+
+    from pipeline.monitoring.advice import as_patch
+    from pipeline.monitoring.rendering import to_plain_yaml
+    from pipeline.ui.terminal.advice import show_advice
+
+    any_found = False
+    for each in _watched(model, environment):
+        found, judged = _advise_on(each)
+        any_found |= bool(found)
+        if patch:
+            typer.echo(f"# {each.name}\n{to_plain_yaml(as_patch(found)) if found else ''}", nl=False)
+        elif as_json:
+            advice = [asdict(one) for one in found]
+            print_json({"model": each.name, "environment": environment, "judged": judged, "advice": advice})
+        else:
+            show_advice(each.name, found, judged, each.spec.environment.prices)
+    if detailed_exitcode and any_found:
+        raise ChangesExit(ChangesExit.exit_code)
+
+
+def _advise_on(watched: Watched) -> tuple[list[Advice], list[str]]:
+    """Judge what a model gets; say besides what there was to judge by."""
+    import os
+    from datetime import UTC, datetime, timedelta
+
+    from pipeline.home import home, store_address
+    from pipeline.monitoring.advice import DAYS, advise
+    from pipeline.monitoring.sources import PROMETHEUS, TOKEN, ask_serving
+    from pipeline.runs.costs import read_costs
+    from pipeline.storage.artifacts import open_store
+
+    spec, state = watched.spec, home()
+    since = datetime.now(UTC) - timedelta(days=DAYS)
+    every = read_costs(open_store(store_address(state), state), watched.name, since)
+    spent = [each for each in every if each.environment == watched.environment]
+    judged = [f"{count(len({each.run for each in spent}), 'run')} of {DAYS} days, {_in_pods(spec)}"]
+    serving = None
+    if (address := os.environ.get(PROMETHEUS)) and spec.environment.platform == "kubernetes":
+        token = os.environ.get(TOKEN)
+        serving = ask_serving(address, token, watched.name, spec.deploy.namespace, DAYS)
+        judged.append("servers as Prometheus knows them" if serving else "no figures of servers in Prometheus")
+    else:
+        judged.append(f"no figures of servers ({PROMETHEUS}, on Kubernetes)")
+    return advise(spec, spent, serving), judged
+
+
+def _in_pods(spec: Spec) -> str:
+    from pipeline.spec.placement import pod_steps
+
+    steps = pod_steps(spec.run)
+    return f"{', '.join(steps)} in pods" if steps else "no step in a pod"
 
 
 class Program(StrEnum):
