@@ -12,7 +12,7 @@ import sys
 import typer
 
 from pipeline.errors import ModelrailError, explain_os_error
-from pipeline.ui.commands import clusters, data, machine, models, monitoring, provenance, releases, serving, upkeep
+from pipeline.ui.commands import ci, clusters, data, machine, models, monitoring, provenance, releases, serving, upkeep
 
 _EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong input, 75 try again."
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subject in (models, serving, releases, provenance, monitoring, machine, upkeep, data, clusters):
+for subject in (models, serving, releases, provenance, monitoring, machine, upkeep, data, clusters, ci):
     for group in (subject.app, *(each.typer_instance for each in subject.app.registered_groups)):
         for command in group.registered_commands if group else ():
             command.epilog = f"{command.epilog}\n\n{_EXIT_CODES}"

@@ -28,8 +28,19 @@ def home(inside: Path | None = None) -> Path:
     """
     if configured := os.environ.get("MODELRAIL_HOME"):
         return Path(configured).expanduser().resolve()
-    start = (inside or Path.cwd()).resolve()
-    return next((each for each in (start, *start.parents) if (each / ".git").exists()), Path.cwd()) / ".modelrail"
+    return (_git_root(inside or Path.cwd()) or Path.cwd()) / ".modelrail"
+
+
+def repository_path(file: str | Path) -> str:
+    """Write a file's path as its Git repository has it, whatever the current folder; of a file outside, as it is."""
+    root = _git_root(Path.cwd())
+    place = Path(file).absolute()
+    return place.relative_to(root).as_posix() if root and place.is_relative_to(root) else Path(file).as_posix()
+
+
+def _git_root(inside: Path) -> Path | None:
+    start = inside.resolve()
+    return next((each for each in (start, *start.parents) if (each / ".git").exists()), None)
 
 
 def prepare_home(state: Path) -> None:

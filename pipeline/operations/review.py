@@ -5,11 +5,12 @@ Nothing is run or written. Pull requests are reviewed by this.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.answers import asking_once
 from pipeline.delivery.applied_settings import recall, sections_of
 from pipeline.delivery.releases import Release, same_model
 from pipeline.errors import ModelrailError
@@ -112,6 +113,21 @@ def review(request: RunRequest, revision: str | None = None) -> Review:
             f"{say}; {' and '.join(first)} would get its first",
         )
     return Review(session.job, steps, live, outcome, say, tuple(_changes(session, live, notes)), tuple(notes))
+
+
+def review_all(
+    requests: Iterable[RunRequest], revision: str | None = None
+) -> tuple[list[Review], list[tuple[Path, ModelrailError]]]:
+    """Review several specs; one that is broken does not hide the plans of the others, and is given with its error."""
+    found: list[Review] = []
+    failed: list[tuple[Path, ModelrailError]] = []
+    with asking_once():
+        for each in requests:
+            try:
+                found.append(review(each, revision))
+            except ModelrailError as error:
+                failed.append((Path(each.spec), error))
+    return found, failed
 
 
 def _known(session: Session, live: Release | None, notes: list[str]) -> Last:

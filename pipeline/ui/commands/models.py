@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,9 @@ from pipeline.ui.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from pipeline.errors import Problem
     from pipeline.operations.review import Review
+    from pipeline.runs.request import RunRequest
 
 app = typer.Typer()
 
@@ -42,6 +44,13 @@ def check(
         bool, typer.Option("--infer", help="Read the newest partition too, and show each column's type and doubts.")
     ] = False,
     as_json: Json = False,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Print instead, or write to a file, what a CI system shows: github, gitlab, azure, junit or sarif.",
+            metavar="FORM[=FILE]",
+        ),
+    ] = None,
 ) -> None:
     """Find every mistake in every spec: file, line, column, what was found, what was expected."""
     from pipeline.answers import asking_once
@@ -49,11 +58,15 @@ def check(
     from pipeline.spec.files import find_specs
     from pipeline.spec.loading.loading import check_specs
 
+    reports = [_asked(each) for each in report or ()]
     paths = [find_spec(path) for path in specs] if specs else find_specs()
     if not paths:
         raise InputError("models/: found no spec; expected at least one YAML file (docs/your-own-data.md)")
     with asking_once():
         problems = check_specs(paths, environment)
+    printed = [_write_report(*each, paths, problems) for each in reports]
+    if any(printed):
+        raise typer.Exit(InputError.exit_code if problems else 0)
     if infer and not problems:
         _show_inferred(paths, environment, as_json=as_json)
     if as_json and (problems or not infer):
@@ -64,6 +77,34 @@ def check(
         found = f", {count(len(problems), 'problem')}" if problems else ": all is well"
         typer.echo(f"{count(len(paths), 'spec')}{found}")
     raise typer.Exit(InputError.exit_code if problems else 0)
+
+
+def _asked(report: str) -> tuple[str, Path | None]:
+    """Read ``FORM`` or ``FORM=FILE``."""
+    from pipeline.integrations.annotations import REPORTS
+    from pipeline.messages import join, quote
+
+    form, mark, file = report.partition("=")
+    if form not in REPORTS or (mark and not file):
+        raise InputError(f"--report: found {quote(report)}; expected {join(REPORTS)}, with =FILE to write it to a file")
+    return form, Path(file) if file else None
+
+
+def _write_report(form: str, file: Path | None, specs: Sequence[Path], problems: Sequence[Problem]) -> bool:
+    """Write or print a report, with paths as the repository has them; tell whether it was printed."""
+    from dataclasses import replace
+
+    from pipeline.home import repository_path
+    from pipeline.integrations.annotations import REPORTS
+
+    named = [replace(each, file=repository_path(each.file)) for each in problems]
+    text = REPORTS[form]([repository_path(each) for each in specs], named)
+    if file is None:
+        typer.echo(text, nl=False)
+        return True
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")
+    return False
 
 
 def _show_inferred(specs: Sequence[Path], environment: str | None, *, as_json: bool) -> None:
@@ -105,27 +146,21 @@ def plan(
     ] = False,
 ) -> None:
     """Say what would run since what is live, why, for how long and at what price, and what would change in serving."""
-    from pipeline.answers import asking_once
-    from pipeline.operations.review import review, specs_of
+    from pipeline.operations.review import review_all, specs_of
 
-    outcomes: list[Review] = []
-    failures: list[ModelrailError] = []
-    with asking_once():
-        for path in [_named_at(spec, commit)] if spec else specs_of(Path("models"), commit):
-            try:
-                outcomes.append(review(request(path, environment, data_commit, as_of, force=force), commit))
-            except ModelrailError as error:  # one broken spec does not hide the plans of the others
-                failures.append(error)
+    paths = [named_at(spec, commit)] if spec else specs_of(Path("models"), commit)
+    asked = [request(each, environment, data_commit, as_of, force=force) for each in paths]
+    outcomes, failures = review_all(asked, commit)
     _show_plans(outcomes, as_json=as_json, as_list=spec is None, markdown=markdown)
-    for failure in failures:
+    for _, failure in failures:
         typer.echo(f"modelrail: {failure}", err=True)
     if failures:
-        raise typer.Exit(1 if detailed_exitcode else failures[0].exit_code)
+        raise typer.Exit(1 if detailed_exitcode else failures[0][1].exit_code)
     if detailed_exitcode and any(each.changes_something for each in outcomes):
         raise ChangesExit(ChangesExit.exit_code)
 
 
-def _named_at(spec: Path, commit: str | None) -> Path:
+def named_at(spec: Path, commit: str | None) -> Path:
     """Accept a name for its file in ``models/`` also where only the commit has it."""
     return Path("models") / f"{spec}.yaml" if commit and not spec.suffix and not spec.exists() else spec
 
@@ -147,7 +182,9 @@ def _show_plans(found: Sequence[Review], *, as_json: bool, as_list: bool, markdo
 
 @app.command(epilog="Example: modelrail run models/flight-delay.yaml --why 'new features'")
 def run(
-    spec: SpecPath,
+    spec: Annotated[
+        Path | None, typer.Argument(help="The spec; by default all in models/, one after the other.", metavar="[SPEC]")
+    ] = None,
     environment: Environment = None,
     data_commit: DataCommit = None,
     as_of: AsOf = None,
@@ -156,15 +193,35 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run what changed, in this process: from the data commit to the verified deployment."""
+    from pipeline.spec.files import find_specs
+
+    told: list[dict[str, Any]] = []
+    failures: list[ModelrailError] = []
+    for path in [spec] if spec else find_specs():
+        if not (spec or as_json):
+            typer.echo(f"{path}:")
+        try:
+            told.append(_run(request(path, environment, data_commit, as_of, force=force, reason=why), as_json=as_json))
+        except ModelrailError as error:  # one that fails does not keep the others from running
+            failures.append(error)
+    if spec and failures:
+        raise failures[0]
+    if as_json:
+        print_json(told[0] if spec else told)
+    for failure in failures:
+        typer.echo(f"modelrail: {failure}", err=True)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _run(wanted: RunRequest, *, as_json: bool) -> dict[str, Any]:
     from pipeline.runs import running
     from pipeline.ui.terminal.runs import show_outcome, show_step
 
-    wanted = request(spec, environment, data_commit, as_of, force=force, reason=why)
     outcome, results = running.run(wanted, report=(lambda _: None) if as_json else show_step)
-    if as_json:
-        print_json({"outcome": outcome, "steps": [each.to_json() for each in results]})
-    else:
+    if not as_json:
         show_outcome(outcome, results)
+    return {"spec": wanted.spec, "outcome": outcome, "steps": [each.to_json() for each in results]}
 
 
 @app.command(epilog="Example: modelrail step train models/flight-delay.yaml --data-commit 4be1a2c")

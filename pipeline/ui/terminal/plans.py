@@ -58,16 +58,17 @@ def markdown_plan(found: Review) -> str:
         planned, reused = _count(todo), _count(found.steps) - _count(todo)
         lines += [f"**{planned:,} to do**, {reused:,} reused{_estimate(job, found.steps)} ({where}).", ""]
         groups = [(group[0].action, group[0].step, _span(group), group[0].reason) for group in _group(todo)]
-        lines += _table(("", "step", "partitions", "why"), groups)
+        lines += markdown_table(("", "step", "partitions", "why"), groups)
     else:
         lines += [f"Nothing to compute: all is reused ({where}).", ""]
     lines += [f"Deployment: {markdown_cell(found.say)}.", ""]
     if found.changes:
-        lines += _table(("setting", "now", "then"), [(each.path, *each.sides) for each in found.changes])
+        lines += markdown_table(("setting", "now", "then"), [(each.path, *each.sides) for each in found.changes])
     return "\n".join([*lines, *(f"> {markdown_cell(note)}\n" for note in found.notes)])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Write a table as lines of Markdown, with an empty one after it."""
     table = [head, ["---"] * len(head), *([markdown_cell(each) for each in row] for row in rows)]
     return [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in table] + [""]
 
@@ -99,12 +100,23 @@ def total_estimate(spec: Spec, steps: Sequence[PlannedStep]) -> dict[str, Any]:
 
 
 def _estimate(job: Job, steps: Sequence[PlannedStep]) -> str:
+    found = estimate_of(job, steps)
+    return f", about {found}" if found else ""
+
+
+def estimate_of(job: Job, steps: Sequence[PlannedStep]) -> str:
+    """Write how long the steps will take, and at what price; nothing where none of them has run before."""
     found = total_estimate(job.spec, steps)
     if not found["seconds"]:
         return ""
     price = f", {money({found['currency']: found['price']})}" if found["currency"] else ""
     unknown = f", and {found['unknown']} that never ran here" if found["unknown"] else ""
-    return f", about {duration(found['seconds'])}{price}{unknown}"
+    return f"{duration(found['seconds'])}{price}{unknown}"
+
+
+def tasks_of(steps: Sequence[PlannedStep]) -> str:
+    """Write how many of the steps are to do, partitions counted."""
+    return f"{_count([each for each in steps if each.action != 'reuse']):,} of {_count(steps):,}"
 
 
 def _group(steps: Sequence[PlannedStep]) -> Iterator[list[PlannedStep]]:
