@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.errors import InputError
+from pipeline.home import CHECKOUT
 from pipeline.integrations.pipelines import Wishes, read_wishes, render, targets
 from pipeline.integrations.systems import PINS, SYSTEMS
 from tests.conftest import Commit
@@ -279,3 +282,12 @@ def test_without_a_pipeline_there_is_nothing_to_check(models: Path) -> None:
     done = modelrail(["ci", "check"], models)
     assert done.returncode == 2
     assert "found no pipeline of Modelrail's; expected one (modelrail ci init --for SYSTEM)" in done.stderr
+
+
+def test_the_commands_of_the_page_work(models: Path) -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "docs/ci.md").read_text("utf-8"), re.DOTALL)
+    commands = [shlex.split(line) for line in block.splitlines()]
+    assert [each[:3] for each in commands] == [["modelrail", "ci", "init"], ["modelrail", "ci", "check"]]
+    for each in commands:
+        done = modelrail(each[1:], models)
+        assert done.returncode == 0, done.stderr
