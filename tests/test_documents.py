@@ -59,6 +59,8 @@ RUN_ELSEWHERE = {
     "modelrail doctor models/diabetes.yaml": "tests/runs/test_preflight.py",
     "modelrail plan --commit HEAD --environment prod --markdown": "tests/operations/test_review.py",
     "modelrail review --pull-request 12 --environment prod": "tests/integrations",
+    "modelrail ci init --for github --to staging=main --to production=main": "tests/integrations",
+    "modelrail ci check": "tests/integrations",
     "modelrail diff --environment dev prod": "tests/operations/provenance",
     "modelrail rebuild diabetes@v1.0.1": "tests/operations/provenance, where the code is committed",
     "modelrail images build serving --tag registry.example/serving:1 --push": "tests/cluster",
