@@ -92,6 +92,8 @@ lock:
 	  wanted $$extra | uv pip compile $$options --excludes requirements-excluded.in -c "$$folder/all.txt" -o requirements-$$extra.txt -
 	done
 	uv pip compile $$options --extra s3 -c requirements.txt -o requirements-pipeline.txt pyproject.toml
+	# What a server needs on top that keeps captures in an object store.
+	wanted s3 | uv pip compile $$options -c requirements.txt -o requirements-s3.txt -
 	# What a pod of Airflow's own needs on top.
 	wanted airflow | uv pip compile $$options -c requirements.txt -o requirements-airflow.txt -
 	# Environments of programs: each is by itself.

@@ -1,7 +1,6 @@
 """Copy the modules that the prediction server imports, also inside functions, and nothing else of the package.
 
-The store is left out: it needs libraries that the image has not. Only the standard library is used, since this runs
-while the image is being built.
+Only the standard library is used, since this runs while the image is being built.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOTS = ("pipeline.serving.process.server", "pipeline.serving.process.unit")
-LEFT_OUT = "pipeline.storage"
 
 
 def main() -> None:
@@ -52,7 +50,7 @@ def imports_of(file: Path) -> Iterator[str]:
     for_types = {id(inner) for guard in guards for inner in ast.walk(guard)}
     for each in ast.walk(tree):
         if isinstance(each, ast.ImportFrom) and id(each) not in for_types and each.module:
-            inside = each.module.split(".")[0] == "pipeline" and not each.module.startswith(LEFT_OUT)
+            inside = each.module.split(".")[0] == "pipeline"
             yield from (each.module, *(f"{each.module}.{alias.name}" for alias in each.names)) if inside else ()
 
 

@@ -1,6 +1,7 @@
 # The prediction server: ONNX Runtime and the server, nothing else. A release is this image and one more layer, with its
 # model in /model, which 'modelrail run' appends in the registry. Build: modelrail images build serving --tag NAME
 # For models of images: modelrail images build serving --tag NAME -- --build-arg EXTRAS=images
+# For captures in an object store: --build-arg EXTRAS=s3 (both: --build-arg EXTRAS="images s3")
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build

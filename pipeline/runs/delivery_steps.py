@@ -70,8 +70,9 @@ def register(session: Session, release: Release) -> None:
 
 def private_columns(spec: Spec, environment: Mapping[str, str] = os.environ) -> list[str]:
     """List the columns that captures hide, as the spec says for pods and the environment for servers here."""
-    said = [str(spec.deploy.settings.get("capture_private", "")), environment.get(f"{PREFIX}CAPTURE_PRIVATE", "")]
-    return sorted({rule.rpartition("=")[0].strip() for text in said for rule in text.split(",") if "=" in rule})
+    rules = environment.get(f"{PREFIX}CAPTURE_PRIVATE", "").split(",")
+    here = {rule.rpartition("=")[0].strip() for rule in rules if "=" in rule}
+    return sorted(here.union(spec.deploy.capture.private if spec.deploy.capture else ()))
 
 
 def deploy(session: Session, chosen: Release) -> StepResult:

@@ -66,6 +66,8 @@ class Settings:
         ``COLUMN=hash`` or ``COLUMN=drop``, divided by commas: columns that are not kept as they are.
     capture_salt : str
         Makes the hashes of private values those of this installation; random for each process if empty.
+    capture_keep_days : int
+        Days after which what was captured of a model is removed; 0: never.
     otlp_endpoint : str
         Where traces go, as OTLP over HTTP, such as ``http://collector:4318``; empty for nowhere.
     """
@@ -92,6 +94,7 @@ class Settings:
     capture_to: str = ""
     capture_private: tuple[str, ...] = ()
     capture_salt: str = ""
+    capture_keep_days: int = 0
     otlp_endpoint: str = ""
 
     @property

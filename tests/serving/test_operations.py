@@ -38,6 +38,7 @@ from pipeline.serving.scoring.answers import Reply
 from pipeline.serving.scoring.model import load_model
 from pipeline.serving.scoring.questions import Question
 from pipeline.serving.settings import Settings, settings_from
+from pipeline.storage.captures import CaptureFiles
 from tests.serving.bundles import LINE, write_bundle
 from tests.serving.conftest import Start
 from tests.serving.test_server import BODY, REQUEST, call, connect, predict, read_answers
@@ -278,6 +279,22 @@ def test_a_sample_is_kept_without_what_is_private(
     assert (line["id"], line["output"]) == (answer["id"], 1.28)
     assert set(line["record"]) == {each.name for each in LINE.inputs}
     assert line["record"]["x"] != 0.14
+
+
+def test_captures_are_removed_by_their_age(tmp_path: Path) -> None:
+    files, now = CaptureFiles(str(tmp_path)), time.time()
+    for model in ("line", "other"):
+        for age in (5, 29, 32, 200):
+            files.write(model, "0.9.0", b'{"time": 0}\n', now - age * 86_400)
+    model = load_model(write_bundle(tmp_path / "b"))
+    capture = Capture(Settings(capture_share=1.0, capture_to=str(tmp_path), capture_keep_days=30))
+    question = Question(lambda _: Reply(200, b""), listed=[{"x": 0.14}])
+    capture.offer(model, question, model.predict(np.array([[0.14]]), None), "asked")
+    capture.close()
+    left = {name: len(list((tmp_path / "captures" / name).rglob("*.jsonl"))) for name in ("line", "other")}
+    assert left == {"line": 3, "other": 4}
+    (kept,) = (tmp_path / "captures/line/1.0.0").rglob("*.jsonl")
+    assert json.loads(kept.read_text())["id"] == "asked"
 
 
 def test_a_private_column_that_no_model_has_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A sample of what was asked and answered, kept for monitoring and for the next training.
 
 Lines of JSON are collected in a thread and written as files ``captures/MODEL/VERSION/DAY/….jsonl`` in a folder or an
-object store. Private columns are dropped, or replaced by a keyed hash, before a line is kept.
+object store (`pipeline.storage.captures`). Private columns are dropped, or replaced by a keyed hash, before a line is
+kept. What is older than it may become is removed, a day at a time.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ import queue
 import random
 import threading
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from pipeline.serving.scoring.answers import encode
 from pipeline.serving.scoring.questions import Question
 from pipeline.serving.scoring.served import Predictions, ServedModel
 from pipeline.serving.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.storage.captures import CaptureFiles
 
 _MAX_WAITING = 256
 _FILE_BYTES = 4 * 2**20
@@ -45,6 +48,8 @@ class Capture:
     def __init__(self, settings: Settings) -> None:
         self.is_on = settings.capture_share > 0
         self._share, self._root = settings.capture_share, settings.capture_to.rstrip("/")
+        self._keep_days, self._swept = settings.capture_keep_days, dict[str, date]()
+        self._files: CaptureFiles | None = None
         self._rules = settings.private_columns
         self._salt = settings.capture_salt.encode() or os.urandom(32)
         self._waiting: queue.Queue[_Taken | None] = queue.Queue(_MAX_WAITING)
@@ -81,7 +86,8 @@ class Capture:
                 files.setdefault((taken.model.model, taken.model.version), bytearray()).extend(self._describe(taken))
             if ends or time.monotonic() >= due or any(len(each) >= _FILE_BYTES for each in files.values()):
                 for (model, version), content in files.items():
-                    self._put(f"captures/{model}/{version}/{time.strftime('%Y-%m-%d', time.gmtime())}", bytes(content))
+                    self._put(model, version, bytes(content))
+                self._remove_old({*(model for model, _ in files), *self._swept})
                 files, due = {}, time.monotonic() + _FILE_S
             if ends:
                 return
@@ -114,19 +120,30 @@ class Capture:
             elif rule == "hash":
                 yield name, hmac.new(self._salt, encode(value), hashlib.sha256).hexdigest()[:_HASH_DIGITS]
 
-    def _put(self, folder: str, content: bytes) -> None:
-        name = f"{folder}/{int(time.time())}-{uuid.uuid4().hex[:8]}.jsonl"
+    def _put(self, model: str, version: str, content: bytes) -> None:
         try:
-            if "://" in self._root:
-                from pipeline.storage.artifacts import put
-
-                put(f"{self._root}/{name}", content)
-            else:
-                path = Path(self._root, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
+            self._open_files().write(model, version, content)
         except Exception as error:  # noqa: BLE001 - whatever a store's library raises, the next file may be written
             _warn(f"found {error}; {len(content)} bytes are lost")
+
+    def _remove_old(self, models: Iterable[str]) -> None:
+        """Remove what is older than it may become, of the models that are captured here, once a day."""
+        today = datetime.now(UTC).date()
+        for model in models if self._keep_days else ():
+            if self._swept.get(model) == today:
+                continue
+            self._swept[model] = today
+            try:
+                self._open_files().remove_before(model, today - timedelta(days=self._keep_days))
+            except Exception as error:  # noqa: BLE001 - as above
+                _warn(f"found {error}; what is older than {self._keep_days} days stays")
+
+    def _open_files(self) -> CaptureFiles:
+        if self._files is None:
+            from pipeline.storage.captures import CaptureFiles  # most servers capture nothing
+
+            self._files = CaptureFiles(self._root)
+        return self._files
 
 
 def _warn(text: str) -> None:

@@ -17,13 +17,13 @@ from pipeline.spec.schema.spec import Spec
 
 FOLDER = "/settings"
 """Where the server sees the files of the Secret."""
-_NEED_A_WAY_OUT = frozenset({"otlp_endpoint", "capture_share", "capture_to", "capture_private", "capture_salt"})
+_CAPTURES = "capture_"
 
 
 def check_pod_settings(deploy: Deploy, platform: str) -> Iterator[Finding]:
     """Check that the server takes the settings, and finds the files that they name."""
     if platform != "kubernetes":
-        for key in ("settings", "secret"):
+        for key in ("settings", "secret", "capture"):
             if getattr(deploy, key):
                 expected = "the server's own environment variables there, or the platform kubernetes"
                 yield Finding(("deploy", key), f"'{key}' with the platform {platform}", expected, "key")
@@ -34,13 +34,19 @@ def check_pod_settings(deploy: Deploy, platform: str) -> Iterator[Finding]:
         if name not in known:
             expected = suggest(name, known, "one of docs/serving.md, in small letters")
             yield Finding(path, f"the unknown setting {quote(name)}", expected, "key")
-        elif name in _NEED_A_WAY_OUT:
+        elif name.startswith(_CAPTURES):
+            expected = "deploy.capture, which lets the server reach the object store (the salt: its secret)"
+            yield Finding(path, f"the setting {quote(name)}", expected, "key")
+        elif name == "otlp_endpoint":
             expected = "none such: the model's NetworkPolicy lets its server reach nothing"
             yield Finding(path, f"the setting {quote(name)}", expected, "key")
         elif name.endswith("_file") and not (deploy.secret and str(value).startswith(f"{FOLDER}/")):
             expected = f"{FOLDER}/ and the name of a file of the Secret that deploy.secret names"
             yield Finding(path, quote(str(value)), expected)
     yield from _check_values(deploy, known)
+    if deploy.capture and "hash" in deploy.capture.private.values() and deploy.capture.secret is None:
+        expected = "a Secret with the salt (MODELRAIL_SERVE_CAPTURE_SALT): without it each pod has one of its own"
+        yield Finding(("deploy", "capture", "secret"), "none, and columns that are hashed", expected, "key")
     if deploy.gateway and "tls_certificate_file" in deploy.settings:
         path = ("deploy", "settings", "tls_certificate_file")
         yield Finding(path, "a certificate with a gateway", "one at the gateway, which asks the pods over HTTP", "key")

@@ -130,6 +130,29 @@ class Gateway(Section):
     """Hosts whose requests are the model's; by default all that reach the Gateway."""
 
 
+class Capture(Section):
+    """A sample of what servers are asked and answer, kept in an object store."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the requests."""
+    to: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+]*://[^@\s]+$")]
+    """Object store: such as `s3://bucket/folder`."""
+    private: dict[str, Literal["hash", "drop"]] = {}
+    """Columns that are not kept as they are: column → `hash` or `drop`."""
+    keep: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4} days?$")] | None = None
+    """Age at which captures of the model are removed, such as `30 days`; by default they stay."""
+    secret: str | None = None
+    """Secret of the namespace whose values are variables of the server, such as `AWS_ACCESS_KEY_ID`: credentials of the
+    object store, and the salt of hashes (`MODELRAIL_SERVE_CAPTURE_SALT`)."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 443
+    """Port of the object store, the only one besides DNS that the servers may reach."""
+
+    @property
+    def keep_days(self) -> int:
+        """Days after which captures are removed; 0 for never."""
+        return int(self.keep.partition(" ")[0]) if self.keep else 0
+
+
 class CanaryStep(Section):
     """A part of the requests, for a time."""
 
@@ -191,6 +214,9 @@ class Deploy(Section):
     """On Kubernetes: the server's settings, named as in `docs/serving.md` in small letters: `{max_rows: 1000}`."""
     secret: str | None = None
     """On Kubernetes: Secret of the namespace whose files the server sees in `/settings`: keys, certificates."""
+    capture: Capture | None = None
+    """On Kubernetes: `{share, to, private, keep, secret, port}`: a sample of requests and answers, kept in an object
+    store."""
     resources: Resources = Resources()
     """What each replica gets, `{requests, limits}`: on Kubernetes; on a `server` its limits."""
     service: Literal["ClusterIP", "LoadBalancer"] = "ClusterIP"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pipeline.storage.artifacts.artifact import Artifact, Entry, Store, digest_listing
 from pipeline.storage.artifacts.folders import FolderStore
-from pipeline.storage.artifacts.transfers import download, put
+from pipeline.storage.artifacts.transfers import download
 
-__all__ = ["Artifact", "Entry", "FolderStore", "Store", "digest_listing", "download", "open_store", "put"]
+__all__ = ["Artifact", "Entry", "FolderStore", "Store", "digest_listing", "download", "open_store"]
 
 
 def open_store(address: str, state: Path) -> Store:

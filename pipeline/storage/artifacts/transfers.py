@@ -1,8 +1,7 @@
-"""Single files that are no artifacts, from and to an object store."""
+"""Single files that are no artifacts, from an object store."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,18 +43,3 @@ def download(address: str, target: Path, options: Mapping[str, Any]) -> bool:
     except Exception as error:  # every service's client has errors of its own
         raise TransientError(f"{address}: reading it failed: {type(error).__name__}: {error}; run again") from error
     return True
-
-
-def put(address: str, content: bytes) -> None:
-    """Write one file that is no artifact, such as ``s3://bucket/captures/x.jsonl``.
-
-    Raises
-    ------
-    StoreError
-        If the address cannot be opened or written.
-    """
-    from pipeline.storage.artifacts.objects import ObjectStore
-
-    folder, _, name = address.rpartition("/")
-    store = ObjectStore(folder, Path(tempfile.gettempdir()))
-    store._call("pipe_file", f"{store.root}/{name}", content)  # noqa: SLF001  # the same package

@@ -177,3 +177,19 @@ def test_who_deploys_may_neither_read_secrets_nor_enter_pods_nor_remove_releases
     rights = {(name, verb) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}
     assert {name for name, _ in rights}.isdisjoint({"secrets", "pods/exec", "pods/log", "roles", "*"})
     assert {name for name, verb in rights if verb == "delete"} == {"horizontalpodautoscalers", "httproutes"}
+
+
+def test_captures_reach_the_object_store_and_no_object_has_a_secret() -> None:
+    capture = {"share": 0.1, "to": "s3://captures/all", "private": {"name": "hash", "id": "drop"}, "keep": "30 days"}
+    made = render(capture=capture | {"secret": "line-captures", "port": 9000})
+    (container,) = pod_of(made)["containers"]
+    assert {each["name"].removeprefix("MODELRAIL_SERVE_CAPTURE_"): each["value"] for each in container["env"]} == {
+        "SHARE": "0.1",
+        "TO": "s3://captures/all",
+        "PRIVATE": "id=drop,name=hash",
+        "KEEP_DAYS": "30",
+    }
+    assert {"secretRef": {"name": "line-captures"}} in container["envFrom"]
+    (egress,) = made["NetworkPolicy"]["spec"]["egress"]
+    assert {(each["port"], each["protocol"]) for each in egress["ports"]} == {(53, "UDP"), (53, "TCP"), (9000, "TCP")}
+    assert "egress" not in render()["NetworkPolicy"]["spec"]

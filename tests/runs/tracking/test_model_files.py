@@ -188,7 +188,10 @@ def test_private_values_are_in_no_file(tmp_path: Path) -> None:
 
 def test_the_private_columns_are_those_that_captures_hide() -> None:
     spec = Spec.model_validate(
-        {"model": {"name": "m"}, "deploy": {"settings": {"capture_private": "name=hash, id=drop"}}}
+        {
+            "model": {"name": "m"},
+            "deploy": {"capture": {"share": 0.1, "to": "s3://b", "private": {"name": "hash", "id": "drop"}}},
+        }
     )
     found = private_columns(spec, {"MODELRAIL_SERVE_CAPTURE_PRIVATE": "a=b=drop"})
     assert found == ["a=b", "id", "name"]

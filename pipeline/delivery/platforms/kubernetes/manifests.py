@@ -71,7 +71,7 @@ def manifests(
     bodies: list[tuple[str, str, Manifest]] = [
         ("v1", "ServiceAccount", {"automountServiceAccountToken": False, **pull}),
         ("v1", "ConfigMap", {"data": settings_of(deploy)}),
-        ("networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(name, deploy.port)}),
+        ("networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy(name, deploy)}),
         ("policy/v1", "PodDisruptionBudget", {"spec": _disruption_budget(name)}),
         ("v1", "Service", {"spec": service(reached, deploy.service, pod_settings.service_port(deploy))}),
         (APPS, "Deployment", {"spec": deployment(spec, labels, facts, image, track, count)}),
@@ -191,7 +191,7 @@ def _container(name: str, deploy: Deploy, image: str) -> Manifest:
         "name": "server",
         "image": image,
         "args": ["--port", str(port), "--workers", "$(MODELRAIL_WORKERS)"],
-        "envFrom": [{"configMapRef": {"name": name}}],
+        "envFrom": [{"configMapRef": {"name": name}}, *pod_settings.variables_of_secrets(deploy)],
         **({"env": given} if given else {}),
         "ports": [{"name": _PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         "resources": {
@@ -253,12 +253,14 @@ def route(name: str, gateway: Gateway, weight: int = 0, tracks: Sequence[str] = 
     return {"parentRefs": [parent], **names, "rules": [{"backendRefs": backends}]}
 
 
-def _network_policy(name: str, port: int) -> Manifest:
-    """Allow only requests to the server: it needs no connection to anything else."""
+def _network_policy(name: str, deploy: Deploy) -> Manifest:
+    """Allow only requests to the server, and what captures need: no other connection to anything."""
+    egress = pod_settings.egress(deploy)
     return {
         "podSelector": {"matchLabels": selector_of(name)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"port": port, "protocol": "TCP"}]}],
+        "ingress": [{"ports": [{"port": deploy.port, "protocol": "TCP"}]}],
+        **({"egress": egress} if egress else {}),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.serving.settings import PREFIX, Settings
 from pipeline.spec.checking.placing import FOLDER
-from pipeline.spec.schema.deploy import Deploy
+from pipeline.spec.schema.deploy import Capture, Deploy
 
 _VOLUME = "settings"
 _SCRAPE_KEY = "scrape-key"
@@ -20,7 +20,33 @@ def variables(deploy: Deploy) -> list[dict[str, str]]:
 
     They are the pods' own, not the ConfigMap's: so they come and go with the pods that they were written for.
     """
-    return [{"name": PREFIX + name.upper(), "value": str(value)} for name, value in sorted(deploy.settings.items())]
+    settings = {**deploy.settings, **_capture_settings(deploy.capture)}
+    return [{"name": PREFIX + name.upper(), "value": str(value)} for name, value in sorted(settings.items())]
+
+
+def _capture_settings(capture: Capture | None) -> dict[str, str | int | float]:
+    if capture is None:
+        return {}
+    found: dict[str, str | int | float] = {"capture_share": capture.share, "capture_to": capture.to}
+    if capture.keep:
+        found["capture_keep_days"] = capture.keep_days
+    if capture.private:
+        found["capture_private"] = ",".join(f"{name}={how}" for name, how in sorted(capture.private.items()))
+    return found
+
+
+def variables_of_secrets(deploy: Deploy) -> list[dict[str, Any]]:
+    """Name the Secret whose values are variables of the server; what they are stands in no object of ours."""
+    capture = deploy.capture
+    return [{"secretRef": {"name": capture.secret}}] if capture and capture.secret else []
+
+
+def egress(deploy: Deploy) -> list[dict[str, Any]]:
+    """List what a server may reach: nothing, but for captures DNS and the object store's port."""
+    if deploy.capture is None:
+        return []
+    dns = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+    return [{"ports": [*dns, {"port": deploy.capture.port, "protocol": "TCP"}]}]
 
 
 def volumes(deploy: Deploy) -> list[dict[str, Any]]:
