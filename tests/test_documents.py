@@ -67,6 +67,7 @@ RUN_ELSEWHERE = {
     "modelrail manifests flight-delay --environment kubernetes": "tests/cluster",
     "modelrail manifests flight-delay --environment kubernetes --access": "tests/cluster",
     "modelrail manifests flight-delay@v1.0.0 --environment kubernetes --offline": "tests/ui/test_naming.py",
+    "modelrail replay flight-delay@v1.2.0 --since 7d": "tests/operations/test_replay.py",
     "modelrail backfill flight-delay --from 2013-06-01 --to 2013-12-01": "tests/airflow/test_backfill.py",
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.errors import InputError
 from pipeline.ui.commands.options import Json, Model, Reference, Versioned, print_json, split_reference
 
 if TYPE_CHECKING:
@@ -97,3 +99,54 @@ def tell_change(change: DeploymentResult, *, as_json: bool) -> None:
         print_json({"stage": stage, "live": asdict(change.live), "seconds": change.seconds})
     else:
         show_change(change)
+
+
+@app.command(epilog="Example: modelrail replay flight-delay@v1.2.0 --since 7d")
+def replay(
+    candidate: Annotated[str, typer.Argument(help="The release that is tried.", metavar="MODEL@VERSION")],
+    since: Annotated[str, typer.Option(help="Requests of this time: 12h, 7d, 2w.")] = "7d",
+    against: Annotated[str | None, typer.Option(help="A version to compare it with; by default what is live.")] = None,
+    captures: Annotated[
+        str | None, typer.Option(help="Where captures are, if not where the model's servers keep them.")
+    ] = None,
+    environment: Stage = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a release what servers were asked, before it gets any request; end with 1 if it is worse, or may be."""
+    import time
+
+    from pipeline.delivery.promotion import find_slot
+    from pipeline.delivery.releases import find_release
+    from pipeline.home import store_address
+    from pipeline.operations.replay import captures_of, replay
+    from pipeline.storage.artifacts import open_store
+    from pipeline.storage.git.repository import open_repository
+
+    model, _, version = candidate.partition("@")
+    first = time.time() - _seconds(since)
+    if not version:
+        raise InputError(f"replay: found '{candidate}'; expected MODEL@VERSION")
+    slot = find_slot(open_repository(Path.cwd()), model, environment)
+    current = against or slot.standing().current
+    if current is None:
+        raise InputError(f"{model}: found nothing live in {slot.environment}; expected a version (--against)")
+    tried, baseline = (find_release(slot.repository, f"{model}@{each}") for each in (version, current))
+    rows = captures_of(slot, captures).read(model, since=first)
+    state = slot.target.state
+    found = replay(slot, tried, baseline, rows, open_store(store_address(state), state))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        typer.echo("\n".join(found.lines))
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+_UNITS_S = {"h": 3_600, "d": 86_400, "w": 7 * 86_400}
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
+    if match is None:
+        raise InputError(f"--since: found '{text}'; expected hours, days or weeks, such as 12h, 7d or 2w")
+    return int(match[1]) * _UNITS_S[match[2]]
