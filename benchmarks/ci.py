@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "circleci": ("--image", IMAGE, "--host", "gitea"),
     "azure": ("--host", "gitea"),
     "jenkins": ("--host", "gitea"),
+    "tekton": ("--image", IMAGE, "--host", "gitea"),
 }
 ACTION = "runs: {using: composite, steps: [{run: 'true', shell: bash}]}\n"
 
@@ -119,6 +120,7 @@ def main() -> None:
         "jenkins": run_jenkins,
         "circleci": run_circleci,
         "azure": run_azure,
+        "tekton": run_tekton,
         **({name: partial(run_actions, asked.act) for name in ("github", "gitea")} if asked.act else {}),
         **({"gitlab": partial(run_gitlab, asked.gitlab)} if asked.gitlab else {}),
     }
@@ -143,6 +145,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--act", help="the program act")
     parser.add_argument("--actionlint", help="the program actionlint")
     parser.add_argument("--groovy-lint", help="the command npm-groovy-lint")
+    parser.add_argument(
+        "--tekton", help="a program that validates a file by Tekton's own types, and fails if they refuse"
+    )
     parser.add_argument("--gitlab", help="the command of gitlab-ci-local")
     return parser.parse_args()
 
@@ -217,7 +222,10 @@ def lint(repository: Repository, linters: argparse.Namespace) -> str:
     if linters.actionlint and schema == "github-workflows":
         subprocess.run([linters.actionlint, *files], check=True)
         return "actionlint and the schema find nothing"
-    return "the schema finds nothing" if schema else "not linted, since npm-groovy-lint is not given"
+    if repository.system == "tekton" and linters.tekton:
+        subprocess.run([linters.tekton, *files], check=True, capture_output=True)
+        return "Tekton's own validation finds nothing"
+    return "the schema finds nothing" if schema else "not linted, since its linter is not given"
 
 
 def open_pull(repository: Repository, branch: str, spec: str) -> int:
@@ -255,6 +263,8 @@ def annotation(repository: Repository, said: str) -> str:
     if repository.system == "gitlab":
         found = [json.loads(each.read_text()) for each in repository.folder.rglob(report.name)]
         lines = {each["location"]["lines"]["begin"] for each in (found or [[]])[0]}
+    elif repository.system == "tekton":
+        lines = {int(each) for each in re.findall(r"models/line\.yaml:(\d+):", said)}
     elif repository.system in ("jenkins", "circleci"):
         lines = {int(each) for each in re.findall(r"models/line\.yaml:(\d+):", junit.read_text())}
     else:
@@ -383,6 +393,42 @@ def run_azure(repository: Repository, event: Event, number: int) -> tuple[int, s
     scripts = [step["script"] for step in steps if "script" in step]
     commit = repository.git("rev-parse", "HEAD")
     return _shell(scripts, repository, SYSTEM_PULLREQUEST_PULLREQUESTNUMBER=str(number), BUILD_SOURCEVERSION=commit)
+
+
+def run_tekton(repository: Repository, event: Event, number: int) -> tuple[int, str]:
+    """Run the steps of Tekton's tasks, in a folder of their own, with the values that its triggers bind."""
+    documents = list(YAML(typ="safe").load_all(repository.folder / "tekton/modelrail.yaml"))
+    tasks = {each["metadata"]["name"]: each["spec"] for each in documents if each and each["kind"] == "Task"}
+    (listener,) = [each["spec"] for each in documents if each and each["kind"] == "EventListener"]
+    clone = f"http://admin:{repository.token}@{urlsplit(repository.gitea).netloc}/admin/{repository.name}.git"
+    values = {"$(body.repository.clone_url)": clone, "$(body.number)": str(number)}
+    codes, said = [0], ""
+    for trigger in listener["triggers"]:
+        if trigger["name"] not in (("check", "review") if event == "pull" else ("deploy-production",)):
+            continue
+        bound = {each["name"]: each["value"] for each in trigger["bindings"]}
+        (run,) = trigger["template"]["spec"]["resourcetemplates"]
+        (called,) = run["spec"]["pipelineSpec"]["tasks"]
+        known = {f"$(params.{name})": value for name, value in bound.items()} | values
+        known |= {"$(workspaces.store.path)": str(repository.folder / ".modelrail")}
+        place = repository.folder.parent / f"{trigger['name']}-{number}-{len(list(repository.folder.parent.iterdir()))}"
+        place.mkdir()
+        known |= {f"$(results.{name}.path)": str(place / f".git-{name}") for name in ("commit", "release")}
+        task = tasks[called["taskRef"]["name"]]
+        given = {each["name"]: _filled(each["value"], known) for each in task["stepTemplate"]["env"]}
+        scripts = [_filled(each["script"], known) for each in task["steps"]]
+        environment = repository.environment(**given)
+        done = [_run(["bash", "-c", each], replace(repository, folder=place), environment) for each in scripts]
+        codes += [code for code, _ in done]
+        said += "\n".join(text for _, text in done)
+    return max(codes), said
+
+
+def _filled(text: str, known: Mapping[str, str]) -> str:
+    for _ in range(2):  # a value may name another
+        for name, value in known.items():
+            text = text.replace(name, value)
+    return text
 
 
 def _shell(lines: list[str], repository: Repository, **variables: str) -> tuple[int, str]:

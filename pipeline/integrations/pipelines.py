@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline.errors import InputError
 from pipeline.integrations.git_hosts import HOSTS
 from pipeline.integrations.regions import Region, State, difference, find_region, merge, state_of, wrap
-from pipeline.integrations.systems import PINS, SYSTEMS, File, System
+from pipeline.integrations.systems import HOOKS, PINS, SYSTEMS, File, System
 from pipeline.messages import join, quote
 
 _TAIL = "\f"  # what comes after it is written once, and the user's from then on
@@ -101,6 +101,9 @@ class Wishes:
         own = SYSTEMS[self.system].host
         if self.host is not None and (self.host not in HOSTS or own not in (None, self.host)):
             raise InputError(f"--host: found {quote(self.host)}; expected {own or join(HOSTS)}")
+        if SYSTEMS[self.system].hooks and self.host not in HOOKS:
+            found = quote(self.host) if self.host else "none"
+            raise InputError(f"--host: found {found}; expected {join(HOOKS)}, whose webhooks {self.system} is to read")
         if SYSTEMS[self.system].in_image and self.image is None:
             raise InputError(
                 f"--image: found none; expected {_EXPECTED['--image']}: jobs of {self.system} run in images"
@@ -223,6 +226,7 @@ def _shown(wishes: Wishes, system: System, extras: Sequence[str]) -> dict[str, A
         },
         "deployments": _deployments(wishes, system),
         "pins": PINS,
+        "hook": HOOKS.get(wishes.host or "", {}),
         "end": _TAIL,
         **_jenkins(wishes),
     }

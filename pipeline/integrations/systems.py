@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Approval = Literal["environments", "job", "none"]
 
@@ -51,6 +51,8 @@ class System:
         in the pipeline; ``none``, not at all.
     in_image : bool
         Whether its jobs run in an image only.
+    hooks : bool
+        Whether its file reads the webhooks of the Git host, which must then be known.
     runner : str or None
         What its jobs run on unless something else is asked for.
     """
@@ -62,6 +64,7 @@ class System:
     host: str | None = None
     approval: Approval = "job"
     in_image: bool = False
+    hooks: bool = False
     runner: str | None = None
 
 
@@ -118,8 +121,48 @@ SYSTEMS: Mapping[str, System] = {
         in_image=True,
         runner="medium",
     ),
+    "tekton": System(
+        files=(File("tekton/modelrail.yaml", "tekton.yaml.j2"),),
+        reports=(JUNIT,),
+        number='"$PULL_REQUEST"',
+        commit="$(git rev-parse HEAD)",
+        in_image=True,
+        hooks=True,
+    ),
 }
 """Name → what it wants."""
+
+_GITHUB_HOOKS: Mapping[str, Any] = {
+    "interceptor": "github",
+    "pull_events": ["pull_request"],
+    "push_events": ["push"],
+    "pull": "body.action in ['opened', 'synchronize', 'synchronized', 'reopened']",
+    "same": "body.pull_request.head.repo.full_name == body.repository.full_name",
+    "pull_values": [
+        ("repository", "$(body.repository.clone_url)"),
+        ("ref", "refs/pull/$(body.number)/head"),
+        ("number", "$(body.number)"),
+    ],
+    "push_values": [("repository", "$(body.repository.clone_url)")],
+}
+HOOKS: Mapping[str, Mapping[str, Any]] = {
+    "github": _GITHUB_HOOKS,
+    "gitea": _GITHUB_HOOKS,
+    "gitlab": {
+        "interceptor": "gitlab",
+        "pull_events": ["Merge Request Hook"],
+        "push_events": ["Push Hook"],
+        "pull": "body.object_attributes.action in ['open', 'reopen', 'update']",
+        "same": "body.object_attributes.source_project_id == body.object_attributes.target_project_id",
+        "pull_values": [
+            ("repository", "$(body.project.git_http_url)"),
+            ("ref", "refs/merge-requests/$(body.object_attributes.iid)/head"),
+            ("number", "$(body.object_attributes.iid)"),
+        ],
+        "push_values": [("repository", "$(body.project.git_http_url)")],
+    },
+}
+"""Git host → how Tekton's triggers read its webhooks; Gitea sends GitHub's headers and signature as well."""
 
 PINS: Mapping[str, str] = {
     "checkout": "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0",

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from pipeline.errors import InputError
 from pipeline.home import CHECKOUT
 from pipeline.integrations.pipelines import Wishes, read_wishes, render, targets
-from pipeline.integrations.systems import PINS, SYSTEMS
+from pipeline.integrations.systems import HOOKS, PINS, SYSTEMS
 from tests.conftest import Commit
 from tests.ui.test_cli import modelrail
 
@@ -42,7 +42,8 @@ def models(project: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def wishes(system: str, **changes: Any) -> Wishes:
     to = ("production=main",) if system == "gitea" else BOTH
-    return Wishes(system, **{"to": to, "image": IMAGE if SYSTEMS[system].in_image else None, **changes})
+    image, host = (IMAGE if SYSTEMS[system].in_image else None), ("gitea" if SYSTEMS[system].hooks else None)
+    return Wishes(system, **{"to": to, "image": image, "host": host, **changes})
 
 
 def text_of(asked: Wishes, extras: tuple[str, ...] = ()) -> str:
@@ -91,7 +92,8 @@ def test_all_systems_call_the_same_commands(system: str) -> None:
     text = text_of(wishes(system))
     assert "modelrail check --report " in text
     assert "modelrail review --pull-request " in text
-    assert "modelrail run --environment production --why " in text
+    assert "modelrail run --environment " in text
+    assert "production" in text
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -163,6 +165,35 @@ def test_wishes_that_cannot_be_are_refused(changes: dict[str, Any], message: str
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("host", HOOKS)
+def test_tekton_gives_forks_an_account_without_secrets_and_lets_a_person_begin_what_follows(host: str) -> None:
+    documents = list(YAML(typ="safe").load_all(text_of(wishes("tekton", host=host, secrets=("A_KEY",)))))
+    named = {(each["kind"], each["metadata"]["name"]): each for each in documents if each}
+    assert "secretKeyRef" not in str(named["Task", "modelrail-check"])
+    assert "secrets" not in named["ServiceAccount", "modelrail-check"]
+    triggers = {each["name"]: each for each in named["EventListener", "modelrail"]["spec"]["triggers"]}
+    runs = {name: each["template"]["spec"]["resourcetemplates"][0]["spec"] for name, each in triggers.items()}
+    assert runs["check"]["taskRunTemplate"] == {"serviceAccountName": "modelrail-check"}
+    assert HOOKS[host]["same"] in str(triggers["review"]["interceptors"])
+    assert "status" not in runs["deploy-staging"]
+    assert runs["deploy-production"]["status"] == "PipelineRunPending"
+    for name, run in runs.items():  # what is handed on is what the task takes
+        (called,) = run["pipelineSpec"]["tasks"]
+        task = named["Task", called["taskRef"]["name"]]["spec"]
+        assert {each["name"] for each in called["params"]} <= {each["name"] for each in task["params"]}, name
+        assert [each["name"] for each in task.get("workspaces", [])] == [
+            each["name"] for each in called.get("workspaces", [])
+        ]
+        bound = {each["name"] for each in triggers[name]["bindings"]}
+        assert {each["value"] for each in called["params"]} == {f"$(tt.params.{each})" for each in bound}
+
+
+def test_tekton_reads_the_webhooks_of_a_host_that_is_known() -> None:
+    for host in (None, "bitbucket"):
+        with pytest.raises(InputError, match="expected github, gitea or gitlab, whose webhooks tekton is to read"):
+            wishes("tekton", host=host)
+
+
 def test_a_system_is_asked_for_nothing_that_it_lacks() -> None:
     with pytest.raises(InputError, match="expected a branch for each, since gitea has no approvals"):
         wishes("gitea", to=BOTH)
@@ -173,6 +204,7 @@ def test_a_system_is_asked_for_nothing_that_it_lacks() -> None:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_what_the_user_adds_around_the_marks_stays(system: str, models: Path) -> None:
     arguments = ["ci", "init", "--for", system, "--to", "production=main", "--image", IMAGE]
+    arguments += ["--host", "gitea"] if SYSTEMS[system].hooks else []
     assert modelrail(arguments, models).returncode == 0
     place = models / SYSTEMS[system].files[0].path
     mark = SYSTEMS[system].files[0].comment

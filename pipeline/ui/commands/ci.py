@@ -30,6 +30,7 @@ class CiSystem(StrEnum):
     azure = "azure"
     jenkins = "jenkins"
     circleci = "circleci"
+    tekton = "tekton"
 
 
 class Host(StrEnum):
