@@ -20,9 +20,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -51,6 +54,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "jenkins": ("--host", "gitea"),
     "tekton": ("--image", IMAGE, "--host", "gitea"),
 }
+SECRET = "s3cret"  # noqa: S105 - of a host that lives for a minute
 ACTION = "runs: {using: composite, steps: [{run: 'true', shell: bash}]}\n"
 
 
@@ -145,17 +149,21 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--act", help="the program act")
     parser.add_argument("--actionlint", help="the program actionlint")
     parser.add_argument("--groovy-lint", help="the command npm-groovy-lint")
-    parser.add_argument(
-        "--tekton", help="a program that validates a file by Tekton's own types, and fails if they refuse"
-    )
+    parser.add_argument("--tekton", help="the program of benchmarks/tekton, which reads a file as Tekton does")
     parser.add_argument("--gitlab", help="the command of gitlab-ci-local")
     return parser.parse_args()
 
 
 def prove(system: str, engine: Engine, folder: Path, linters: argparse.Namespace) -> Iterator[str]:
     """Yield a line for each thing that went as it should."""
-    with serve(GitHost("gitlab")) as gitlab:
-        yield from _prove(make_repository(system, folder, gitlab), engine, linters)
+    with serve(GitHost("gitlab")) as gitlab, listen() as (address, events):
+        repository = make_repository(system, folder, gitlab)
+        hook = {"url": address, "content_type": "json", "secret": SECRET}
+        wanted = {"type": "gitea", "active": True, "events": ["push", "pull_request"], "config": hook}
+        repository.api("POST", f"/repos/admin/{repository.name}/hooks", wanted)
+        yield from _prove(repository, engine, linters)
+        if system == "tekton" and linters.tekton:
+            yield hear(repository, linters.tekton, events)
 
 
 def _prove(repository: Repository, engine: Engine, linters: argparse.Namespace) -> Iterator[str]:
@@ -179,6 +187,43 @@ def _prove(repository: Repository, engine: Engine, linters: argparse.Namespace) 
         yield merge(repository, engine, good)
     finally:
         subprocess.run(["modelrail", "down"], cwd=repository.folder, env=repository.environment(), check=False)
+
+
+@contextmanager
+def listen() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Take the webhooks of Gitea, as they were sent."""
+    events: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            events.append({"Headers": dict(self.headers), "Body": body})
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/", events
+        server.shutdown()
+
+
+def hear(repository: Repository, program: str, events: list[dict[str, Any]]) -> str:
+    """Let Tekton's triggers read what Gitea has sent: they make each run, and with a wrong secret none."""
+    merged = '"ref": "refs/heads/main"'
+    for _ in attempts(pause_s=0.5):
+        if any(merged in each["Body"] for each in events):
+            break
+    file, place = repository.folder.parent / "events.json", str(repository.folder / "tekton/modelrail.yaml")
+    file.write_text(json.dumps(events))
+    made: list[list[str]] = []
+    for secret in (SECRET, "wrong"):
+        done = subprocess.run([program, place, str(file), secret], check=True, capture_output=True, text=True)
+        made.append(sorted(set(re.findall(r"^(\S+) makes", done.stdout, re.MULTILINE))))
+    require(made == [["check", "deploy-production", "review"], []], made)
+    return "of Gitea's webhooks, Tekton's triggers make a check and a review a pull request, and a deployment"
 
 
 def make_repository(system: str, folder: Path, gitlab: GitHost) -> Repository:
