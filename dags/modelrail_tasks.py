@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowRuntimeError, AirflowSkipException, ErrorType
 
-from pipeline.errors import InputError, explain_os_error
+from pipeline.errors import InputError, ModelrailError, explain_os_error
 from pipeline.orchestration.mlflow_links import link_run
 from pipeline.runs.opened_run import OpenedRun
 from pipeline.runs.results import DeliveryFacts, StepResult
@@ -77,7 +79,7 @@ class Plan(Task):
     ui_color = "#e8f0fe"
 
     def __init__(self, *, spec: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs, on_failure_callback=tell_of_failed_plan)
         self.spec = spec
 
     def work(self, context: Context) -> list[list[str]]:
@@ -202,7 +204,38 @@ class Close(Task):
             for pod in remove_pods(step_elsewhere.spec_of(opened).run, context):
                 self.log.info("removed pod %s, which a task that was ended from outside had left", pod)
             step_elsewhere.forget(opened)
+        self._tell(context, opened, outcome, states)
         self.log.info("the run has ended: %s", outcome)
+
+    def _tell(self, context: Context, opened: OpenedRun, outcome: str, states: Mapping[str, str | None]) -> None:
+        """Tell whom the spec names how it ended."""
+        from modelrail_notify import tell_by_airflow
+
+        from pipeline.monitoring import news, telling
+
+        ti, now = context["ti"], time.time()
+        slot = telling.slot_of(Path(opened.request.spec), opened.request.environment)
+        found = [ti.xcom_pull(task_ids=each) for each in ("train", "release")]
+        also = news.refused(slot.model, [StepResult.from_json(each) for each in found if each], now)
+        if outcome == "failed":
+            steps = ", ".join(sorted(name for name, state in states.items() if state == "failed")) or "its plan"
+            also = [news.failed(slot.model, ti.run_id, steps, now)]
+        tell_by_airflow(slot, self.log, also)
+
+
+def tell_of_failed_plan(context: Context) -> None:
+    """Tell whom the spec names that a run could not even be planned: no other task of it tells anything."""
+    import logging
+
+    from modelrail_notify import tell_by_airflow
+
+    from pipeline.monitoring import news, telling
+
+    task, ti = context["task"], context["ti"]
+    with suppress(ModelrailError):  # of a spec that cannot be read nobody knows whom it names
+        slot = telling.slot_of(Path(task.spec), context["params"]["environment"])
+        also = [news.failed(slot.model, ti.run_id, "plan", time.time())]
+        tell_by_airflow(slot, logging.getLogger(__name__), also)
 
 
 def open_login(connection: str, address: str) -> AbstractContextManager[Mapping[str, str]]:

@@ -63,6 +63,8 @@ class LookAt(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Judge it; what was found is kept as the XCom ``look``."""
+        from modelrail_notify import tell_by_airflow
+
         from pipeline.monitoring.mending import mend
         from pipeline.monitoring.watching import look
 
@@ -75,6 +77,7 @@ class LookAt(BaseOperator):
             lines.append(f"  {each.said}")
             if each.asks and each.decision:
                 lines.append(f"  {ask(slot, each.decision)}")
+        tell_by_airflow(slot, self.log)
         if not found.is_quiet:
             raise AirflowFailException("\n".join(lines))
         for line in lines:
@@ -86,11 +89,14 @@ class ActApproved(BaseOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Decide anew: only what was approved is done, in the name of whoever approved it."""
+        from modelrail_notify import tell_by_airflow
+
         from pipeline.monitoring.mending import mend
 
         asked, answer = context["params"], context["ti"].xcom_pull(task_ids="approval")
         slot = _find_slot(asked["model"], asked["environment"])
         done = mend(slot, start_retraining, provider=open_login, approve=partial(approver_of, asked, answer))
+        tell_by_airflow(slot, self.log)
         lines = [each.said for each in done] or ["nothing is to be done any more"]
         for line in lines:
             self.log.info(line)

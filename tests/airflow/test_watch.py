@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pipeline.runs.running import run
 from pipeline.storage.git.repository import open_repository
 from tests.conftest import git
 from tests.databases import Databases
+from tests.monitoring.receivers import Received, mail_server, webhook
 from tests.monitoring.stack import until
 from tests.monitoring.test_watching import SPEC, ask, month, records, seconds
 
@@ -24,7 +26,24 @@ pytestmark = [pytest.mark.airflow, pytest.mark.filterwarnings("ignore:subprocess
 
 
 @pytest.fixture
-def place(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Airflow]]:
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Received, Received]]:
+    """Yield a webhook and a mail server that Airflow has connections to."""
+    with webhook() as hook, mail_server() as mail:
+        host, _, rest = hook.address.removeprefix("http://").partition(":")
+        port, _, path = rest.partition("/")
+        on_call = {"conn_type": "http", "host": host, "port": int(port), "password": "t", "extra": {"path": f"/{path}"}}
+        extra = {"disable_ssl": True, "disable_tls": True, "from_email": "rail@example.com"}
+        port = mail.address.rpartition(":")[2]
+        letters = {"conn_type": "smtp", "host": "127.0.0.1", "port": int(port), "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_ON_CALL", json.dumps(on_call))
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(letters))
+        yield hook, mail
+
+
+@pytest.fixture
+def place(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: tuple[Received, Received]
+) -> Iterator[tuple[str, Airflow]]:
     """Yield the address of a live model, and an Airflow that looks at it once a year, or when it is told to."""
     project, state = tmp_path / "project", tmp_path / "project" / ".modelrail"
     for path, text in {"models/late.yaml": SPEC, ".gitignore": ".modelrail/\n", "data/2013-01.csv": month(1)}.items():
@@ -78,11 +97,16 @@ def test_a_look_that_finds_something_fails_its_task(place: tuple[str, Airflow]) 
 ACTIONS = "actions: {pipeline: {do: hold, approve: true}, data: {do: retrain, cooldown_s: 0}}"
 
 
-def test_a_person_is_asked_before_releases_are_held_and_a_retraining_is_a_run(place: tuple[str, Airflow]) -> None:
-    address, airflow = place
+NOTIFY = "notify: {drift: [on_call], released: [ops@example.com], held: [on_call, ops@example.com], '*': [slack]}\n"
+
+
+def test_a_person_is_asked_before_releases_are_held_and_a_retraining_is_a_run(
+    place: tuple[str, Airflow], told: tuple[Received, Received]
+) -> None:
+    (address, airflow), (hook, mail) = place, told
     project = Path.cwd()
     text = SPEC.replace("{min_requests: 200}", f"{{min_requests: 200, {ACTIONS}}}")
-    (project / "models/late.yaml").write_text(text)
+    (project / "models/late.yaml").write_text(text + NOTIFY)
     (project / "data/2013-02.csv").write_text(month(2))
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "what is to be done, and newer data")
@@ -106,6 +130,15 @@ def test_a_person_is_asked_before_releases_are_held_and_a_retraining_is_a_run(pl
     until(lambda: has_ended(airflow, "watch_approval", run_id), "what was approved", 60)
     *_, held = interventions(open_repository(project), "late", "local")
     assert (held.deed, held.who) == ("hold", "admin")
+    assert [each["happened"] for each in hook.documents] == ["drift", "held"]
+    assert {each["authorization"] for each in hook.headers} == {"Bearer t"}
+    assert hook.documents[1]["link"].endswith("/dags/late")
+    subjects = [str(each["subject"]) for each in mail.mails]
+    assert subjects[-1] == "[held] late: nothing new goes live in local"
+    assert [each for each in subjects if "released" in each] == [
+        "[released] late@v1.0.0 was released",
+        "[released] late@v1.0.1 was released",
+    ]
 
 
 def has_ended(airflow: Airflow, dag_id: str, run_id: str) -> bool:

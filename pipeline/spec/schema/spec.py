@@ -17,6 +17,7 @@ from pipeline.model.missing import MissingValue
 from pipeline.model.task import Task
 from pipeline.spec.schema.deploy import Deploy
 from pipeline.spec.schema.mending import Actions
+from pipeline.spec.schema.notify import Notify
 from pipeline.spec.schema.run import Prices, Run, Schedule
 from pipeline.spec.schema.section import Section, shorthand
 from pipeline.spec.schema.transform import Image, Transformer
@@ -428,6 +429,8 @@ class Spec(Section):
     deploy: Deploy = Deploy()
     environment: Environment = Environment()
     monitoring: Monitoring = Monitoring()
+    notify: Notify = {}
+    """What happened (`failed`, `released`, `drift`, …, or `"*"`) → who is told: webhooks, e-mail addresses, names."""
     schedule: Schedule = Schedule()
     tasks: Tasks = Tasks()
     run: Run = Run()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.errors import Problem
     from pipeline.operations.review import Review
     from pipeline.runs.request import RunRequest
+    from pipeline.runs.results import StepResult
 
 app = typer.Typer()
 
@@ -216,9 +217,18 @@ def run(
 
 def _run(wanted: RunRequest, *, as_json: bool) -> dict[str, Any]:
     from pipeline.runs import running
+    from pipeline.ui.commands.telling import telling_of_run
     from pipeline.ui.terminal.runs import show_outcome, show_step
 
-    outcome, results = running.run(wanted, report=(lambda _: None) if as_json else show_step)
+    done: list[StepResult] = []
+
+    def report(result: StepResult) -> None:
+        done.append(result)
+        if not as_json:
+            show_step(result)
+
+    with telling_of_run(Path(wanted.spec), wanted.environment, done):
+        outcome, results = running.run(wanted, report)
     if not as_json:
         show_outcome(outcome, results)
     return {"spec": wanted.spec, "outcome": outcome, "steps": [each.to_json() for each in results]}

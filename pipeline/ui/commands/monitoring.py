@@ -13,6 +13,7 @@ from pipeline.messages import count
 from pipeline.ui.commands.models import ChangesExit
 from pipeline.ui.commands.options import Environment, Json, Model, find_model, find_spec, print_json
 from pipeline.ui.commands.releases import Reason, Stage
+from pipeline.ui.commands.telling import tell_news
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +108,7 @@ def _look_at(
         try:
             seen = look(slot)
             found.append((seen, treat(slot)))
+            tell_news(slot)
         except ModelrailError as error:
             failures.append(error)
     return found, failures
@@ -146,7 +148,9 @@ def _record(model: str, environment: str | None, deed: Literal["hold", "resume"]
     from pipeline.monitoring import mending
     from pipeline.storage.git.repository import open_repository
 
-    made = mending.hold(find_slot(open_repository(Path.cwd()), model, environment), deed, why)
+    slot = find_slot(open_repository(Path.cwd()), model, environment)
+    made = mending.hold(slot, deed, why)
+    tell_news(slot)
     said = "nothing new goes live" if deed == "hold" else "releases go live again"
     typer.echo(f"{model} in {made.environment}: {said} ({made.tag})")
 

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.errors import InputError
 from pipeline.ui.commands.options import Json, Model, Reference, Versioned, print_json, split_reference
+from pipeline.ui.commands.telling import tell_news_of
 
 if TYPE_CHECKING:
     from pipeline.delivery.deploying import DeploymentResult
@@ -71,7 +72,10 @@ def promote(
     """Make a release live in an environment, and record that in Git."""
     from pipeline.delivery import promotion
 
-    tell_change(promotion.promote(*split_reference(release), environment, why=why), as_json=as_json)
+    try:
+        tell_change(promotion.promote(*split_reference(release), environment, why=why), as_json=as_json)
+    finally:
+        tell_news_of(release.partition("@")[0], environment)
 
 
 @app.command(epilog="Example: modelrail rollback flight-delay --why 'too many false alarms'")
@@ -85,7 +89,10 @@ def rollback(
     from pipeline.delivery import promotion
 
     model, _, to = release.partition("@")
-    tell_change(promotion.rollback(model, to or None, environment, why=why), as_json=as_json)
+    try:
+        tell_change(promotion.rollback(model, to or None, environment, why=why), as_json=as_json)
+    finally:
+        tell_news_of(model, environment)
 
 
 def tell_change(change: DeploymentResult, *, as_json: bool) -> None:
