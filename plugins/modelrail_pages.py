@@ -1,4 +1,4 @@
-"""Pages in Airflow's UI: all models, one model (a tab of its DAG), one run (a tab of its run). The wiring.
+"""Pages in Airflow's UI: all models, one model and how it does (tabs of its DAG), one run (its tab). The wiring.
 
 What they show is made in ``pipeline.ui.pages``. Here are the addresses, who may see and do what (as Airflow's auth
 manager says), and what Airflow knows of the runs. Every Airflow process loads this file, so the application behind the
@@ -78,6 +78,7 @@ def make_app() -> Any:  # noqa: C901 - a list of addresses
     from pipeline.ui.pages.run import run_page
     from pipeline.ui.pages.security import check_token, is_same_origin, make_token
     from pipeline.ui.pages.specs import Source
+    from pipeline.ui.pages.watch import watch_page
 
     archive = Archive(MODELS)
     secret = conf.get_mandatory_value("api", "secret_key")
@@ -184,6 +185,10 @@ def make_app() -> Any:  # noqa: C901 - a list of addresses
         if facts is None:
             raise HTTPException(404, f"{dag_id} has no run {run_id}.")
         return page(request, "run.html", shown=run_page(archive, source, facts))
+
+    @app.get("/watch/{dag_id}", dependencies=[may_read])
+    def watch(request: Request, dag_id: str) -> Response:
+        return page(request, "watch.html", shown=watch_page(archive, source_of(dag_id)))
 
     @app.get("/plots/{dag_id}/{key}/{name}", dependencies=[may_read])
     def plot(dag_id: str, key: str, name: str) -> Response:
@@ -319,6 +324,7 @@ class ModelrailPages(AirflowPlugin):
         for name, path, destination, route in (
             ("Models", "/models", "nav", "models"),
             ("Model", "/models/{DAG_ID}", "dag", "model"),
+            ("Watch", "/watch/{DAG_ID}", "dag", "watch"),
             ("Model run", "/runs/{DAG_ID}/{RUN_ID}", "dag_run", "model-run"),
         )
     ]

@@ -34,6 +34,8 @@ class KeptLook:
         Feature → its stability index beside the reference.
     quality : tuple of mapping
         Metrics with their intervals, as a look's document has them.
+    failed : int
+        Requests that were the service's fault.
     """
 
     at: float
@@ -46,6 +48,7 @@ class KeptLook:
     lines: tuple[str, ...] = ()
     indexes: Mapping[str, float] = field(default_factory=dict)
     quality: tuple[Mapping[str, Any], ...] = ()
+    failed: int = 0
 
     @property
     def signals(self) -> tuple[str, ...]:

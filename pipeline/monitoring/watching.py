@@ -94,6 +94,7 @@ class Look:
             cause=self.diagnosis.cause,
             requests=judged.requests,
             rows=judged.rows,
+            failed=round(judged.failed.share * judged.requests) if judged.failed else 0,
             seconds=judged.seconds,
             lines=tuple(self.lines),
             indexes={each.feature: round(each.index, 4) for each in judged.features},
@@ -168,7 +169,7 @@ def look(slot: Slot) -> Look:
     if live is None:
         raise InputError(f"{target.model}: found nothing live in {environment}; expected a release (modelrail run)")
     release = _release_of(target.model, live.version, repository)
-    reference = _reference_of(release, store, target.state)
+    reference = reference_of(release, store, target.state)
     name = f"{_NOTES}/{target.model}/{environment}.json"
     last, now = _read_last(store, name, live.version), time.time()
     seconds = None if last is None else max(now - last.at, 1.0)  # a clock that went back makes no window without time
@@ -206,7 +207,14 @@ def _release_of(model: str, version: str, repository: Repository) -> Release:
     return release
 
 
-def _reference_of(release: Release, store: Store, state: Path) -> Reference:
+def reference_of(release: Release, store: Store, state: Path) -> Reference:
+    """Read what a release was trained on, in bins.
+
+    Raises
+    ------
+    InputError
+        If it has none, or one that cannot be read.
+    """
     path = bundle_of(release, store, state) / REFERENCE
     if not path.exists():
         raise InputError(
@@ -221,6 +229,12 @@ def _parse(content: bytes, release: Release) -> Reference:
         return read_reference(content, Signature.from_json(dict(release.evidence.signature)))
     except ValueError as error:
         raise InputError(f"{release.tag}: {REFERENCE}: {error}") from error
+
+
+def last_window(store: Store, model: str, environment: str, version: str) -> Counts | None:
+    """Read what was counted of a release in the last window that judged; None if there was none."""
+    last = _read_last(store, f"{_NOTES}/{model}/{environment}.json", version)
+    return last.window if last else None
 
 
 @dataclass(frozen=True)

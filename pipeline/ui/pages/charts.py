@@ -84,6 +84,24 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """Shares of rows in bins, then and now.
+
+    Attributes
+    ----------
+    then : tuple of tuple of float
+        Of each bar x, y, width and height.
+    now : str
+        Points of a line over the same bins.
+    """
+
+    width: int
+    height: int
+    then: tuple[tuple[float, float, float, float], ...]
+    now: str
+
+
+@dataclass(frozen=True)
 class Spark:
     """A sparkline, as tall as a word, with its last value marked."""
 
@@ -140,6 +158,18 @@ def chart(
         limits=tuple(Tick(round(scale(each), 1), f"{each:g}") for each in limits if ticks[0] <= each <= ticks[-1]),
         whiskers=len(dots) <= 40,
     )  # fmt: skip
+
+
+def histogram(then: Sequence[float], now: Sequence[float], width: int = 200, height: int = 64) -> Histogram:
+    """Draw shares then as bars, and shares now as a line of steps over them."""
+    scale = _Scale(0, max([*then, *now, 1e-9]), height, 2)
+    step = width / max(1, len(then))
+    bars = tuple(
+        (round(place * step, 1), round(scale(share), 1), round(step * 0.86, 1), round(height - scale(share), 1))
+        for place, share in enumerate(then)
+    )
+    steps = [(x, scale(share)) for place, share in enumerate(now) for x in (place * step, (place + 0.86) * step)]
+    return Histogram(width, height, bars, _points(steps))
 
 
 def pair(candidate: Measured | None, champion: Measured | None, width: int = 200, height: int = 30) -> Pair | None:

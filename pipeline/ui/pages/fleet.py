@@ -19,6 +19,7 @@ from pipeline.ui.pages.costs import Bill, bill
 from pipeline.ui.pages.environments import Health, find_statuses, judge_health
 from pipeline.ui.pages.runs import RunFacts
 from pipeline.ui.pages.specs import Source
+from pipeline.ui.pages.watch import health_of
 
 PAGE = 50
 """Models on one page."""
@@ -47,6 +48,7 @@ class Row:
     metric: Metric | None = None
     cost: Bill | None = None
     last_run: RunFacts | None = None
+    watched: Sequence[tuple[str, Health]] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _known_row(view: RepositoryView, source: Source, spec: Spec, run: RunFacts |
         metric=course_of(spec, history),
         cost=bill([each for each in view.spent(source.name) if each.started >= since]),
         last_run=run,
+        watched=health_of(view, source.name, [each.environment for each in places]),
     )
 
 

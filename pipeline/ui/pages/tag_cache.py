@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pipeline.delivery.interventions import Intervention, interventions_of
 from pipeline.delivery.releases import Release, releases
 from pipeline.delivery.stages import Stage, stages
 from pipeline.storage.git.repository import Repository
-from pipeline.storage.git.tags import list_ids
+from pipeline.storage.git.tags import list_ids, list_tags
 
 T = TypeVar("T")
 
@@ -35,6 +36,14 @@ class TagCache:
         found: dict[str, list[Stage]] = {}
         for stage in self._once(f"{model}#*", lambda: stages(self.repository, model)):
             found.setdefault(stage.environment, []).append(stage)
+        return found
+
+    def interventions(self, model: str) -> dict[str, list[Intervention]]:
+        """List what was done about the model by environment, oldest first."""
+        found: dict[str, list[Intervention]] = {}
+        pattern = f"{model}#*#watch#*"
+        for made in self._once(pattern, lambda: interventions_of(list_tags(self.repository, pattern))):
+            found.setdefault(made.environment, []).append(made)
         return found
 
     def _once(self, pattern: str, read: Callable[[], list[T]]) -> list[T]:

@@ -8,18 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from pipeline.delivery.platforms.local.deployments import stop_all
+from pipeline.delivery.platforms.local.deployments import live, stop_all
+from pipeline.delivery.promotion import find_slot
 from pipeline.home import CHECKOUT
+from pipeline.monitoring.watching import look
 from pipeline.orchestration.services import settings
 from pipeline.orchestration.services.ports import choose_port
 from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
+from pipeline.storage.git.repository import open_repository
 from tests.databases import Databases
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.filterwarnings("default")]
@@ -106,8 +109,8 @@ def token_in(page: str) -> str:
     return found[1]
 
 
-PATHS = ("/models", "/models/quality", "/models/quality/change", "/runs/quality/x", "/plots/quality/x/y",
-         "/static/pages.css", "/")  # fmt: skip
+PATHS = ("/models", "/models/quality", "/models/quality/change", "/watch/quality", "/runs/quality/x",
+         "/plots/quality/x/y", "/static/pages.css", "/")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -136,9 +139,10 @@ def test_a_viewer_sees_everything_and_may_change_nothing(server: Server) -> None
         assert viewer.post(CHANGE, data=ASKED | {"why": "x"}, headers=headers).status_code == 403
 
 
-READ = ("/models", "/models/quality", "/models?q=x", "/models/quality?release=v1.0.0", "/static/pages.css")
-ABSENT = ("/models/nobody", "/runs/quality/never", "/runs/nobody/never", "/plots/quality/x/y", "/plots/nobody/x/y",
-          "/static/pages.py")  # fmt: skip
+READ = ("/models", "/models/quality", "/models?q=x", "/models/quality?release=v1.0.0", "/watch/quality",
+        "/static/pages.css")  # fmt: skip
+ABSENT = ("/models/nobody", "/watch/nobody", "/runs/quality/never", "/runs/nobody/never", "/plots/quality/x/y",
+          "/plots/nobody/x/y", "/static/pages.py")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -200,7 +204,8 @@ def test_on_a_narrow_screen_a_table_scrolls_and_the_page_does_not(server: Server
     from playwright.sync_api import sync_playwright
 
     with server.ask("ann") as admin, sync_playwright() as player:
-        paths = ("/modelrail/models", PAGE, f"/modelrail/runs/quality/{start_run(admin)}")
+        look_at(server.project)
+        paths = ("/modelrail/models", PAGE, "/modelrail/watch/quality", f"/modelrail/runs/quality/{start_run(admin)}")
         browser = player.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         context = browser.new_context(color_scheme=scheme, viewport={"width": 420, "height": 900})
         context.add_cookies([{"name": "_token", "value": admin.cookies["_token"], "url": server.url}])
@@ -209,8 +214,27 @@ def test_on_a_narrow_screen_a_table_scrolls_and_the_page_does_not(server: Server
         for path in paths:
             page.goto(f"{server.url}{path}")
             widths[path] = page.evaluate("document.documentElement.scrollWidth")
+        page.goto(f"{server.url}/modelrail/watch/quality")
+        multiples = page.locator(".multiples figure").count()
         browser.close()
     assert widths == dict.fromkeys(paths, 420)
+    assert multiples == 3  # both columns, and what is predicted
+
+
+def look_at(project: Path) -> None:
+    """Ask what is live, and look at it."""
+    spec = project / "models" / "quality.yaml"
+    slot = find_slot(open_repository(project), "quality", "local", {"quality": spec})
+    found = live("quality", project / ".modelrail")
+    assert found is not None
+    for row in range(60):
+        asked = {"inputs": [{"a": row, "b": row % 7}]}
+        answer = httpx.post(f"{found.address}/api/predict", json=asked, trust_env=False)
+        assert answer.status_code == 200
+    target = slot.target
+    few = target.spec.monitoring.model_copy(update={"min_requests": 50})
+    few_asked = replace(target, spec=target.spec.model_copy(update={"monitoring": few}))
+    assert look(replace(slot, target=few_asked)).judged.verdict in ("quiet", "drift", "quality")
 
 
 def test_forged_requests_are_refused_and_change_nothing(server: Server) -> None:
