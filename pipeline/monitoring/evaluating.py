@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -18,11 +20,15 @@ from pipeline.monitoring.counts import Bins, Counts, truth_since
 from pipeline.monitoring.judging import MONTH_S, budget_of
 from pipeline.monitoring.sources import PROMETHEUS, TOKEN, ask_prometheus_truth
 from pipeline.monitoring.truth import Known, judge_newest
-from pipeline.runs.prequential import evaluate_newest, points_of
+from pipeline.runs.prequential import ANSWERS, evaluate_answers, evaluate_newest, points_of
 from pipeline.runs.tracking import PipedRecorder
+from pipeline.serving.settings import settings_from
 from pipeline.storage.artifacts import Store
+from pipeline.storage.captures import CaptureFiles
 
 _NOTES = "truth"
+_MOST_CAPTURED = 1_000_000
+"""Captured rows that are held against newer ones, the newest of them."""
 _DAY_S, _LEAST_S = 86_400.0, 60.0
 
 
@@ -37,9 +43,9 @@ class Live:
 
     @property
     def budget(self) -> float:
-        """What a comparison may spend of a month's false alarms: each metric on newer rows, and of what was told."""
+        """What a comparison may spend of a month's false alarms: each metric, of newer rows, told and captured."""
         rules = self.slot.spec.monitoring
-        return budget_of(rules, self.reference, 2 * len(rules.metrics or self.release.evidence.metrics))
+        return budget_of(rules, self.reference, 3 * len(rules.metrics or self.release.evidence.metrics))
 
 
 def evaluate_live(live: Live, counts: Counts, now: float) -> tuple[tuple[Known, ...], tuple[str, ...]]:
@@ -68,7 +74,31 @@ def _on_newer_rows(live: Live) -> tuple[tuple[Known, ...], tuple[str, ...]]:
     except ModelrailError as error:
         return (), (f"it was not evaluated on newer rows: {error}",)
     points, named = points_of(live.store, release), live.slot.spec.monitoring.metrics
-    return judge_newest(points, release, named, live.budget), ()
+    newer = judge_newest(points, release, named, live.budget)
+    try:
+        captured = _of_captures(live)
+    except ModelrailError as error:
+        return newer, (f"its captured answers were not evaluated: {error}",)
+    return (*newer, *captured), ()
+
+
+def _of_captures(live: Live) -> tuple[Known, ...]:
+    """Judge captured answers by newer rows, where anything is captured."""
+    capture, settings = live.slot.spec.deploy.capture, settings_from()
+    address = capture.to if capture else settings.capture_to
+    if not address:
+        return ()
+    private = {**settings.private_columns, **(capture.private if capture else {})}
+    hashed = {name for name, how in private.items() if how == "hash"}
+
+    def read() -> list[Mapping[str, Any]]:
+        rows = CaptureFiles(address).read(live.slot.model, str(live.release.version))
+        newest = deque(rows, _MOST_CAPTURED)
+        return [each | {"record": {n: v for n, v in each["record"].items() if n not in hashed}} for each in newest]
+
+    evaluate_answers(live.release, live.slot.repository, live.store, read)
+    points, named = points_of(live.store, live.release, ANSWERS), live.slot.spec.monitoring.metrics
+    return judge_newest(points, live.release, named, live.budget, captured=True)
 
 
 @dataclass(frozen=True)

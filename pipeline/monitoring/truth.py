@@ -7,7 +7,7 @@ alarms of a month a comparison may spend, by how much of a month lies behind it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import hypot
 from statistics import NormalDist
@@ -41,7 +41,9 @@ class Known:
     rows : int
         What it is computed from.
     data_commit : str or None
-        The commit that these rows came with; None for rows that were answered.
+        The commit that these rows came with; None for answers whose truth callers told.
+    captured : bool
+        Whether it is of captured answers, whose truth came with that commit.
     """
 
     metric: str
@@ -53,6 +55,7 @@ class Known:
     level: float
     rows: int
     data_commit: str | None = None
+    captured: bool = False
 
     @property
     def worse(self) -> bool:
@@ -64,12 +67,20 @@ class Known:
         """The same in words."""
         interval = f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
         ending = ": worse" if self.worse else ""
-        newer = f"{self.rows:,} rows that it has never seen (data {(self.data_commit or '')[:10]})"
-        where = newer if self.data_commit else f"{count(self.rows, 'answer')} whose truth came"
+        where = f"{count(self.rows, 'answer')} whose truth came"
+        if self.data_commit:
+            rows = (
+                f"{count(self.rows, 'captured answer')}"
+                if self.captured
+                else f"{self.rows:,} rows that it has never seen"
+            )
+            where = f"{rows} (data {self.data_commit[:10]})"
         return f"{self.metric} {interval} on {where}, on its test rows {self.reference:.3f}{ending}"
 
 
-def judge_newest(points: Sequence[Point], live: Release, named: Sequence[str], budget: float) -> tuple[Known, ...]:
+def judge_newest(
+    points: Sequence[Point], live: Release, named: Sequence[str], budget: float, *, captured: bool = False
+) -> tuple[Known, ...]:
     """Hold what a release reached on the newest rows against what it reached on its test rows.
 
     Parameters
@@ -80,7 +91,10 @@ def judge_newest(points: Sequence[Point], live: Release, named: Sequence[str], b
         Metrics; all if there are none.
     budget : float
         Probability of a false alarm in a month, of each metric.
+    captured : bool
+        Whether the points are of captured answers.
     """
+    points = [each for each in points if each.rows]
     if not points:
         return ()
     newest = points[-1]
@@ -90,7 +104,7 @@ def judge_newest(points: Sequence[Point], live: Release, named: Sequence[str], b
     tested = {name: Estimate(**each) for name, each in live.evidence.metrics.items()}
     compared = ((name, newest.metrics[name], tested[name]) for name in named or tested if name in newest.metrics)
     found = (_compare(name, now, then, level, newest) for name, now, then in compared if name in tested)
-    return tuple(each for each in found if each is not None)
+    return tuple(replace(each, captured=captured) for each in found if each is not None)
 
 
 def _made_at(live: Release) -> float | None:

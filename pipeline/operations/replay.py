@@ -13,7 +13,6 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from itertools import groupby
 from time import perf_counter
 from typing import Any
@@ -29,6 +28,7 @@ from pipeline.model.signature import Input
 from pipeline.serving.observing.bounds import BUCKETS_S
 from pipeline.serving.observing.metrics import OUTPUT_BOUNDS
 from pipeline.serving.protocols.predicting import read_prediction
+from pipeline.serving.rows.captured import as_sent
 from pipeline.serving.rows.faults import RejectedError
 from pipeline.serving.scoring.answers import encode, refuse
 from pipeline.serving.scoring.model import load_model
@@ -205,7 +205,7 @@ class _Asked:
 
     def ask(self, rows: Sequence[Row], *, counts: bool) -> list[Any]:
         """Ask for one request, from its body to that of its answer; return its outputs, none if it failed."""
-        body = encode({"inputs": [_as_sent(row, self.model.signature.inputs, self.hidden) for row in rows]})
+        body = encode({"inputs": [as_sent(row, self.model.signature.inputs, self.hidden) for row in rows]})
         predictions, began = None, perf_counter()
         try:
             reply, predictions = score(self.model, read_prediction(self.model, body, {}), "")
@@ -225,19 +225,3 @@ class _Asked:
     def reading(self) -> Reading:
         """What servers would have counted."""
         return Reading(self.requests, self.failed, self.durations, self.outputs)
-
-
-def _as_sent(row: Row, columns: Sequence[Input], hidden: set[str]) -> dict[str, Any]:
-    """Write a captured row as a caller would: of arrays, captures have the numbers that the graph read."""
-    return {each.name: None if each.name in hidden else _value(row[each.name], each) for each in columns}
-
-
-def _value(value: Any, column: Input) -> Any:
-    if value == "" and column.kind == "text" and column.nullable:
-        return None
-    if not isinstance(value, float):
-        return value
-    if column.kind == "time":
-        when = datetime.fromtimestamp(value, UTC)
-        return when.strftime(column.format) if column.format else when.isoformat()
-    return {"int": int, "bool": bool}.get(column.type, float)(value)

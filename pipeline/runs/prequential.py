@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -17,17 +18,21 @@ from pipeline.delivery.releases import Release
 from pipeline.model.signature import Signature
 from pipeline.runs.at_commit import job_behind, job_with_newer_data
 from pipeline.runs.computing import fill
+from pipeline.runs.inputs import Inputs
 from pipeline.runs.job import BUILT_IN, WORK_TREE, Job
 from pipeline.runs.plan.code import digests_of
 from pipeline.runs.plan.planning import PARTITIONED, data_inputs
 from pipeline.runs.plan.recipes import digest_of, methods_of
 from pipeline.runs.session import Session
 from pipeline.runs.tracking import Recorder, UnseenEvaluated
-from pipeline.steps.evaluate.results import Estimate
+from pipeline.steps.evaluate.results import Estimate, Evaluation
 from pipeline.storage.artifacts import Store
 from pipeline.storage.git.repository import Repository
 
 _WORK = "runs.work.unseen_rows"
+ANSWERS = "captured"
+"""Notes on what was really answered."""
+Row = Mapping[str, Any]
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -107,9 +112,36 @@ def evaluate_newest(
     return point
 
 
-def points_of(store: Store, live: Release) -> list[Point]:
+def evaluate_answers(live: Release, repository: Repository, store: Store, captured: Callable[[], list[Row]]) -> None:
+    """Judge what a release really answered by the rows of the newest data commit, once for each of these.
+
+    Parameters
+    ----------
+    captured : callable
+        Reads the captured rows, with what is hashed left out.
+
+    Raises
+    ------
+    ModelrailError
+        As for `evaluate_newer`; also if captures cannot be read.
+    """
+    if live.evidence.data_commit in (BUILT_IN, WORK_TREE):
+        return
+    then, now = job_behind(live, repository), job_with_newer_data(live, repository)
+    name = f"{_folder(live, ANSWERS)}/{_key(live, then, now)}.json"
+    if not _is_newer(then, now) or _read(store.notes(_folder(live, ANSWERS)).get(name)):
+        return
+    from pipeline.runs.work.unseen_rows import evaluate_captured  # brings pandas
+
+    signature = Signature.from_json(dict(live.evidence.signature))
+    bundle = bundle_of(live, store, now.state)
+    found = evaluate_captured(*_read_data(then, now), signature, bundle, captured())
+    store.write_note(name, msgspec.json.encode(_point(live, now, found)))
+
+
+def points_of(store: Store, live: Release, kind: str = "prequential") -> list[Point]:
     """List what was found of a release, by the time of the data commits; what is damaged is none."""
-    found = (_read(content) for content in store.notes(_folder(live)).values())
+    found = (_read(content) for content in store.notes(_folder(live, kind)).values())
     return sorted((each for each in found if each is not None), key=lambda each: each.at)
 
 
@@ -146,13 +178,21 @@ def _key(live: Release, then: Job, now: Job) -> str:
 def _compute(live: Release, then: Job, now: Job, store: Store) -> Point:
     from pipeline.runs.work.unseen_rows import evaluate_unseen  # brings pandas
 
-    sessions = [Session(job, holds=True) for job in (then, now)]
+    signature = Signature.from_json(dict(live.evidence.signature))
+    found = evaluate_unseen(*_read_data(then, now), signature, bundle_of(live, store, now.state))
+    return _point(live, now, found)
+
+
+def _read_data(then: Job, now: Job) -> tuple[Inputs, Inputs]:
+    """Clean and transform both, as far as the store lacks that."""
+    sessions = (Session(then, holds=True), Session(now, holds=True))
     for session in sessions:
         for step in PARTITIONED:
             fill(step, session, os.cpu_count() or 1)
-    inputs = [each.inputs for each in sessions]
-    signature = Signature.from_json(dict(live.evidence.signature))
-    found = evaluate_unseen(inputs[0], inputs[1], signature, bundle_of(live, store, now.state))
+    return sessions[0].inputs, sessions[1].inputs
+
+
+def _point(live: Release, now: Job, found: Evaluation | None) -> Point:
     rows, metrics = (found.rows, dict(found.metrics)) if found else (0, {})
     return Point(live.tag, now.data_commit, _made_at(now), rows, metrics)
 
@@ -176,8 +216,8 @@ def _named(metrics: Mapping[str, Estimate]) -> dict[str, float]:
     return {name: float(value) for name, value in named.items() if value is not None}
 
 
-def _folder(live: Release) -> str:
-    return f"prequential/{live.model}/{live.version}"
+def _folder(live: Release, kind: str = "prequential") -> str:
+    return f"{kind}/{live.model}/{live.version}"
 
 
 def _read(content: bytes | None) -> Point | None:

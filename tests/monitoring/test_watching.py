@@ -20,6 +20,7 @@ from pipeline.runs.request import RunRequest
 from pipeline.runs.running import run
 from pipeline.spec.loading.loading import load_spec
 from pipeline.storage.artifacts import FolderStore
+from pipeline.storage.captures import CaptureFiles
 from tests.conftest import Commit
 from tests.monitoring.stack import needs_stack, until, watching
 from tests.ports import free_port
@@ -220,3 +221,35 @@ def test_a_note_of_the_last_look_that_is_damaged_is_none(address: str, live_proj
     note.write_bytes(content)
     again = look()
     assert (again["verdict"], again["seconds"], again["requests"]) == ("quiet", None, 401)
+
+
+KEYED = SPEC.replace("select: [delay, carrier]", "select: [id, delay, carrier]")
+
+
+@pytest.mark.parametrize("spec", [SPEC, KEYED], ids=["by all inputs", "by the key"])
+def test_captured_answers_are_held_against_rows_of_newer_commits(
+    live_project: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spec: str
+) -> None:
+    months = {f"data/2013-0{number}.csv": month(number) for number in (1, 2)}
+    commit(months | {"models/late.yaml": spec, ".gitignore": ".modelrail/\n"})
+    run(RunRequest("models/late.yaml"), lambda _: None)
+    monkeypatch.setenv("MODELRAIL_SERVE_CAPTURE_TO", str(tmp_path / "kept"))
+    lines = [line.split(",") for line in month(3).splitlines()[1:]]
+    record = ({"id": int(key), "delay": float(delay), "carrier": carrier} for key, delay, carrier, _ in lines[:400])
+    names = {"delay", "carrier"} | ({"id"} if spec is KEYED else set())
+    rows = [
+        {"id": f"late@v1.0.0:{place:032x}", "row": 0, "time": 1.0, "output": row["delay"] < 15,  # the contrary
+         "record": {name: row[name] for name in names}}
+        for place, row in enumerate(record)
+    ]  # fmt: skip
+    content = "".join(json.dumps(each) + "\n" for each in rows).encode()
+    CaptureFiles(str(tmp_path / "kept")).write("late", "1.0.0", content)
+    newer = commit({"data/2013-03.csv": month(3)})
+    found = look()
+    assert found["verdict"] == "quality"
+    (captured,) = [each for each in found["quality"] if each["captured"]]
+    assert (captured["metric"], captured["worse"], captured["data_commit"]) == ("accuracy", True, newer)
+    assert captured["rows"] == 400 if spec is KEYED else 350 < captured["rows"] <= 400  # few have the same inputs
+    assert captured["value"] < 0.3
+    assert f"captured answers (data {newer[:10]}), on its test rows" in found["diagnosis"]["signs"][0]["text"]
+    assert all(not each["worse"] for each in found["quality"] if not each["captured"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,15 @@ from pipeline.runs.inputs import Inputs
 from pipeline.runs.work.clean_rows import IDENTITY, POSITION, clean_rows
 from pipeline.runs.work.files import read_frame
 from pipeline.runs.work.scoring import encode, predictor_of
+from pipeline.serving.rows.captured import as_sent
+from pipeline.serving.scoring.model import load_model
+from pipeline.serving.scoring.served import ServedModel
+from pipeline.spec.catalogue.metrics import DEFAULT_METRICS, METRICS
 from pipeline.steps.evaluate.evaluating import evaluate
 from pipeline.steps.evaluate.results import Evaluation
+from pipeline.steps.evaluate.sample import Prediction
 from pipeline.steps.features import TARGET
+from pipeline.steps.transform import number_matrix, text_matrix
 
 
 def evaluate_unseen(then: Inputs, now: Inputs, signature: Signature, bundle: Path) -> Evaluation | None:
@@ -43,6 +50,79 @@ def evaluate_unseen(then: Inputs, now: Inputs, signature: Signature, bundle: Pat
     rules = spec.evaluate.model_copy(update={"slices": []})
     truth = encode(rows[TARGET], signature)
     return evaluate(truth, predictor_of(bundle)(rows), rules, None, spec.model.seed, classes=signature.classes)
+
+
+def evaluate_captured(
+    then: Inputs, now: Inputs, signature: Signature, bundle: Path, captured: Sequence[Mapping[str, Any]]
+) -> Evaluation | None:
+    """Judge what a release really answered, where rows that are new tell the truth; None where none does.
+
+    A captured row is that of the data with the same `data.key`, if captures have it, else the one with the same inputs;
+    of several with different truths, none.
+
+    Parameters
+    ----------
+    captured : sequence of mapping
+        Rows with their ``record`` and ``output``; hashed columns are left out of the records.
+    """
+    by = joined_by(now.job.spec.data.key, signature, captured)
+    if by is None:
+        return None
+    rows = gather_unseen(then, now, [each.name for each in signature.inputs])
+    if rows.empty:
+        return None
+    known = _keyed(number_matrix(rows, by[0]), text_matrix(rows, by[1]), by).assign(**{TARGET: rows[TARGET].to_numpy()})
+    known = known.drop_duplicates().drop_duplicates([*by[0], *by[1]], keep=False)
+    joined = _asked(load_model(bundle), captured, by).merge(known, on=[*by[0], *by[1]])
+    if joined.empty:
+        return None
+    spec, outputs = now.job.spec, joined[_OUTPUT]
+    metrics = [name for name in spec.evaluate.metrics or DEFAULT_METRICS[signature.task] if _is_told_by_outputs(name)]
+    rules = spec.evaluate.model_copy(update={"slices": [], "metrics": metrics})
+    said = encode(outputs, signature)
+    answer = Prediction(values=said) if signature.classes is None else Prediction(labels=said)
+    return evaluate(encode(joined[TARGET], signature), answer, rules, None, spec.model.seed, classes=signature.classes)
+
+
+_OUTPUT = "(output)"
+
+
+def _is_told_by_outputs(metric: str) -> bool:
+    return METRICS[metric].reads != "probability"
+
+
+def joined_by(
+    key: Sequence[str], signature: Signature, captured: Sequence[Mapping[str, Any]]
+) -> tuple[list[str], list[str]] | None:
+    """Return the columns to join by, numbers and texts; None where captures hide what would be needed."""
+    inputs = {each.name: each for each in signature.inputs}
+    there = set.intersection(*(set(each["record"]) for each in captured)) if captured else set()
+    for names in (key, list(inputs)):
+        if names and there.issuperset(names) and all(name in inputs and inputs[name].kind != "image" for name in names):
+            numbers = [name for name in names if inputs[name].kind != "text"]
+            return numbers, [name for name in names if inputs[name].kind == "text"]
+    return None
+
+
+def _asked(model: ServedModel, captured: Sequence[Mapping[str, Any]], by: tuple[list[str], list[str]]) -> pd.DataFrame:
+    """Read captured rows as the server did."""
+    signature = model.signature
+    hidden = {each.name for each in signature.inputs if any(each.name not in row["record"] for row in captured)}
+    rows = model.reader.arrays([as_sent(each["record"], signature.inputs, hidden) for each in captured])
+    numbers, texts = ([names.index(name) for name in part] for names, part in
+                      ((signature.numbers, by[0]), (signature.texts, by[1])))  # fmt: skip
+    empty = np.empty((len(captured), 0))
+    keyed = _keyed(
+        empty if rows.numbers is None else rows.numbers[:, numbers],
+        empty if rows.texts is None else rows.texts[:, texts],
+        by,
+    )
+    return keyed.assign(**{_OUTPUT: pd.array([each["output"] for each in captured], dtype=object)})
+
+
+def _keyed(numbers: npt.NDArray[np.float64], texts: npt.NDArray[Any], by: tuple[list[str], list[str]]) -> pd.DataFrame:
+    both = [pd.DataFrame(numbers, columns=by[0]), pd.DataFrame(texts, columns=by[1], dtype=object)]
+    return pd.concat(both, axis=1)
 
 
 def gather_unseen(then: Inputs, now: Inputs, columns: Sequence[str]) -> pd.DataFrame:
