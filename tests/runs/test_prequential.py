@@ -23,6 +23,7 @@ from pipeline.runs.work.unseen_rows import gather_unseen
 from pipeline.storage.artifacts import FolderStore
 from pipeline.storage.git.repository import open_repository
 from tests.conftest import Commit
+from tests.databases import Databases
 
 SPEC = """
 model: {name: late, trainer: logistic_regression, target: late}
@@ -73,9 +74,11 @@ def nothing_to_tell() -> DirectRecorder:
 
 
 def test_a_run_evaluates_what_is_live_on_the_rows_that_it_has_never_seen(
-    released: Path, commit: Commit, tracking: str
+    released: Path, commit: Commit, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[StepResult] = []
+    tracking = databases.copy_mlflow(released.parent / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
     newer = commit({"data/2013-03.csv": csv(rows(3, flipped=True)), "data/2013-01.csv": csv(rows(1)[::-1])})
     run(RunRequest("models/late.yaml"), told.append)
     (point,) = points(released)
