@@ -62,6 +62,17 @@ def test_a_broken_spec_is_told_with_its_line_and_hides_no_other(project: Path, c
     assert status["description"] == "1 model cannot be planned, 1 of 2 models would change"
 
 
+def test_a_spec_calls_nobody_by_a_comment_of_ours(project: Path, commit: Commit) -> None:
+    commit({"models/line.yaml": GOOD.replace("ridge", "'@everyone <img src=x>'"), "data/1.csv": "x,y\n1,2\n"})
+    with serve(GitHost("github")) as host:
+        code, _, _ = review(host, project)
+    assert code == 2
+    (body,) = host.bodies()
+    assert "everyone" in body
+    assert "@everyone" not in body
+    assert "\\<img" in body
+
+
 def test_without_a_token_nothing_is_planned(project: Path, commit: Commit) -> None:
     commit({"models/line.yaml": GOOD})
     with serve(GitHost("github")) as host:
