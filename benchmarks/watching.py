@@ -4,7 +4,8 @@ Releases `flight-delay`, then asks it windows of its own test rows, with a fault
 counted by the server's own code, and judged as `watch` judges them: beside the reference, and beside a quiet window
 before, five minutes each. Of each fault: in how many of the seeds it was found in the first and in the second window,
 how often the diagnosis named its cause and its column. Of quiet windows: how many were called anything else. What is
-kept of a window is compared with its payloads.
+kept of a window is compared with its payloads. Labels are told by prediction id, a window after the answers, flipped in
+some of the rows: found or not in the first and in the second window of which they came; and where none is flipped.
 """
 
 from __future__ import annotations
@@ -23,18 +24,22 @@ from benchmarks.measuring import environment, run, say_machine
 from benchmarks.project import MODELRAIL, SPEC, make_flights, make_project, remove_project
 from pipeline.model.reference import Reference
 from pipeline.model.signature import Signature
-from pipeline.monitoring.counts import Counts
+from pipeline.monitoring.answered import judge_told
+from pipeline.monitoring.counts import Bins, Counts
 from pipeline.monitoring.diagnosis import diagnose
-from pipeline.monitoring.judging import judge
+from pipeline.monitoring.judging import MONTH_S, budget_of, judge
 from pipeline.runs.job import open_job
 from pipeline.runs.request import RunRequest
 from pipeline.runs.session import Session
 from pipeline.runs.work.evaluation import gather_test_rows
-from pipeline.serving.observing.features import FeatureMeters
+from pipeline.runs.work.scoring import encode
+from pipeline.serving.observing.features import Counting, FeatureMeters
+from pipeline.serving.observing.truth import Told, TruthMeters
 from pipeline.serving.rows.records import Rows
 from pipeline.serving.scoring.model import load_model
 from pipeline.serving.scoring.served import ServedModel
 from pipeline.spec.schema.spec import Monitoring
+from pipeline.steps.features import TARGET
 from pipeline.steps.transform import number_matrix, text_matrix
 
 WINDOW_S = 300.0
@@ -105,6 +110,29 @@ class World:
     signature: Signature
     reference: Reference
     rows: Frame
+    truth: Sequence[object]
+
+    def labels(self, draw: Draw, rows: int, flipped: float) -> dict[str, Bins]:
+        """Ask a window, and tell what came true of it, the contrary of a share of the rows; return what was counted."""
+        places = draw.integers(0, len(self.rows), rows)
+        asked = self.rows.iloc[places]
+        numbers = number_matrix(asked, self.signature.numbers) if self.signature.numbers else None
+        texts = text_matrix(asked, self.signature.texts) if self.signature.texts else None
+        meters, key = TruthMeters(None, 0, Counting()), ("flight-delay", "1.0.0", "live")
+        meter = meters.of(key, self.signature, self.reference, rows)
+        assert meter is not None  # noqa: S101 - rows are remembered
+        ids = [f"{place + 1:016x}{0:016x}" for place in range(rows)]
+        meter.offer(self.model.predict(numbers, texts), ids, [1] * rows)
+        no, yes = self.signature.classes or (0, 1)
+        other = {no: yes, yes: no}
+        flips = draw.random(rows) < flipped
+        truth = [
+            other[self.truth[place]] if flip else self.truth[place] for place, flip in zip(places, flips, strict=True)
+        ]
+        meters.tell([Told("flight-delay", "1.0.0", int.from_bytes(bytes.fromhex(digits[:16]), "little"), 0, each)
+                     for digits, each in zip(ids, truth, strict=True)])  # fmt: skip
+        (found,) = meters.readings({key}).values()
+        return {name: tuple(bins) for name, bins in zip(found.answered.counted, found.counts.tolist(), strict=True)}
 
     def window(self, draw: Draw, rows: int, fault: Fault) -> tuple[Counts, int]:
         """Ask a window; return what was counted, and the bytes of its payloads."""
@@ -134,9 +162,12 @@ def make_world(project: Path) -> World:
     (bundle,) = (project / ".modelrail/releases/flight-delay").iterdir()
     model = load_model(bundle)
     assert model.reference is not None  # noqa: S101 - a release of this code has one
-    rows = gather_test_rows(inputs, [model.signature])[[each.name for each in model.signature.inputs]]
+    tested = gather_test_rows(inputs, [model.signature])
+    rows = tested[[each.name for each in model.signature.inputs]]
     DEVIATIONS.update({str(name): float(rows[name].std()) for name in rows if rows[name].dtype.kind == "f"})
-    return World(model, model.signature, model.reference, rows)
+    classes = model.signature.classes or ()
+    truth = [classes[place] for place in encode(tested[TARGET], model.signature).tolist()]
+    return World(model, model.signature, model.reference, rows, truth)
 
 
 QUIET = Fault("none", same, None)
@@ -172,6 +203,26 @@ def measure_quiet(world: World, windows: int, rows: int) -> tuple[int, float, in
     return alarms, windows * WINDOW_S / (30 * 86_400), kept, asked
 
 
+FLIPPED = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def judge_labels(world: World, draw: Draw, rows: int, flipped: float) -> bool:
+    """Tell whether a window of labels is called worse."""
+    level = budget_of(Monitoring(), world.reference, 3 * len(world.reference.metrics)) * WINDOW_S / MONTH_S
+    told = judge_told(world.labels(draw, rows, flipped), world.reference, level)
+    return judge(Counts(), world.reference, Monitoring(), WINDOW_S, known=told).verdict == "quality"
+
+
+def measure_labels(world: World, flipped: float, seeds: int, rows: int) -> str:
+    """Return a line of the table; labels of a window come while the next one is asked."""
+    first = second = 0
+    for seed in range(seeds):
+        draw = np.random.default_rng(seed)
+        found = [judge_labels(world, draw, rows, flipped) for _ in range(2)]
+        first, second = first + found[0], second + any(found)
+    return f"| labels flipped in {flipped:.0%} of the rows, told a window late | {first} | {second} | | of {seeds}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -187,6 +238,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"\n{HEAD}\n|---|---|---|---|---|")
             for fault in FAULTS:
                 print(measure_fault(world, fault, given.seeds, given.rows), flush=True)
+            for flipped in FLIPPED:
+                print(measure_labels(world, flipped, given.seeds, given.rows), flush=True)
+            draw = np.random.default_rng(20_000)
+            alarms = sum(judge_labels(world, draw, given.rows, 0.0) for _ in range(given.quiet))
+            print(f"\n{alarms} false alarms in {given.quiet:,} windows of true labels")
             alarms, share, kept, asked = measure_quiet(world, given.quiet, given.rows)
             print(f"\n{alarms} false alarms in {given.quiet:,} quiet windows, {share:.2f} months of 0.01 each")
             print(f"{kept:,} bytes kept, {asked:,} bytes of payloads: {asked / kept:,.0f} times as many")
