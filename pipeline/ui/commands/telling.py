@@ -49,6 +49,9 @@ def telling_of_run(spec: Path, overlay: str | None, results: Sequence[StepResult
     results : sequence of StepResult
         What the steps have said by then; the run adds to it.
     """
+    if not _names_somebody(spec, overlay):
+        yield
+        return
     import time
 
     from pipeline.monitoring import news, telling
@@ -63,3 +66,11 @@ def telling_of_run(spec: Path, overlay: str | None, results: Sequence[StepResult
         raise
     slot = telling.slot_of(spec, overlay)
     tell_news(slot, news.refused(slot.model, results, time.time()))
+
+
+def _names_somebody(spec: Path, overlay: str | None) -> bool:
+    from pipeline.spec.loading.loading import load_spec
+
+    with suppress(InputError):  # the run says what is wrong with it
+        return bool(load_spec(spec, overlay).spec.notify)
+    return False
