@@ -128,6 +128,9 @@ def test_a_person_is_asked_before_releases_are_held_and_a_retraining_is_a_run(
     assert [each.deed for each in interventions(open_repository(project), "late", "local")] == ["retrain"]
     airflow.request("PATCH", task, json={"chosen_options": ["Approve"], "params_input": {}})
     until(lambda: has_ended(airflow, "watch_approval", run_id), "what was approved", 60)
+    (act,) = [each for each in airflow.list_tasks("watch_approval", run_id) if each.task_id == "act"]
+    assert act.state == "success", airflow.read_error("watch_approval", run_id, act)
+    assert airflow.read_result("watch_approval", run_id, act) == ["hold: late#local#watch#2"]
     *_, held = interventions(open_repository(project), "late", "local")
     assert (held.deed, held.who) == ("hold", "admin")
     assert [each["happened"] for each in hook.documents] == ["drift", "held"]
