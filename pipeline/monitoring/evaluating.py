@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -59,7 +59,9 @@ def evaluate_live(live: Live, counts: Counts, now: float) -> tuple[tuple[Known, 
         In seconds since 1970.
     """
     newer, notes = _on_newer_rows(live)
-    return (*newer, *_of_answers(live, counts, now)), notes
+    tolerated = live.slot.spec.monitoring.max_decline
+    known = (replace(each, tolerated=tolerated) for each in (*newer, *_of_answers(live, counts, now)))
+    return tuple(known), notes
 
 
 def _on_newer_rows(live: Live) -> tuple[tuple[Known, ...], tuple[str, ...]]:

@@ -44,6 +44,8 @@ class Known:
         The commit that these rows came with; None for answers whose truth callers told.
     captured : bool
         Whether it is of captured answers, whose truth came with that commit.
+    tolerated : float
+        Share of ``reference`` by which it may be worse: of many rows the smallest loss is more than chance.
     """
 
     metric: str
@@ -56,11 +58,12 @@ class Known:
     rows: int
     data_commit: str | None = None
     captured: bool = False
+    tolerated: float = 0.0
 
     @property
     def worse(self) -> bool:
-        """Whether it is worse than on the test rows, and chance does not explain it."""
-        return self.chance < self.level
+        """Whether it is worse than on the test rows by more than is tolerated, and chance does not explain it."""
+        return self.chance < self.level and abs(self.value - self.reference) > self.tolerated * abs(self.reference)
 
     @property
     def text(self) -> str:

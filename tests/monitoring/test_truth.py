@@ -11,7 +11,7 @@ from pipeline.delivery.releases import Evidence, Release, Version
 from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.diagnosis import diagnose
 from pipeline.monitoring.judging import budget_of, judge
-from pipeline.monitoring.truth import judge_newest
+from pipeline.monitoring.truth import Known, judge_newest
 from pipeline.runs.prequential import Point
 from pipeline.spec.schema.spec import Evaluate
 from pipeline.steps.evaluate.evaluating import evaluate
@@ -65,6 +65,13 @@ def test_worse_is_what_is_worse_by_more_than_chance(metric: str, found: Estimate
     assert known.worse is worse
     assert known.text.endswith(": worse") is worse
     assert f"on 500 rows that it has never seen (data {'c' * 10}), on its test rows" in known.text
+
+
+def test_a_loss_that_is_tolerated_is_not_worse_however_sure_it_is() -> None:
+    known = Known("roc_auc", 0.891, 0.890, 0.892, reference=0.9, chance=1e-9, level=1e-4, rows=1_000_000)
+    assert known.worse
+    assert not replace(known, tolerated=0.02).worse
+    assert replace(known, tolerated=0.005).worse
 
 
 def test_what_has_no_interval_is_not_judged() -> None:

@@ -387,6 +387,9 @@ class Monitoring(Section):
     """Requests of a window, from which on `modelrail watch` judges it."""
     max_drift: Annotated[float, Field(gt=0)] = 0.2
     """Stability index (PSI) of a column or a prediction from which on it has drifted, where chance is ruled out."""
+    max_decline: Annotated[float, Field(ge=0)] = 0.02
+    """Share of a metric of the test rows by which what came true may be worse; more is told where chance is ruled
+    out."""
     false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Probability of a false alarm of drift in 30 days, over all columns and however often one looks."""
     availability: Annotated[float, Field(gt=0, lt=1)] = 0.999
