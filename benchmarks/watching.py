@@ -1,5 +1,7 @@
 """What `modelrail watch` finds: ``.venv/bin/python -m benchmarks.watching [--seeds 20] [--quiet 1000] [--rows 1000]``.
 
+``--beside evidently=PYTHON nannyml=PYTHON`` has these judge the very same windows, each in an interpreter of its own.
+
 Releases `flight-delay`, then asks it windows of its own test rows, with a fault put into them or with none. Rows are
 counted by the server's own code, and judged as `watch` judges them: beside the reference, and beside a quiet window
 before, five minutes each. Of each fault: in how many of the seeds it was found in the first and in the second window,
@@ -134,8 +136,8 @@ class World:
         (found,) = meters.readings({key}).values()
         return {name: tuple(bins) for name, bins in zip(found.answered.counted, found.counts.tolist(), strict=True)}
 
-    def window(self, draw: Draw, rows: int, fault: Fault) -> tuple[Counts, int]:
-        """Ask a window; return what was counted, and the bytes of its payloads."""
+    def window(self, draw: Draw, rows: int, fault: Fault) -> tuple[Counts, Frame]:
+        """Ask a window; return what was counted, and what was asked and answered, which only others keep."""
         asked = fault.change(self.rows.iloc[draw.integers(0, len(self.rows), rows)].reset_index(drop=True), draw)
         numbers = number_matrix(asked, self.signature.numbers) if self.signature.numbers else None
         texts = text_matrix(asked, self.signature.texts) if self.signature.texts else None
@@ -152,7 +154,8 @@ class World:
         bins = np.split(found.counts, edges)
         features = {each.name: tuple(map(float, own)) for each, own in zip(found.described.features, bins, strict=True)}
         failed = int(draw.binomial(rows, fault.failed))
-        return Counts(rows + failed, failed, 0, features), len(asked.to_json(orient="records"))
+        score = answered.values if answered.probabilities is None else answered.probabilities[:, -1]  # noqa: PD011
+        return Counts(rows + failed, failed, 0, features), asked.assign(score=np.ravel(score))
 
 
 def make_world(project: Path) -> World:
@@ -196,7 +199,8 @@ def measure_quiet(world: World, windows: int, rows: int) -> tuple[int, float, in
     draw, alarms, asked, kept = np.random.default_rng(10_000), 0, 0, 0
     before = None
     for _ in range(windows):
-        window, size = world.window(draw, rows, QUIET)
+        window, asked_rows = world.window(draw, rows, QUIET)
+        size = len(asked_rows.drop(columns="score").to_json(orient="records"))
         judged = judge(window, world.reference, Monitoring(), WINDOW_S, before)
         alarms += judged.verdict != "quiet"
         before, asked, kept = window, asked + size, len(json.dumps(window.features))
@@ -223,12 +227,47 @@ def measure_labels(world: World, flipped: float, seeds: int, rows: int) -> str:
     return f"| labels flipped in {flipped:.0%} of the rows, told a window late | {first} | {second} | | of {seeds}"
 
 
+def write_windows(world: World, folder: Path, seeds: int, quiet: int, rows: int) -> None:
+    """Write the same windows for others to judge, and twenty quiet ones as what they are compared with."""
+    (folder / "windows").mkdir(parents=True)
+    draw = np.random.default_rng(20_000)
+    pd.concat([world.window(draw, rows, QUIET)[1] for _ in range(20)]).to_parquet(folder / "reference.parquet")
+    for number, fault in enumerate(FAULTS):
+        for seed in range(seeds if not fault.failed else 0):
+            draw = np.random.default_rng(seed)
+            world.window(draw, rows, QUIET)
+            for place in range(2):
+                world.window(draw, rows, fault)[1].to_parquet(folder / f"windows/{number}-{seed}-{place}.parquet")
+    draw = np.random.default_rng(10_000)
+    for number in range(quiet):
+        world.window(draw, rows, QUIET)[1].to_parquet(folder / f"windows/quiet-{number}.parquet")
+
+
+def say_peer(name: str, python: str, folder: Path, seeds: int, quiet: int) -> None:
+    """Print a peer's table: any column that moved is found, the faulty one among them is right."""
+    command = (python, str(Path(__file__).with_name("watching_peers.py")), name, str(folder))
+    told = json.loads(run(command, folder, environment()).output.splitlines()[-1])
+    found = told["found"]
+    print(f"\n{name}\n\n{HEAD}\n|---|---|---|---|---|")
+    for number, fault in enumerate(FAULTS):
+        if not fault.failed:
+            looks = [[found[f"{number}-{seed}-{place}"] for place in range(2)] for seed in range(seeds)]
+            right = sum((fault.column or "score") in next(filter(None, each), ()) for each in looks)
+            first, second = (sum(any(each[:upto]) for each in looks) for upto in (1, 2))
+            print(f"| {fault.name} | {first} | {second} | {right} | of {seeds}")
+    alarms = sum(bool(found[f"quiet-{number}"]) for number in range(quiet))
+    print(
+        f"\n{alarms} false alarms in {quiet:,} quiet windows; {told['cpu_s'] / len(found) * 1000:.1f} ms CPU a window"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--quiet", type=int, default=1_000, help="windows without a fault")
     parser.add_argument("--rows", type=int, default=1_000, help="of a window, one a request")
+    parser.add_argument("--beside", nargs="*", default=(), help="NAME=PYTHON of evidently or nannyml")
     given = parser.parse_args(arguments)
     say_machine()
     with tempfile.TemporaryDirectory() as scratch:
@@ -246,6 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             alarms, share, kept, asked = measure_quiet(world, given.quiet, given.rows)
             print(f"\n{alarms} false alarms in {given.quiet:,} quiet windows, {share:.2f} months of 0.01 each")
             print(f"{kept:,} bytes kept, {asked:,} bytes of payloads: {asked / kept:,.0f} times as many")
+            if given.beside:
+                write_windows(world, Path(scratch) / "peers", given.seeds, given.quiet, given.rows)
+            for name, python in (each.split("=", 1) for each in given.beside):
+                say_peer(name, python, Path(scratch) / "peers", given.seeds, given.quiet)
         finally:
             remove_project(project)
 
