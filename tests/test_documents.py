@@ -55,6 +55,7 @@ RUN_ELSEWHERE = {
     "modelrail watch": "tests/monitoring/test_watching.py",
     "modelrail watch diabetes --json": "tests/monitoring/test_watching.py",
     "modelrail diagnose diabetes": "tests/monitoring/test_mending.py",
+    "modelrail diagnose diabetes --html ../watch.html": "tests/monitoring/test_mending.py",
     "modelrail doctor": "tests/operations/test_doctor.py",
     "modelrail doctor models/diabetes.yaml": "tests/runs/test_preflight.py",
     "modelrail plan --commit HEAD --environment prod --markdown": "tests/operations/test_review.py",

@@ -257,7 +257,10 @@ def test_diagnose_repeats_the_last_look_with_what_was_done(project_with_two: Pat
     assert told.startswith("late v1.0.1 in local: drift 4.8% of the requests failed looked at 20")
     assert "local is on hold since late#local#watch#1" in told
     assert "hold (20" in told
-    found = json.loads(CliRunner().invoke(app, ["diagnose", "late", "--json"]).stdout)
+    found = json.loads(CliRunner().invoke(app, ["diagnose", "late", "--json", "--html", "late.html"]).stdout)
+    page = Path("late.html").read_text()
+    assert "<title>late: watch</title>" in page
+    assert "Nobody has looked" not in page
     assert (found["look"]["verdict"], len(found["done"])) == ("drift", 2)
 
 

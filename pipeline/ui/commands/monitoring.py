@@ -115,7 +115,15 @@ def _look_at(
 
 
 @app.command(epilog="Example: modelrail diagnose flight-delay --environment prod")
-def diagnose(model: Model, environment: Stage = None, as_json: Json = False) -> None:
+def diagnose(
+    model: Model,
+    environment: Stage = None,
+    as_json: Json = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="File to write besides: all that is known of every environment, on one page."),
+    ] = None,
+) -> None:
     """Say what the last look has found, since when it is so, and what was done about it; nobody is asked anew."""
     from dataclasses import asdict
 
@@ -124,11 +132,27 @@ def diagnose(model: Model, environment: Stage = None, as_json: Json = False) -> 
     from pipeline.storage.git.repository import open_repository
     from pipeline.ui.terminal.watching import show_account
 
-    found = account(find_slot(open_repository(Path.cwd()), model, environment))
+    repository = open_repository(Path.cwd())
+    found = account(find_slot(repository, model, environment))
+    if html is not None:
+        html.write_text(_report(repository.root / "models", model), "utf-8")
     if as_json:
         print_json(asdict(found))
     else:
         show_account(found)
+
+
+def _report(models: Path, model: str) -> str:
+    """Write the tab Watch as a file of its own."""
+    from pipeline.ui.pages.archive import Archive
+    from pipeline.ui.pages.rendering import render_alone
+    from pipeline.ui.pages.watch import watch_page
+
+    archive = Archive(models)
+    source = archive.sources.find(find_model(model))
+    if source is None:
+        raise InputError(f"{models}: found no spec of {model}; expected one in this folder (--html)")
+    return render_alone("watch.html", shown=watch_page(archive, source))
 
 
 @app.command(epilog="Example: modelrail hold flight-delay --environment prod --why 'the source is being mended'")

@@ -32,7 +32,13 @@ def render(template: str, prefix: str, **shown: Any) -> str:
     prefix : str
         Path that all links begin with, such as ``/modelrail``.
     """
-    return _environment().get_template(template).render(prefix=prefix, now=datetime.now(UTC), **shown)
+    return _environment().get_template(template).render(prefix=prefix, now=datetime.now(UTC), alone="", **shown)
+
+
+def render_alone(template: str, **shown: Any) -> str:
+    """Fill a template as one file, which needs no other and leads to none."""
+    style = static_file("pages.css").decode()
+    return _environment().get_template(template).render(prefix="", now=datetime.now(UTC), alone=style, **shown)
 
 
 def static_file(name: str) -> bytes:

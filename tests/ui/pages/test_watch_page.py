@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pipeline.storage.git.repository import open_repository
 from pipeline.ui.pages.archive import Archive
 from pipeline.ui.pages.charts import histogram
 from pipeline.ui.pages.fleet import fleet_page
-from pipeline.ui.pages.rendering import render
+from pipeline.ui.pages.rendering import render, render_alone
 from pipeline.ui.pages.watch import MOST_FEATURES, budget_of, courses_of, features_of, health_of, watch_page
 from tests.conftest import Commit
 from tests.delivery.test_releases import evidence
@@ -100,6 +101,11 @@ def test_the_page_says_what_was_found_and_done(archive: Archive, project: Path) 
     assert "1 of 2,000 requests failed" in text
     assert "by its scores: an estimate" in text
     assert ">hold</text>" not in text  # it was done after the last look
+    source = archive.sources.find("m")
+    assert source is not None
+    alone = render_alone("watch.html", shown=watch_page(archive, source))
+    assert "&#39;&lt;b&gt;x&lt;/b&gt;&#39; is missing in 60.0% of the rows" in alone
+    assert not re.search(r"\b(href|src)=|@import|url\(|<script", alone)  # it needs nothing else
     rows = fleet_page(archive, lambda _: True, lambda _: {}).rows
     assert [(name, health.word) for name, health in rows[0].watched] == [("local", "drift")]
     page = render("models.html", "/modelrail", shown=fleet_page(archive, lambda _: True, lambda _: {}))
