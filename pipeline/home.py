@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import TransientError
+from pipeline.errors import InputError, TransientError
 
 PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = PACKAGE.parent
@@ -36,6 +36,23 @@ def repository_path(file: str | Path) -> str:
     root = _git_root(Path.cwd())
     place = Path(file).absolute()
     return place.relative_to(root).as_posix() if root and place.is_relative_to(root) else Path(file).as_posix()
+
+
+def refuse_links(file: Path) -> None:
+    """Refuse to write a file of the repository through a link, since a commit can hold one that leads anywhere.
+
+    Raises
+    ------
+    InputError
+        The file, or a folder between it and the repository's root, is a link.
+    """
+    root, place = _git_root(Path.cwd()), file.absolute()
+    inside = [each for each in (place, *place.parents) if root and root in each.parents]
+    link = next((each for each in inside if each.is_symlink()), None)
+    if link and root:
+        raise InputError(
+            f"{link.relative_to(root)}: found a link; expected none, since it may lead out of the repository: remove it"
+        )
 
 
 def _git_root(inside: Path) -> Path | None:

@@ -28,6 +28,11 @@ def one_line(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
+def encodable(text: str) -> str:
+    """Return a text that can be written as UTF-8: a byte of a file's name that is none becomes ``�``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def describe(value: Any) -> str:
     """Say what a value of the spec is, as its author would."""
     if value is None:

@@ -59,8 +59,9 @@ def to_junit(specs: Sequence[str], problems: Sequence[Problem]) -> str:
     suite = ET.SubElement(root, "testsuite", {"name": "modelrail check", **counts})
     for file, found in by_file.items():
         line = str(found[0].line) if found else "1"
+        name = _printable(file)
         case = ET.SubElement(
-            suite, "testcase", {"classname": "modelrail.check", "name": file, "file": file, "line": line, "time": "0"}
+            suite, "testcase", {"classname": "modelrail.check", "name": name, "file": name, "line": line, "time": "0"}
         )
         if found:  # a case fails once, whatever the number of its mistakes
             text = "\n".join(_printable(str(each)) for each in found)

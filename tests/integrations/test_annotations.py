@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -115,3 +116,23 @@ def test_a_form_that_there_is_not_is_refused_before_anything_is_read(project: Pa
         done = modelrail(["check", "--report", wrong], project)
         assert done.returncode == 2
         assert f"--report: found '{wrong}'; expected github, gitlab, azure, junit or sarif" in done.stderr
+
+
+def test_a_file_of_any_name_is_reported(project: Path, commit: Commit) -> None:
+    commit({"models/line.yaml": BROKEN})
+    for number, name in enumerate((b"a\x01.yaml", b"caf\xe9.yaml", b"a\n.yaml")):
+        (project / "models" / os.fsdecode(name)).write_text(BROKEN.replace("line", f"line-{number}"))
+    reports = [f"--report={form}=out/{form}" for form in REPORTS]
+    done = modelrail(["check", *reports], project)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert ET.parse(project / "out/junit").getroot().get("failures") == "4"  # noqa: S314 - our own
+    assert all(line.startswith("::error ") for line in (project / "out/github").read_text().splitlines())
+
+
+def test_a_report_is_not_written_through_a_link_that_a_commit_may_hold(project: Path, commit: Commit) -> None:
+    commit({"models/line.yaml": BROKEN})
+    (project / "check.xml").symlink_to(project.parent / "outside")
+    done = modelrail(["check", "--report", "junit=check.xml"], project)
+    assert done.returncode == 2
+    assert "check.xml: found a link; expected" in done.stderr
+    assert not (project.parent / "outside").exists()

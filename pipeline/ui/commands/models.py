@@ -55,7 +55,7 @@ def check(
 ) -> None:
     """Find every mistake in every spec: file, line, column, what was found, what was expected."""
     from pipeline.answers import asking_once
-    from pipeline.messages import count
+    from pipeline.messages import count, encodable
     from pipeline.spec.files import find_specs
     from pipeline.spec.loading.loading import check_specs
 
@@ -74,7 +74,7 @@ def check(
         print_json([vars(each) for each in problems])
     elif not as_json:
         for problem in problems:
-            typer.echo(str(problem))
+            typer.echo(encodable(str(problem)))
         found = f", {count(len(problems), 'problem')}" if problems else ": all is well"
         typer.echo(f"{count(len(paths), 'spec')}{found}")
     raise typer.Exit(InputError.exit_code if problems else 0)
@@ -95,14 +95,18 @@ def _write_report(form: str, file: Path | None, specs: Sequence[Path], problems:
     """Write or print a report, with paths as the repository has them; tell whether it was printed."""
     from dataclasses import replace
 
-    from pipeline.home import repository_path
+    from pipeline.home import refuse_links, repository_path
     from pipeline.integrations.annotations import REPORTS
+    from pipeline.messages import encodable
 
-    named = [replace(each, file=repository_path(each.file)) for each in problems]
-    text = REPORTS[form]([repository_path(each) for each in specs], named)
+    named = [
+        replace(each, file=encodable(repository_path(each.file)), found=encodable(each.found)) for each in problems
+    ]
+    text = REPORTS[form]([encodable(repository_path(each)) for each in specs], named)
     if file is None:
         typer.echo(text, nl=False)
         return True
+    refuse_links(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
     return False
