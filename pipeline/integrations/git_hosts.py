@@ -198,7 +198,9 @@ _SYSTEMS = (
 
 _KNOWN = {"github.com": "github", "gitlab.com": "gitlab", "bitbucket.org": "bitbucket", "codeberg.org": "gitea"}
 _PUBLIC = {"github.com": "https://api.github.com"}
-_SSH = re.compile(r"(?:ssh://)?(?:[^@/]+@)?(?P<host>[\w.-]+)(?::\d+)?[:/](?P<path>.+)")
+_SCP = re.compile(r"(?:[^@/]+@)?(?P<host>[\w.-]+|\[[\da-fA-F:.]+\]):(?P<path>[^@]+)")
+_LOGIN = re.compile(r"^([a-z]+://)?[^/]*@")
+_TOKEN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True)
@@ -262,9 +264,9 @@ def _fill(template: str, environ: Mapping[str, str]) -> str | None:
 def _by_origin(origin: str | None, kind: str | None, run: str | None) -> Address:
     scheme, host, path = _parts(origin or "")
     if not (host and path.count("/") >= 1):
+        shown = quoted(_LOGIN.sub(r"\1***@", origin)) if origin else "no remote of that name"
         raise InputError(
-            f"origin: found {quoted(origin) if origin else 'no remote of that name'}; expected the address of a"
-            " repository at a Git host (git remote set-url origin URL)"
+            f"origin: found {shown}; expected the address of a repository at a Git host (git remote set-url origin URL)"
         )
     found = kind or _KNOWN.get(host) or next((each for each in HOSTS if each in host), None)
     if found is None:
@@ -275,10 +277,14 @@ def _by_origin(origin: str | None, kind: str | None, run: str | None) -> Address
 
 def _parts(origin: str) -> tuple[str, str, str]:
     """Take an address of Git apart: scheme of its API, host with its port, and the repository's path."""
-    if origin.startswith(("http://", "https://")):
-        url = urlsplit(origin)
-        return url.scheme, url.netloc.rpartition("@")[2], _named(url.path)
-    match = _SSH.fullmatch(origin)
+    if origin.startswith(("http://", "https://", "ssh://")):
+        try:
+            url = urlsplit(origin)
+        except ValueError:  # half an address of IPv6
+            return "", "", ""
+        host, path = url.netloc.rpartition("@")[2], _named(url.path)
+        return ("https", re.sub(r":\d+$", "", host), path) if url.scheme == "ssh" else (url.scheme, host, path)
+    match = _SCP.fullmatch(origin)
     return ("https", match["host"], _named(match["path"])) if match else ("", "", "")
 
 
@@ -292,12 +298,15 @@ def find_token(host: GitHost, environ: Mapping[str, str]) -> str:
     Raises
     ------
     InputError
-        None of its variables is set.
+        None of its variables is set, or it can be no token.
     """
-    token = next((environ[each] for each in host.tokens if environ.get(each)), None)
-    if token is None:
+    name = next((each for each in host.tokens if environ.get(each, "").strip()), None)
+    if name is None:
         raise InputError(
             f"{host.tokens[0]}: found no token in the environment; expected one that may comment and set a status"
             f" ({join(host.tokens)})"
         )
+    token = environ[name].strip()
+    if not _TOKEN.fullmatch(token):  # the error of the HTTP client would print it
+        raise InputError(f"{name}: found a token that no header can hold; expected letters, digits and signs of ASCII")
     return token

@@ -115,7 +115,7 @@ def publish(
 
 def _publish(api: _Api, number: int, marker: str, text: str, status: Status) -> Posted:
     host = api.address.host
-    commit = str(_at(api.ask("GET", host.pull, number=number), host.head))
+    commit = _said_at(api.ask("GET", host.pull, number=number), host.head, api.address)
     comment, action = _put_comment(api, number, marker, f"{marker}\n\n{text}")
     document = {
         "state": host.states[0] if status.well else host.states[1],
@@ -132,7 +132,8 @@ def _put_comment(api: _Api, number: int, marker: str, body: str) -> tuple[str, s
     document = _nested(host.body, body)
     found = _find_comment(api, number, marker)
     if found is None:
-        return str(api.ask("POST", host.comments, document, number=number)["id"]), "created"
+        written = api.ask("POST", host.comments, document, number=number)
+        return _said_at(written, ("id",), api.address), "created"
     if str(_at(found, host.body)).replace("\r\n", "\n").strip() == body.strip():
         return str(found["id"]), "unchanged"
     api.ask(host.change, host.comment, document, number=number, comment=found["id"])
@@ -148,8 +149,8 @@ def _find_comment(api: _Api, number: int, marker: str) -> Mapping[str, Any] | No
     ]
     if not marked:
         return None
-    me = api.me()
-    return next((each for each in marked if _at(each, api.address.host.author) == me), None)
+    me = api.me()  # None is nobody: neither are those whose account is gone
+    return next((each for each in marked if me and _at(each, api.address.host.author) == me), None)
 
 
 class _Api:
@@ -159,7 +160,13 @@ class _Api:
         header, prefix = address.host.authorization
         headers = {**address.host.headers, header: f"{prefix}{token}", "user-agent": "modelrail"}
         self.address = address
-        self._http = httpx.Client(headers=headers, timeout=_TIMEOUT_S)
+        try:
+            self._http = httpx.Client(headers=headers, timeout=_TIMEOUT_S)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:  # whose message may hold the proxy's login
+            raise InputError(
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY: found a proxy that cannot be used; expected"
+                " http://HOST:PORT, and names of hosts in NO_PROXY"
+            ) from error
 
     def __enter__(self) -> _Api:
         return self
@@ -174,7 +181,7 @@ class _Api:
         answer = self._send("GET", f"{self.address.api}{self.address.host.me}", None)
         if answer.status_code in (401, 403, 404):
             return self.address.host.bot
-        return str(_at(_read(answer, "who the token belongs to"), self.address.host.name))
+        return _said_at(_read(answer, "who the token belongs to"), self.address.host.name, self.address)
 
     def page_of(self, number: int) -> str:
         """Return an address of the pull request, for a status that must link to something."""
@@ -193,7 +200,10 @@ class _Api:
                 return found
             answer = self._send("GET", url, None)
             content = _read(answer, f"GET {path}")
-            found += content["values"] if isinstance(content, dict) else content
+            rows = content.get("values") if isinstance(content, dict) else content
+            if not isinstance(rows, list) or not all(isinstance(each, dict) for each in rows):
+                raise _unlike(self.address, "a list")
+            found += rows
             url = _next(content, answer, self.address.api)
         return found
 
@@ -261,11 +271,33 @@ def _said(answer: httpx.Response) -> str:
 
 
 def _next(content: Any, answer: httpx.Response, api: str) -> str | None:
-    """Return the address of the next page; one that leads elsewhere would be given the token, and is refused."""
-    url = content.get("next") if isinstance(content, dict) else answer.links.get("next", {}).get("url")
-    if url and httpx.URL(url).host != httpx.URL(api).host:
-        raise ModelrailError(f"{api}: found a next page at {httpx.URL(url).host}; expected one of the same host")
-    return str(url) if url else None
+    """Return the address of the next page; one that leads elsewhere would be given the token, and is refused.
+
+    Scheme and port stay those that were asked, since a host behind a proxy knows only its own.
+    """
+    link = content.get("next") if isinstance(content, dict) else answer.links.get("next", {}).get("url")
+    if not link:
+        return None
+    asked = httpx.URL(api)
+    url = asked.join(str(link))
+    if url.host != asked.host:
+        raise ModelrailError(f"{api}: found a next page at {url.host}; expected one of the same host")
+    return str(url.copy_with(scheme=asked.scheme, netloc=asked.netloc))
+
+
+def _said_at(document: Any, path: Sequence[str], address: Address) -> str:
+    """Return what a document must say."""
+    value = _at(document, path)
+    if not isinstance(value, str | int):
+        raise _unlike(address, f"'{'.'.join(path)}'")
+    return str(value)
+
+
+def _unlike(address: Address, missing: str) -> ModelrailError:
+    return ModelrailError(
+        f"{address.api}: found an answer without {missing}; expected the API of a Git host of the kind {address.kind}"
+        " (--host)"
+    )
 
 
 def _at(document: Any, path: Sequence[str]) -> Any:

@@ -83,3 +83,33 @@ def test_the_token_comes_from_the_environment_alone() -> None:
         InputError, match=r"found no token in the environment; expected .*\(MODELRAIL_GIT_TOKEN or GITLAB"
     ):
         find_token(HOSTS["gitlab"], {"GITHUB_TOKEN": "another host's"})
+
+
+@pytest.mark.parametrize(
+    ("origin", "api"),
+    [
+        ("https://me:s3cret@[::1]:3000/team/models.git", "https://[::1]:3000/api/v1"),
+        ("ssh://me:s3cret@[::1]:22/team/models", "https://[::1]/api/v1"),
+        ("git@[fe80::1]:team/models.git", "https://[fe80::1]/api/v1"),
+        ("ssh://me:s3cret@git.example:2222/team/models", "https://git.example/api/v1"),
+    ],
+)
+def test_a_login_or_an_address_of_ipv6_is_not_taken_for_another_host(origin: str, api: str) -> None:
+    """Or that one would be given the token."""
+    found = find_address({}, origin, "gitea")
+    assert (found.api, found.repository) == (api, "team/models")
+
+
+@pytest.mark.parametrize("origin", ["http://[::1/team/models", "me:s3cret@/team/models", "ssh://[::1/team/models"])
+def test_an_origin_that_cannot_be_read_is_refused(origin: str) -> None:
+    with pytest.raises(InputError, match="expected the address of a repository at a Git host") as error:
+        find_address({}, origin, "gitea")
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_token_is_what_a_header_can_hold_and_is_in_no_message() -> None:
+    assert find_token(HOSTS["gitlab"], {"GITLAB_TOKEN": " s3cret\n"}) == "s3cret"
+    for token in ("s3cret\nx: y", "s3crét", "s3cret two"):
+        with pytest.raises(InputError, match="GITLAB_TOKEN: found a token that no header can hold") as error:
+            find_token(HOSTS["gitlab"], {"GITLAB_TOKEN": token})
+        assert "s3cr" not in str(error.value)

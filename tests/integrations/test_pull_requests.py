@@ -135,3 +135,56 @@ def test_a_status_that_gitlab_has_already_is_no_error() -> None:
         said = {"message": "Cannot transition status via :succeed from :success"}
         host.first = ["usual", "usual", "usual", (400, said, {})]
         assert tell(host, "text").action == "unchanged"
+
+
+def test_a_next_page_at_another_port_is_not_given_the_token(host: GitHost) -> None:
+    """The address that is asked stays the same; a host behind a proxy names itself otherwise."""
+    with serve(GitHost(host.kind)) as elsewhere:
+        host.page, real = 1, host.url
+        host.comment("a remark", OTHER)
+        host.comment(f"{MARKER}\n\nold", ME)
+        pages = GitHost.pages
+
+        def misled(query: str) -> Any:
+            host.url = elsewhere.url
+            found = pages(host, query)
+            host.url = real
+            return found
+
+        host.pages = misled  # type: ignore[method-assign]
+        assert tell(host, "new").action == "updated"
+        assert not elsewhere.asked
+
+
+@pytest.mark.parametrize("document", [{}, [], "a text", None, {"head": None, "sha": None, "values": 3}])
+def test_a_document_of_another_form_is_an_error_and_nothing_is_written(host: GitHost, document: Any) -> None:
+    for usual in (0, 1):
+        host.first = [*["usual"] * usual, (200, document, {})]
+        if usual and document == []:
+            continue  # a pull request without a comment
+        with pytest.raises(ModelrailError, match=r"found an answer without .* expected the API of a Git host"):
+            tell(host, "text")
+    assert not host.comments
+    assert not host.statuses
+
+
+def test_a_comment_whose_author_is_gone_is_nobody_s(host: GitHost) -> None:
+    host.hides_me = True
+    gone = host.comment(f"{MARKER}\n\nall is well", OTHER)
+    gone.update({"user": None, "author": None})
+    assert tell(host, "the truth").action == "created"
+
+
+@pytest.mark.parametrize(
+    ("name", "proxy"),
+    [
+        ("ALL_PROXY", "socks5://me:s3cret@127.0.0.1:9"),
+        ("HTTP_PROXY", "ftp://me:s3cret@h"),
+        ("HTTP_PROXY", "http://h:p"),
+    ],
+)
+def test_a_proxy_that_cannot_be_is_wrong_usage(name: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, proxy)
+    with pytest.raises(ModelrailError, match="found a proxy that cannot be used") as error:
+        publish(Address("github", "http://127.0.0.1:9", "team/models"), "token", 7, MARKER, "text", WELL)
+    assert "s3cret" not in str(error.value)
