@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 from pipeline.integrations.git_hosts import HOSTS
 from pipeline.integrations.regions import Region, State, difference, find_region, merge, state_of, wrap
 from pipeline.integrations.systems import HOOKS, PINS, SYSTEMS, File, System
-from pipeline.messages import join, quote
+from pipeline.messages import encodable, join, quote
 
 _TAIL = "\f"  # what comes after it is written once, and the user's from then on
 _PATTERNS = {
@@ -28,6 +28,8 @@ _PATTERNS = {
     "--runner": re.compile(r"[\w][\w.:/-]*"),
     "--install": re.compile(r"[ -~]+"),
 }
+_MINUTES = re.compile(r"[1-9][0-9]{0,5}")
+_WORD = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][\w./-]*", re.IGNORECASE)
 _EXPECTED = {
     "--to": "ENVIRONMENT=BRANCH, such as prod=main",
     "--secret": "the name of a variable, such as AWS_SECRET_ACCESS_KEY",
@@ -147,9 +149,10 @@ def read_wishes(options: str) -> Wishes:
     for option, value in zip(words[::2], words[1::2], strict=False):
         given.setdefault(option, []).append(value)
     minutes = given.get("--minutes", [str(Wishes.minutes)])[-1]
-    if not words or len(words) % 2 or not set(given) <= _OPTIONS or "--for" not in given or not minutes.isdigit():
+    known = "--for" in given and set(given) <= _OPTIONS and not len(words) % 2
+    if not known or not _MINUTES.fullmatch(minutes):
         raise InputError(
-            f"modelrail ci init {options}: found options that cannot be read; expected those of that command"
+            f"modelrail ci init: found options that cannot be read, {quote(options)}; expected those of that command"
         )
     one = {name: given[f"--{name}"][-1] for name in ("host", "install", "image", "runner") if f"--{name}" in given}
     several = {name: tuple(given.get(f"--{option}", ())) for name, option in _SEVERAL.items()}
@@ -189,17 +192,24 @@ def targets(wishes: Wishes, extras: Sequence[str], root: Path) -> list[Target]:
 
 def _target(file: File, wishes: Wishes, extras: Sequence[str], root: Path) -> Target:
     place = root / file.path
-    content = place.read_text("utf-8") if place.is_file() else None
+    content, end = _text_of(place) if place.is_file() else (None, "\n")
     text, _, tail = render(file, wishes, extras).partition(f"{_TAIL}\n")
     wanted = wrap(text, wishes.options(), file.comment)
     if file.entry and content is not None and file.entry in content:
-        return Target(file, "current", content)
+        return Target(file, "current", content.replace("\n", end))
     state = state_of(content, wanted, file.comment)
     if content is None:
         return Target(file, state, f"{wanted}{tail}")
     merged = merge(content, wanted, file.comment)
     shown = difference(content, f"{wanted}{tail}" if state == "foreign" else merged, file.path)
-    return Target(file, state, merged, shown)
+    return Target(file, state, merged.replace("\n", end), encodable(shown))
+
+
+def _text_of(place: Path) -> tuple[str, str]:
+    """Read a file that may be anybody's, and how its lines end; what is no UTF-8 stays (``surrogateescape``)."""
+    text = place.read_bytes().decode("utf-8", "surrogateescape")
+    by_two = text.count("\r\n")
+    return (text.replace("\r\n", "\n"), "\r\n") if by_two and by_two == text.count("\n") else (text, "\n")
 
 
 def render(file: File, wishes: Wishes, extras: Sequence[str]) -> str:
@@ -214,10 +224,11 @@ def _shown(wishes: Wishes, system: System, extras: Sequence[str]) -> dict[str, A
     return {
         "branches": list(dict.fromkeys(each.partition("=")[2] for each in wishes.to)),
         "variables": [*variables.items()],
+        "named": variables.keys(),
         "install": install,
         "image": wishes.image,
         "runner": wishes.runner or system.runner,
-        "secrets": wishes.secrets,
+        "secrets": [*dict.fromkeys(wishes.secrets)],
         "minutes": wishes.minutes,
         "keeps_store": "MODELRAIL_STORE" not in variables,
         "commands": {
@@ -260,7 +271,7 @@ def _deployments(wishes: Wishes, system: System) -> list[dict[str, Any]]:
 
 def _jenkins(wishes: Wishes) -> dict[str, str]:
     """Write the parts of a Jenkinsfile that are made of Groovy."""
-    bound = "".join(f", string(credentialsId: '{each}', variable: '{each}')" for each in wishes.secrets)
+    bound = "".join(f", string(credentialsId: '{each}', variable: '{each}')" for each in dict.fromkeys(wishes.secrets))
     inner = f"docker {{ image {_groovy(wishes.image)} }}" if wishes.image else f"label {_groovy(wishes.runner or '')}"
     return {
         "agent": f"{{ {inner} }}" if wishes.image or wishes.runner else "any",
@@ -278,6 +289,11 @@ def _groovy(text: str) -> str:
 def _plain(command: str) -> str:
     """Write a command as YAML: as it is where that is read as it stands, else in quotes."""
     return command if re.fullmatch(r"""[a-z][\w ./=@"$-]* [\w ./=@"$-]*""", command) else json.dumps(command)
+
+
+def _word(text: str) -> str:
+    """Write a name as YAML: in quotes where it would be read as a number, a truth or a mapping."""
+    return text if _WORD.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 @cache
@@ -298,6 +314,7 @@ def _templates() -> Environment:
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "groovy": _groovy,
         "plain": _plain,
+        "word": _word,
     }
     return environment
 
@@ -308,7 +325,7 @@ def written(root: Path) -> Mapping[str, Region]:
     for name, system in SYSTEMS.items():
         for file in system.files:
             place = root / file.path
-            region = find_region(place.read_text("utf-8"), file.comment) if place.is_file() else None
+            region = find_region(_text_of(place)[0], file.comment) if place.is_file() else None
             if region:
                 found.setdefault(name, region)
     return found

@@ -323,3 +323,57 @@ def test_the_commands_of_the_page_work(models: Path) -> None:
     for each in commands:
         done = modelrail(each[1:], models)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_command_that_mends_is_quoted_whatever_a_file_says(models: Path) -> None:
+    """It is copied to a shell, and anybody can propose the file."""
+    options = "--for jenkins --install $(touch${IFS}x);touch${IFS}y"
+    (models / "Jenkinsfile").write_text(f"// >>> modelrail ci init {options}\n// <<< modelrail sha256:0\n")
+    said = modelrail(["ci", "check"], models).stdout.splitlines()[-1]
+    assert said.startswith("modelrail ci init --for jenkins --install '$(touch")
+    (models / "Jenkinsfile").write_text("// >>> modelrail ci init --for '\x1b[2J\n// <<< modelrail sha256:0\n")
+    assert "\x1b" not in modelrail(["ci", "check"], models).stderr
+
+
+@pytest.mark.parametrize("minutes", ["²", "0", "-1", "9" * 5000])
+def test_minutes_that_anybody_wrote_are_a_number(minutes: str) -> None:
+    with pytest.raises(InputError, match="found options that cannot be read"):
+        read_wishes(f"--for jenkins --minutes {minutes}")
+
+
+@pytest.mark.parametrize("system", SCHEMAS)
+def test_names_are_said_once_and_stay_texts(system: str) -> None:
+    to = ("null=main",) if system == "gitea" else ("null=main", "1=main")
+    secrets = ("A_KEY", "A_KEY", "GITHUB_TOKEN", "MODELRAIL_GIT_TOKEN")
+    variables = ("PIP_CACHE_DIR=cache/pip", "GIT_DEPTH=9")
+    text = text_of(wishes(system, to=to, secrets=secrets, variables=variables, install="true", runner="big:"))
+    document = YAML(typ="safe").load(text)  # refuses a key that is there twice
+    if system in ("github", "gitea"):
+        job = document["jobs"]["deploy-null"]
+        assert (job["environment"], job["runs-on"]) == ("null", "big:")
+    assert "cache/pip" in text
+
+
+@pytest.mark.parametrize("link", ["Jenkinsfile", ".github"])
+def test_a_link_is_not_written_through(link: str, models: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (models / link).symlink_to(outside / "file" if link == "Jenkinsfile" else outside)
+    system = "jenkins" if link == "Jenkinsfile" else "github"
+    done = modelrail(["ci", "init", "--for", system], models)
+    assert done.returncode == 2
+    assert f"{link}: found a link; expected" in done.stderr
+    assert not list(outside.iterdir())
+
+
+def test_line_ends_and_bytes_of_the_user_s_own_stay(models: Path) -> None:
+    arguments = ["ci", "init", "--for", "jenkins"]
+    modelrail(arguments, models)
+    place = models / "Jenkinsfile"
+    place.write_bytes(b"// caf\xe9\r\n" + place.read_bytes().replace(b"\n", b"\r\n"))
+    assert modelrail(["ci", "check"], models).returncode == 0
+    done = modelrail([*arguments, "--install", "true"], models)
+    assert done.returncode == 0, done.stderr
+    content = place.read_bytes()
+    assert content.startswith(b"// caf\xe9\r\n")
+    assert content.count(b"\n") == content.count(b"\r\n")

@@ -58,6 +58,7 @@ def review(
     as_json: Json = False,
 ) -> None:
     """Tell a pull request what it would come to: one comment that is kept up to date, and a status of its commit."""
+    from pipeline.home import refuse_links
     from pipeline.integrations.git_hosts import find_address, find_token
     from pipeline.integrations.pull_requests import Status, publish
     from pipeline.operations.review import review_all, specs_of
@@ -72,6 +73,7 @@ def review(
     found, failed = review_all(asked, commit)
     text = markdown_review(found, failed, environment, repository.resolve(commit))
     if out:
+        refuse_links(out)
         out.write_text(text, "utf-8")
     marker = marker_of(environment)
     context = f"modelrail/{environment or 'review'}"[:40]
@@ -115,6 +117,7 @@ def init(
     ] = False,
 ) -> None:
     """Write a pipeline for a CI system, or write it anew; what you have around it stays."""
+    from pipeline.home import refuse_links
     from pipeline.integrations.pipelines import Wishes
 
     wishes = Wishes(
@@ -122,6 +125,8 @@ def init(
     )
     root = _root()
     found, notes = _held_against(wishes, root)
+    for each in found:
+        refuse_links(root / each.file.path)
     refused = [each for each in found if each.state == "foreign" or (each.state == "edited" and not overwrite)]
     if refused:
         typer.echo("".join(each.diff for each in refused), nl=False)
@@ -151,7 +156,7 @@ def check_pipelines() -> None:
         for note in notes:
             typer.echo(f"note: {note}")
         if any(each.state != "current" for each in found):
-            typer.echo(f"modelrail ci init {region.options}")
+            typer.echo(f"modelrail ci init {wishes.options()}")
     raise typer.Exit(1 if stale else 0)
 
 
@@ -182,7 +187,7 @@ def _write(target: Target, root: Path) -> None:
         typer.echo(f"{target.file.path}: as it was")
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(target.content, "utf-8")
+    place.write_bytes(target.content.encode("utf-8", "surrogateescape"))
     typer.echo(f"{target.file.path}: written")
 
 
