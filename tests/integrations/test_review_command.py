@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from pipeline.ui.terminal.reviews import fit, marker_of
+from pipeline.errors import InputError
+from pipeline.ui.terminal.reviews import fit, markdown_review, marker_of
 from tests.conftest import Commit, git
 from tests.integrations.git_host import GitHost, serve
 from tests.ui.test_cli import modelrail, told
@@ -122,3 +124,27 @@ def test_a_run_without_a_spec_runs_all_and_one_that_fails_hides_no_other(live_pr
     assert done.returncode == 2
     assert "models/curve.yaml:1:" in done.stderr
     assert [(each["spec"], each["outcome"]) for each in told(done)] == [("models/line.yaml", "released")]
+
+
+@pytest.mark.parametrize("text", ["&commat;everyone", "é@everyone", "&#64;everyone"])
+def test_no_spelling_calls_anybody(text: str) -> None:
+    failed = [(Path("models/a.yaml"), InputError(f"found {text}"))]
+    said = markdown_review([], failed, None, "0" * 40)
+    assert not re.search(r"(?<!\\)&|@(?=\w)", said)
+
+
+def test_the_name_of_a_file_is_text_in_a_comment() -> None:
+    failed = [(Path("models/a\n## b <img src=x> \udce9.yaml"), InputError("wrong"))]
+    said = markdown_review([], failed, None, "0" * 40)
+    assert "### a \\#\\# b \\<img src=x\\>" in said
+    said.encode("utf-8")
+
+
+def test_a_review_is_not_written_through_a_link(project: Path, commit: Commit) -> None:
+    commit({"models/line.yaml": BROKEN})
+    (project / "whole.md").symlink_to(project.parent / "outside")
+    with serve(GitHost("gitea")) as host:
+        code, _, errors = review(host, project, "--out", "whole.md")
+    assert code == 2
+    assert "whole.md: found a link; expected" in errors
+    assert not (project.parent / "outside").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ModelrailError, SpecError
-from pipeline.messages import count
+from pipeline.messages import count, encodable
 from pipeline.ui.terminal.plans import estimate_of, markdown_plan, markdown_table, tasks_of
 from pipeline.ui.terminal.sections import markdown_cell
 
@@ -34,17 +34,17 @@ def markdown_review(found: Sequence[Review], failed: Sequence[Failure], environm
     lines += markdown_table(("model", "to do", "about", "deployment"), rows)
     lines += [_failure(*each) for each in failed]
     lines += [markdown_plan(each) for each in found]
-    return _calling_nobody("\n".join([*lines, f"Planned by Modelrail at `{commit[:12]}`.", ""]))
+    return _calling_nobody(encodable("\n".join([*lines, f"Planned by Modelrail at `{commit[:12]}`.", ""])))
 
 
 def _calling_nobody(text: str) -> str:
     """Keep what a spec says from calling people by their names, in a comment that they would take for ours."""
-    return re.sub(r"(?<!\w)@(?=\w)", "@\N{ZERO WIDTH SPACE}", text)
+    return re.sub(r"(?<![A-Za-z0-9_])@", "@\N{ZERO WIDTH SPACE}", text)  # in line@v1.0.0 it calls nobody
 
 
 def _failure(path: Path, error: ModelrailError) -> str:
     said = error.problems if isinstance(error, SpecError) else (error,)
-    return "\n".join([f"### {path.stem}", "", *(f"- {markdown_cell(str(each))}" for each in said), ""])
+    return "\n".join([f"### {markdown_cell(path.stem)}", "", *(f"- {markdown_cell(str(each))}" for each in said), ""])
 
 
 def verdict(found: Sequence[Review], failed: Sequence[Failure]) -> str:

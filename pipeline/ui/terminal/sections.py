@@ -59,7 +59,7 @@ def markdown_sections(title: str, sections: Iterable[Section]) -> str:
 
 def markdown_cell(text: str) -> str:
     """Keep a text from being read as Markdown or HTML, or from ending its cell."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
 
 
 def _table(section: Section) -> Table:
