@@ -28,6 +28,7 @@ _PATTERNS = {
     "--runner": re.compile(r"[\w][\w.:/-]*"),
     "--install": re.compile(r"[ -~]+"),
 }
+_LOGIN = re.compile(r"://(?!git@)[^/\s$@]+@")  # not $NAME, which the shell fills in
 _MINUTES = re.compile(r"[1-9][0-9]{0,5}")
 _WORD = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][\w./-]*", re.IGNORECASE)
 _EXPECTED = {
@@ -90,6 +91,8 @@ class Wishes:
                     f"--variable: found {name}, which looks like a secret; expected --secret {name}, its value in the"
                     " system's own store of secrets"
                 )
+        if self.install and _LOGIN.search(self.install):
+            raise InputError("--install: found a login in a URL; expected none, since all can read the file (--image)")
         self._require_host()
         self._require_order()
 

@@ -156,6 +156,8 @@ def test_a_release_goes_through_the_environments_in_order_and_waits_for_a_person
         ({"variables": ("API_TOKEN=1",)}, "found API_TOKEN, which looks like a secret; expected --secret API_TOKEN"),
         ({"variables": ("S=https://me:pw@host",)}, "found S, which looks like a secret"),
         ({"install": "a\nb"}, "--install: found"),
+        ({"install": "pip install git+https://me:pw@host/m"}, "--install: found a login in a URL; expected none"),
+        ({"install": "pip install git+https://ghp_1@host/m"}, "--install: found a login in a URL; expected none"),
         ({"host": "gitea"}, "--host: found 'gitea'; expected github"),
     ],
 )
