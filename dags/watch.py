@@ -176,11 +176,10 @@ def build_asking() -> DAG:
     ) as made:
         approval = ApprovalOperator(
             task_id="approval",
-            doc_md="Waits for an answer, under Required Actions.",
+            doc_md="Waits for an answer, under Required Actions; asks again if Airflow loses it.",
             subject="{{ params.model }} in {{ params.environment }}: {{ params.deed }} because of {{ params.signal }}?",
             body="```text\n{{ params.said }}\n```",
             response_timeout=timedelta(days=7),
-            retries=0,
         )
         approval >> ActApproved(task_id="act", doc_md="Does what was approved, if it still is to be done.")
     return made
