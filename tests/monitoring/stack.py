@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.monitoring.rendering import RENDERERS, Asked
+from tests.ports import free_port
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 needs_stack = pytest.mark.skipif(
@@ -71,16 +71,16 @@ def watching(folder: Path, asked: Asked, server: str) -> Iterator[Stack]:
         webhook = stack.enter_context(_webhook(told))
         routes = _rendered("alertmanager", Asked(asked.models, f"http://{webhook}/alerts"))
         _hasten(routes, {"group_wait": "0s", "group_interval": _SOON})
-        alertmanager = _address()
+        alertmanager = f"127.0.0.1:{free_port()}"
         config = folder / "alertmanager.yml"
         config.write_text(json.dumps(routes))
         command = [str(ALERTMANAGER), f"--config.file={config}", f"--web.listen-address={alertmanager}"]
         command += [f"--storage.path={folder / 'alerts'}", "--cluster.listen-address="]
-        stack.enter_context(_running(command, folder / "alertmanager.log"))
+        stack.enter_context(running(command, folder / "alertmanager.log"))
         rules = _rendered("prometheus", asked)
         _hasten(rules, {"interval": _SOON})
         (folder / "rules.yml").write_text(json.dumps(rules))
-        prometheus, config = _address(), folder / "prometheus.yml"
+        prometheus, config = f"127.0.0.1:{free_port()}", folder / "prometheus.yml"
         settings = {
             "global": {"scrape_interval": _SOON, "evaluation_interval": _SOON},
             "rule_files": ["rules.yml"],
@@ -90,9 +90,9 @@ def watching(folder: Path, asked: Asked, server: str) -> Iterator[Stack]:
         config.write_text(json.dumps(settings))
         command = ["prometheus", f"--config.file={config}", f"--web.listen-address={prometheus}"]
         command += [f"--storage.tsdb.path={folder / 'tsdb'}"]
-        stack.enter_context(_running(command, folder / "prometheus.log"))
+        stack.enter_context(running(command, folder / "prometheus.log"))
         for each in (prometheus, alertmanager):
-            until(lambda: _answers(f"http://{each}/-/ready"), f"{each} ready")  # noqa: B023
+            until(lambda: answers(f"http://{each}/-/ready"), f"{each} ready")  # noqa: B023
         yield Stack(f"http://{prometheus}", told)
 
 
@@ -112,12 +112,7 @@ def _hasten(document: Any, times: dict[str, str]) -> None:
             _hasten(each, times)
 
 
-def _address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=5).status_code == 200
     except httpx.HTTPError:
@@ -125,7 +120,7 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def _running(command: list[str], log: Path) -> Iterator[None]:
+def running(command: list[str], log: Path) -> Iterator[None]:
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
             yield

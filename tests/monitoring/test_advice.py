@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -23,7 +21,8 @@ from pipeline.runs.costs import Spent, record
 from pipeline.spec.loading.loading import load_spec
 from pipeline.spec.schema.spec import Spec
 from pipeline.storage.artifacts import open_store
-from tests.monitoring.stack import until
+from tests.monitoring.stack import answers, running, until
+from tests.ports import free_port
 
 MIB = 2**20
 PRICES = "environment: {platform: kubernetes, prices: {cpu_hour: 0.05, gib_hour: 0.01}}\n"
@@ -166,25 +165,11 @@ def prometheus(tmp_path: Path) -> Iterator[str]:
     ]
     subprocess.run(blocks, check=True, capture_output=True)
     (tmp_path / "prometheus.yml").write_text("{}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=log)
-        try:
-            until(lambda: is_ready(address), "Prometheus")
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def is_ready(address: str) -> bool:
-    try:
-        return httpx.get(f"http://{address}/-/ready").status_code == 200
-    except httpx.HTTPError:
-        return False
+    with running([*command, f"--web.listen-address={address}"], tmp_path / "log"):
+        until(lambda: answers(f"http://{address}/-/ready"), "Prometheus")
+        yield f"http://{address}"
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no Prometheus: 'apt install prometheus'")

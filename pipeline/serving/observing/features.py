@@ -20,7 +20,6 @@ from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote, unquote
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -42,6 +41,7 @@ from pipeline.serving.observing.bins import (
     table_of,
     weekdays,
 )
+from pipeline.serving.observing.metrics import key_of, name_file
 from pipeline.serving.rows.records import Rows
 from pipeline.serving.scoring.served import Predictions
 
@@ -306,7 +306,7 @@ class FeatureMeters:
         digest = sha256(msgspec.json.encode(described)).hexdigest()[:8]
         if (known := self.known.get((key, digest))) is not None:
             return known
-        name = "@".join([*(quote(part, safe="") for part in key), digest, f"{self.worker}.features"])
+        name = name_file(key, digest, f"{self.worker}.features")
         cells = Cells(described, self.folder / name if self.folder else None)
         made = self.known[key, digest] = FeatureMeter(reference, signature, cells, self.counting)
         return made
@@ -338,8 +338,7 @@ class FeatureMeters:
             return
         oldest = time.time() - KEPT_S
         for path in self.folder.glob("*.features"):
-            model, version, track, *_ = map(unquote, path.name.split("@"))
-            if (model, version, track) not in served and _last(path) < oldest:
+            if key_of(path) not in served and _last(path) < oldest:
                 path.unlink(missing_ok=True)
 
     def _contents(self) -> Iterator[tuple[Key, str, bytes]]:
@@ -347,6 +346,5 @@ class FeatureMeters:
             yield from ((*key, meter.cells.read()) for key, meter in list(self.known.items()))
             return
         for path in sorted(self.folder.glob("*.features")):
-            model, version, track, digest, _ = path.name.split("@")
             with suppress(FileNotFoundError):  # another worker has just removed it
-                yield (unquote(model), unquote(version), unquote(track)), digest, path.read_bytes()
+                yield key_of(path), path.name.split("@")[3], path.read_bytes()

@@ -53,6 +53,17 @@ Key = tuple[str, str, str]
 """Model, version, track."""
 
 
+def name_file(key: Key, *rest: str) -> str:
+    """Name the file of what is counted of a release on a track; nothing in the key can lead out of its folder."""
+    return "@".join([*(quote(part, safe="") for part in key), *rest])
+
+
+def key_of(path: Path) -> Key:
+    """Read of which release and track such a file is."""
+    model, version, track, *_ = path.name.split("@")
+    return unquote(model), unquote(version), unquote(track)
+
+
 class Meter:
     """Counts the requests of one release on one track in one process; written by the event loop only."""
 
@@ -142,7 +153,7 @@ class Meters:
         """Return the meter of a release on a track; the same one each time."""
         key = (model, version, track)
         if key not in self.known:
-            name = "@".join([*(quote(part, safe="") for part in key), f"{self.worker}.cells"])
+            name = name_file(key, f"{self.worker}.cells")
             self.known[key] = Meter(self.folder / name if self.folder else None)
         return self.known[key]
 
@@ -154,5 +165,4 @@ class Meters:
         for path in sorted(self.folder.glob("*.cells")):
             content = path.read_bytes()
             if len(content) == 8 * CELLS:  # else a worker is just about to make it
-                model, version, track, _ = path.name.split("@")
-                yield (unquote(model), unquote(version), unquote(track)), content
+                yield key_of(path), content

@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
 
 import msgspec
 import numpy as np
@@ -37,6 +36,7 @@ from pipeline.model.reference import NumberBins, Reference
 from pipeline.model.signature import Signature
 from pipeline.serving.observing.bins import claims, edges_of, place_numbers
 from pipeline.serving.observing.features import SHOWN_S, Counting
+from pipeline.serving.observing.metrics import key_of, name_file
 from pipeline.serving.rows.faults import Fault, RejectedError, describe
 from pipeline.serving.scoring.served import Predictions
 
@@ -255,7 +255,7 @@ class TruthMeters:
         digest = sha256(msgspec.json.encode([answered, rows])).hexdigest()[:8]
         if (known := self.known.get((key, digest))) is not None:
             return known
-        name = "@".join([*(quote(part, safe="") for part in key), digest, f"{self.worker}.truth"])
+        name = name_file(key, digest, f"{self.worker}.truth")
         ring = open_ring(self.folder / name if self.folder else None, answered, rows)
         made = self.known[key, digest] = TruthMeter(ring, edges, self)
         return made
@@ -283,7 +283,7 @@ class TruthMeters:
             return
         for path in sorted(self.folder.glob("*.truth")):
             with suppress(FileNotFoundError):  # another worker has just removed it
-                yield _key_of(path), open_ring(path)
+                yield key_of(path), open_ring(path)
 
     def readings(self, served: Collection[Key]) -> dict[Key, TruthReading]:
         """Add up the counts of all workers, of what is served and of what was a short time ago."""
@@ -326,7 +326,7 @@ class TruthMeters:
         oldest = time.time() - KEPT_S
         for key, ring in self.rings():
             if key not in served and ring.last < oldest:
-                for path in self.folder.glob(_pattern(key)) if self.folder else ():
+                for path in self.folder.glob(name_file(key, "*.truth")) if self.folder else ():
                     path.unlink(missing_ok=True)
                 for each in [each for each in self.known if each[0] == key]:
                     del self.known[each]
@@ -365,12 +365,3 @@ def _score_edges(reference: Reference | None) -> NDArray[np.float64] | None:
     features = reference.features if reference else ()
     bins = next((each.bins for each in features if each.reading == "score"), None)
     return edges_of(bins) if isinstance(bins, NumberBins) else None
-
-
-def _pattern(key: Key) -> str:
-    return "@".join([*(quote(part, safe="") for part in key), "*.truth"])
-
-
-def _key_of(path: Path) -> Key:
-    model, version, track, *_ = path.name.split("@")
-    return unquote(model), unquote(version), unquote(track)
